@@ -1,0 +1,147 @@
+"""What can be done to a target: the closed list of capabilities, and the words for a target itself.
+
+A fault asks for one capability; a backend offers one by naming it on its class line, and the type checker refuses a
+forgotten method. All methods are synchronous, bounded in time and raise `errors.TargetError`. Lengths are timedeltas.
+A `sign` is the run's mark on whatever is created; nothing without it is ever removed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Reference(BaseModel):
+    """One incarnation of a target: enough to find it again, never a name that another may reuse."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    backend: str
+    name: str
+    identity: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.backend}:" + ",".join(f"{key}={value}" for key, value in self.identity.items())
+
+
+class Offer(BaseModel):
+    """How a target would do one thing: what `plan` prints and `measure` relies on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    capability: str
+    mechanism: str
+    touches: str
+    undo: str
+    #: How it ends by itself when everything of ours is dead; None prints `no expiry`.
+    expiry: str | None = None
+    #: The effect is complete when the call returns (and not before it is made).
+    at_once: bool = False
+    emulated: bool = False
+
+
+class Target(ABC):
+    """One incarnation of something a fault can hit."""
+
+    #: capability name -> how this backend does it
+    offers: ClassVar[Sequence[Offer]] = ()
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+
+    @abstractmethod
+    def alive(self) -> bool:
+        """Is this very incarnation still there? (A zombie is not.) Raises Unavailable if that cannot be told."""
+
+    def leftovers(self) -> list[str]:
+        """What stands in the way of a clean run: faults of an earlier run, a disabled proxy. One sentence each."""
+        return []
+
+
+class Killable(Target):
+    """A process, container or pod that can be made to die."""
+
+    @abstractmethod
+    def kill(self, signal: str) -> None:
+        """Send `signal` ("KILL", "TERM", …) to this incarnation; raises Gone if it is dead already."""
+
+
+class Pausable(Target):
+    """Alive to the scheduler, dead to its callers."""
+
+    @abstractmethod
+    def pause(self) -> None: ...
+
+    @abstractmethod
+    def resume(self) -> None: ...
+
+    @abstractmethod
+    def paused(self) -> bool:
+        """The kernel's word, not the memory of our own call."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What became of traffic sent through a link, over one new connection."""
+
+    outcome: Literal["answered", "silent", "reset", "refused"]
+    #: From the first byte sent to the last byte answered (or to giving up), in seconds; without the connect.
+    seconds: float
+    received: int
+
+
+class Link(Target):
+    """A connection between two services that a fault can disturb."""
+
+    @abstractmethod
+    def pass_through(self, pings: int, timeout: timedelta) -> Passage:
+        """Open a new connection through the link, send `pings` requests at once and await as many answers."""
+
+
+class Delayable(Link):
+    @abstractmethod
+    def delay(self, sign: str, delay: timedelta, jitter: timedelta) -> None:
+        """Everything that the link answers comes `delay` ± `jitter` later, on existing connections too."""
+
+    @abstractmethod
+    def undelay(self, sign: str) -> None: ...
+
+
+class Throttleable(Link):
+    @abstractmethod
+    def throttle(self, sign: str, rate: int) -> None:
+        """At most `rate` bytes a second pass each way."""
+
+    @abstractmethod
+    def unthrottle(self, sign: str) -> None: ...
+
+
+class Severable(Link):
+    @abstractmethod
+    def sever(self, sign: str, how: Literal["silent", "reset"], connections: Literal["all", "new"]) -> None:
+        """Nothing passes: silently swallowed, or answered by resets."""
+
+    @abstractmethod
+    def mend(self, sign: str) -> None: ...
+
+
+class Resettable(Link):
+    @abstractmethod
+    def reset(self, sign: str, after: timedelta) -> None:
+        """Every connection is reset `after` it is first used."""
+
+    @abstractmethod
+    def unreset(self, sign: str) -> None: ...
+
+
+#: The closed list. What is not built yet is named, so that plan can say so.
+CAPABILITIES: Mapping[str, type[Target]] = {
+    c.__name__: c for c in (Killable, Pausable, Delayable, Throttleable, Severable, Resettable)
+}
+
+
+def capability_of(kind: type[Target]) -> str:
+    return kind.__name__

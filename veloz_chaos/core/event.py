@@ -1,0 +1,229 @@
+"""What a run leaves behind: past-tense events, a closed union, one JSON line each.
+
+`at` is the boot-time clock in nanoseconds (it counts suspend), `wall` the time of day in seconds since 1970; `wall` is
+for people, every measurement uses `at`. The first event of a journal holds the whole plan; together the events are
+enough to revert, judge and report.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from veloz_chaos.core.capability import Reference
+from veloz_chaos.core.plan import Plan
+
+#: The version of the journal's format; a newer one is refused, an older one is read.
+FORMAT = 1
+Outcome = Literal["shown", "not-shown", "unanswered"]
+By = Literal["runner", "guardian", "revert", "itself"]
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    at: int
+    wall: float
+
+
+class RunStarted(_Event):
+    event: Literal["run-started"] = "run-started"
+    format: int = FORMAT
+    run: str
+    version: str
+    boot_id: str
+    host: str
+    pid: int
+    #: clock ticks since boot, from /proc/PID/stat: with the pid it names one incarnation of the runner
+    pid_start: int
+    plan: Plan
+
+
+class BaselineBegan(_Event):
+    event: Literal["baseline-began"] = "baseline-began"
+
+
+class BaselineEnded(_Event):
+    """The steady state held for the whole window."""
+
+    event: Literal["baseline-ended"] = "baseline-ended"
+
+
+class RunRefused(_Event):
+    """Nothing was touched."""
+
+    event: Literal["run-refused"] = "run-refused"
+    reasons: list[str]
+
+
+class LookTaken(_Event):
+    """One attempt of a probe. Without an answer, `answered` is when we gave up."""
+
+    event: Literal["look-taken"] = "look-taken"
+    probe: str
+    asked: int
+    answered: int
+    outcome: Outcome
+    reason: str = ""
+    #: our own loop stood still meanwhile: a time-out then says nothing
+    stalled: bool = False
+    #: only where it differs from the probe's last one
+    value: Any = None
+
+
+class GuardianStarted(_Event):
+    event: Literal["guardian-started"] = "guardian-started"
+    pid: int
+    pid_start: int
+
+
+class FaultPrepared(_Event):
+    """The receipt: on disk before the fault is injected."""
+
+    event: Literal["fault-prepared"] = "fault-prepared"
+    fault: str
+    kind: str
+    arguments: dict[str, Any]
+    reference: Reference
+    receipt: dict[str, Any]
+    #: nothing to take out once it has struck
+    held: bool
+    #: how to undo it without us
+    by_hand: str = ""
+    #: the latest instant at which the guardian leaves it in place
+    expires: int
+
+
+class InjectionBegan(_Event):
+    event: Literal["injection-began"] = "injection-began"
+    fault: str
+
+
+class InjectionReturned(_Event):
+    event: Literal["injection-returned"] = "injection-returned"
+    fault: str
+
+
+class InjectionFailed(_Event):
+    event: Literal["injection-failed"] = "injection-failed"
+    fault: str
+    error: str
+
+
+class PresenceLooked(_Event):
+    """Is the fault's effect there? Measured at the target."""
+
+    event: Literal["presence-looked"] = "presence-looked"
+    fault: str
+    asked: int
+    answered: int
+    outcome: Outcome
+    evidence: str
+
+
+class FaultLost(_Event):
+    """The effect ended before we took it out: the target restarted, or somebody removed it."""
+
+    event: Literal["fault-lost"] = "fault-lost"
+    fault: str
+    cause: str
+
+
+class RevertBegan(_Event):
+    event: Literal["revert-began"] = "revert-began"
+    fault: str
+    by: By
+
+
+class RevertReturned(_Event):
+    event: Literal["revert-returned"] = "revert-returned"
+    fault: str
+    by: By
+    note: str = ""
+
+
+class RevertFailed(_Event):
+    event: Literal["revert-failed"] = "revert-failed"
+    fault: str
+    by: By
+    error: str
+    by_hand: str
+
+
+class FaultCleared(_Event):
+    """Looked for again and again until it had been gone for long enough: the fault is closed."""
+
+    event: Literal["fault-cleared"] = "fault-cleared"
+    fault: str
+    by: By
+
+
+class LoopStalled(_Event):
+    """The runner itself stood still from `since` to `at`."""
+
+    event: Literal["loop-stalled"] = "loop-stalled"
+    since: int
+
+
+class ClockJumped(_Event):
+    """The machine slept, or the boot-time clock ran ahead of the one that stops in sleep."""
+
+    event: Literal["clock-jumped"] = "clock-jumped"
+    since: int
+
+
+class AbortRequested(_Event):
+    event: Literal["abort-requested"] = "abort-requested"
+    cause: str
+
+
+class ServiceRestored(_Event):
+    """The environment's own procedure brought a dead service back, or failed to; never counted as recovery."""
+
+    event: Literal["service-restored"] = "service-restored"
+    service: str
+    procedure: str
+    succeeded: bool
+    output: str = ""
+
+
+class RunnerFailed(_Event):
+    """Our own bug, or a world that does not let us go on."""
+
+    event: Literal["runner-failed"] = "runner-failed"
+    error: str
+
+
+class RunEnded(_Event):
+    event: Literal["run-ended"] = "run-ended"
+    cause: Literal["completed", "aborted", "refused", "interrupted", "failed"]
+    by: By
+    #: services that are still down
+    down: list[str] = Field(default_factory=list)
+
+
+Event = Annotated[
+    RunStarted | BaselineBegan | BaselineEnded | RunRefused | LookTaken | GuardianStarted | FaultPrepared
+    | InjectionBegan | InjectionReturned | InjectionFailed | PresenceLooked | FaultLost | RevertBegan | RevertReturned
+    | RevertFailed | FaultCleared | LoopStalled | ClockJumped | AbortRequested | ServiceRestored | RunnerFailed
+    | RunEnded,
+    Field(discriminator="event"),
+]  # fmt: skip
+
+_adapter: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def write(event: Event) -> str:
+    """One line of JSON without its newline."""
+    return event.model_dump_json(exclude_defaults=False, by_alias=True)
+
+
+def read(line: str | bytes) -> Event:
+    """Raises ValueError (pydantic's) for anything that is not one event."""
+    return _adapter.validate_json(line)
+
+
+def open_faults(events: list[Event]) -> list[FaultPrepared]:
+    """What may still be in place after these events, newest first: prepared, held and never cleared."""
+    cleared = {event.fault for event in events if isinstance(event, FaultCleared)}
+    return [e for e in reversed(events) if isinstance(e, FaultPrepared) and e.held and e.fault not in cleared]

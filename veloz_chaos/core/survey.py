@@ -1,0 +1,36 @@
+"""What a survey of the world found, as plain data: the inventory that a plan is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from veloz_chaos.core.capability import Offer, Reference
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One service or link that an experiment touches, and the binding that leads there."""
+
+    name: str
+    kind: Literal["service", "link"]
+    backend: str
+    selector: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One incarnation behind a name."""
+
+    reference: Reference
+    offers: Mapping[str, Offer]
+    leftovers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """`missing` says why a name leads nowhere."""
+
+    found: Mapping[str, tuple[Found, ...]] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
