@@ -60,6 +60,10 @@ class Target(ABC):
         """What stands in the way of a clean run: faults of an earlier run, a disabled proxy. One sentence each."""
         return []
 
+    def by_hand(self, capability: str, sign: str) -> str:  # noqa: ARG002
+        """The exact command that undoes `capability` without us; empty where there is nothing to undo."""
+        return ""
+
 
 class Killable(Target):
     """A process, container or pod that can be made to die."""
@@ -120,6 +124,10 @@ class Throttleable(Link):
 
 
 class Severable(Link):
+    def cannot_sever(self, how: Literal["silent", "reset"], connections: Literal["all", "new"]) -> str:  # noqa: ARG002
+        """Why this backend cannot sever so, for `prepare` to refuse; empty if it can."""
+        return ""
+
     @abstractmethod
     def sever(self, sign: str, how: Literal["silent", "reset"], connections: Literal["all", "new"]) -> None:
         """Nothing passes: silently swallowed, or answered by resets."""

@@ -49,6 +49,9 @@ class Fault(ABC, Generic[T]):
     def revert(self, target: T, receipt: Receipt) -> None:  # noqa: B027
         """Take it out. Nothing to do for what strikes once."""
 
-    def by_hand(self, target_reference: str, receipt: Receipt) -> str:
-        """The exact command that undoes it without us; empty if there is nothing to undo."""
-        return ""
+    def by_hand(self, target_reference: str, receipt: Receipt) -> str:  # noqa: ARG002
+        """The exact command that undoes it without us; empty if there is nothing to undo.
+
+        `prepare` asks the target for it, since only the backend knows its own tools.
+        """
+        return str(receipt.get("by_hand", ""))

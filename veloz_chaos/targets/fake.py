@@ -1,0 +1,224 @@
+"""An in-memory target that can do everything: what unit tests hurt instead of the real ones.
+
+It obeys their laws (the conformance suite says so) and can be given a flaw, to show what the engine makes of it. The
+memory is this process's: a reference taken to another process finds nothing there, as a dead target would.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass as plain
+from dataclasses import field, replace
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from veloz_chaos.core.capability import (
+    CAPABILITIES,
+    Delayable,
+    Killable,
+    Offer,
+    Passage,
+    Pausable,
+    Reference,
+    Resettable,
+    Severable,
+    Throttleable,
+)
+from veloz_chaos.errors import Gone, Unavailable
+
+Flaw = Literal["does-nothing", "revert-fails", "dies-by-itself", "hangs", "unavailable"]
+#: An undisturbed round trip in seconds, the bytes of one answer, and the bytes a second that pass undisturbed.
+ROUND_TRIP, ANSWER, WIDTH = 0.001, 200, 50_000_000
+#: A target that hangs does so until it is released, or for this long if nobody does.
+PATIENCE = 30.0
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Selector:
+    """Any id; it exists from the first time it is looked for.
+
+    does-nothing: injections are accepted and have no effect. revert-fails: undoing raises Unavailable.
+    dies-by-itself: dead as soon as it is hurt. hangs: each change blocks. unavailable: everything raises Unavailable.
+    """
+
+    id: str
+    flaw: Flaw | None = None
+
+
+@plain(frozen=True)
+class Toxic:
+    """What is on a link: seconds, bytes a second, or how it is cut."""
+
+    delay: float = 0.0
+    rate: float = WIDTH
+    cut: Literal["silent", "reset"] | None = None
+    after: float = 0.0
+
+
+@plain
+class State:
+    """One id: the incarnation that runs now, and what is done to it."""
+
+    flaw: Flaw | None = None
+    incarnation: int = 1
+    alive: bool = True
+    paused: bool = False
+    toxics: dict[str, Toxic] = field(default_factory=dict)
+    released: threading.Event = field(default_factory=threading.Event)
+
+
+#: All there is.
+WORLD: dict[str, State] = {}
+
+
+def restart(known: str) -> None:
+    """A supervisor's work: a new incarnation with nothing done to it."""
+    old = WORLD[known]
+    WORLD[known] = replace(old, incarnation=old.incarnation + 1, alive=True, paused=False, toxics={})
+
+
+class Fake(Killable, Pausable, Delayable, Throttleable, Severable, Resettable):
+    offers = tuple(
+        Offer(
+            capability=name,
+            mechanism="in memory",
+            touches="nothing real",
+            undo="" if name == "Killable" else "forget it",
+            expiry="with this process",
+            at_once=True,
+            emulated=True,
+        )
+        for name in CAPABILITIES
+    )
+
+    def alive(self) -> bool:
+        state = self._answering()
+        return state is not None and state.alive and self._is_this(state)
+
+    def leftovers(self) -> list[str]:
+        state = self._answering()
+        return [f"{name} is still on it" for name in state.toxics] if state else []
+
+    def by_hand(self, capability: str, sign: str) -> str:
+        return "" if capability == "Killable" else f"forget {sign} {capability}"
+
+    def kill(self, signal: str) -> None:  # noqa: ARG002
+        state = self._hurt()
+        if state.flaw != "does-nothing":
+            state.alive = False
+
+    def pause(self) -> None:
+        state = self._hurt()
+        state.paused = state.flaw != "does-nothing"
+
+    def resume(self) -> None:
+        if state := self._mended():
+            state.paused = False
+
+    def paused(self) -> bool:
+        return self._mine().paused
+
+    def delay(self, sign: str, delay: timedelta, jitter: timedelta) -> None:  # noqa: ARG002
+        self._put(sign, "Delayable", Toxic(delay=delay.total_seconds()))
+
+    def undelay(self, sign: str) -> None:
+        self._drop(sign, "Delayable")
+
+    def throttle(self, sign: str, rate: int) -> None:
+        self._put(sign, "Throttleable", Toxic(rate=rate))
+
+    def unthrottle(self, sign: str) -> None:
+        self._drop(sign, "Throttleable")
+
+    def sever(self, sign: str, how: Literal["silent", "reset"], connections: Literal["all", "new"]) -> None:  # noqa: ARG002
+        self._put(sign, "Severable", Toxic(cut=how))
+
+    def mend(self, sign: str) -> None:
+        self._drop(sign, "Severable")
+
+    def reset(self, sign: str, after: timedelta) -> None:
+        self._put(sign, "Resettable", Toxic(cut="reset", after=after.total_seconds()))
+
+    def unreset(self, sign: str) -> None:
+        self._drop(sign, "Resettable")
+
+    def pass_through(self, pings: int, timeout: timedelta) -> Passage:
+        """Computed, not waited for."""
+        state, patience = self._answering(), timeout.total_seconds()
+        if not state or not state.alive or not self._is_this(state):
+            return Passage("refused", 0.0, 0)
+        toxics = list(state.toxics.values())
+        if state.paused or any(toxic.cut == "silent" for toxic in toxics):
+            return Passage("silent", patience, 0)
+        if resets := [toxic.after for toxic in toxics if toxic.cut == "reset"]:
+            return Passage("reset", min(resets), 0)
+        return _passage(toxics, pings, patience)
+
+    def _put(self, sign: str, capability: str, toxic: Toxic) -> None:
+        state = self._hurt()
+        if state.flaw != "does-nothing":
+            state.toxics[f"{sign}-{capability}"] = toxic
+
+    def _drop(self, sign: str, capability: str) -> None:
+        if state := self._mended():
+            state.toxics.pop(f"{sign}-{capability}", None)
+
+    def _hurt(self) -> State:
+        """The state to change. Raises Gone, or as its flaw wants it."""
+        state = self._mine()
+        if state.flaw == "hangs":
+            state.released.wait(PATIENCE)
+        if state.flaw == "dies-by-itself":
+            state.alive = False
+        return state
+
+    def _mended(self) -> State | None:
+        """The state to undo something in; None if it is gone."""
+        state = self._answering()
+        if not state or not self._is_this(state):
+            return None
+        if state.flaw == "hangs":
+            state.released.wait(PATIENCE)
+        if state.flaw == "revert-fails":
+            raise Unavailable(f"{self.reference} refuses to be mended")
+        return state
+
+    def _mine(self) -> State:
+        state = self._answering()
+        if not state or not state.alive or not self._is_this(state):
+            raise Gone(f"{self.reference} no longer exists")
+        return state
+
+    def _answering(self) -> State | None:
+        state = WORLD.get(self.reference.identity["id"])
+        if state and state.flaw == "unavailable":
+            raise Unavailable(f"{self.reference} does not answer")
+        return state
+
+    def _is_this(self, state: State) -> bool:
+        return bool(state.incarnation == self.reference.identity["incarnation"])
+
+
+def find(name: str, selector: Selector) -> list[Fake]:
+    state = WORLD.setdefault(selector.id, State(flaw=selector.flaw))
+    identity = {"id": selector.id, "incarnation": state.incarnation}
+    return [Fake(Reference(backend="fake", name=name, identity=identity))]
+
+
+def reopen(reference: Reference) -> Fake:
+    """Raises Gone if this process never knew the id, or it is dead or another incarnation now."""
+    fake = Fake(reference)
+    if not fake.alive():
+        raise Gone(f"{reference} no longer exists")
+    return fake
+
+
+def _passage(toxics: list[Toxic], pings: int, patience: float) -> Passage:
+    received, rate = pings * ANSWER, min([WIDTH, *(toxic.rate for toxic in toxics)])
+    seconds = ROUND_TRIP + sum(toxic.delay for toxic in toxics) + received / rate
+    if seconds <= patience:
+        return Passage("answered", seconds, received)
+    return Passage("silent", patience, min(received, int(patience * rate)))

@@ -1,0 +1,172 @@
+"""Processes of this machine: found by pidfile, port or command line, named by pid, start time and boot id.
+
+Signals go through pidfds, so that a successor with the same pid is never hit.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from veloz_chaos.core.capability import Killable, Offer, Pausable, Reference
+from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
+from veloz_chaos.mechanisms import proc
+
+#: How long a process may take to die of KILL or to stop: it acts at once unless it sleeps in the kernel.
+PROMPT = 2.0
+#: Clocks were set and files written meanwhile: a pidfile this many seconds older than its process still counts.
+SLACK = 2.0
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Selector:
+    """Exactly one: a file that holds the pid, a TCP port listened on, or a regular expression over the command line."""
+
+    pidfile: str | None = None
+    port: int | None = Field(default=None, ge=1, le=65535)
+    command: str | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if sum(way is not None for way in (self.pidfile, self.port, self.command)) != 1:
+            raise ValueError("write exactly one of pidfile, port and command")
+        if self.command is not None:
+            _compiles(self.command)
+        return self
+
+
+class Process(Killable, Pausable):
+    """One process; its children are not touched."""
+
+    offers = (
+        Offer(
+            capability="Killable",
+            mechanism="signal through a pidfd",
+            touches="this process alone, not its children",
+            undo="nothing to undo: whoever supervises it starts it again",
+        ),
+        Offer(
+            capability="Pausable",
+            mechanism="SIGSTOP through a pidfd, until the kernel shows every thread stopped",
+            touches="this process alone; its connections stay open and are accepted by the kernel",
+            undo="SIGCONT",
+            at_once=True,
+        ),
+    )
+
+    @property
+    def pid(self) -> int:
+        return int(self.reference.identity["pid"])
+
+    @property
+    def start(self) -> int:
+        return int(self.reference.identity["start"])
+
+    def alive(self) -> bool:
+        return proc.alive(self.pid, self.start)
+
+    def leftovers(self) -> list[str]:
+        with suppress(Gone):
+            if self.paused():
+                return [f"process {self.pid} is stopped; resume it by `kill -CONT {self.pid}`"]
+        return []
+
+    def by_hand(self, capability: str, sign: str) -> str:  # noqa: ARG002
+        return f"kill -CONT {self.pid}" if capability == "Pausable" else ""
+
+    def kill(self, signal: str) -> None:
+        """KILL is awaited, so that a look right after it finds the process dead; others take the time they take."""
+        proc.send(self.pid, self.start, signal)
+        if signal == "KILL" and not proc.await_exit(self.pid, self.start, PROMPT):
+            raise Unavailable(f"process {self.pid} has not died of KILL in {PROMPT} s: it hangs in the kernel")
+
+    def pause(self) -> None:
+        proc.send(self.pid, self.start, "STOP")
+        if not proc.await_stopped(self.pid, PROMPT):
+            raise Unavailable(f"process {self.pid} has not stopped in {PROMPT} s: it hangs in the kernel")
+
+    def resume(self) -> None:
+        """Nothing to do for what is gone."""
+        with suppress(Gone):
+            proc.send(self.pid, self.start, "CONT")
+
+    def paused(self) -> bool:
+        if not self.alive():
+            raise Gone(f"process {self.pid} no longer exists")
+        return proc.stopped(self.pid)
+
+
+def find(name: str, selector: Selector) -> list[Process]:
+    """The processes behind `name`. Raises Missing, or Gone where a pidfile outlived its process."""
+    if selector.pidfile is not None:
+        pids = [_pid_in(Path(selector.pidfile))]
+    elif selector.port is not None:
+        pids = _eldest(proc.listening(selector.port))
+    else:
+        pids = proc.matching(selector.command or "")
+    processes = [_process(name, pid) for pid in pids]
+    if not processes:
+        raise Missing(f"{name}: no process {_sought(selector)}; start it, or correct the environment")
+    return processes
+
+
+def reopen(reference: Reference) -> Process:
+    """The same incarnation again. Raises Gone."""
+    process = Process(reference)
+    if reference.identity["boot_id"] != proc.boot_id():
+        raise Gone(f"{reference.name}: process {process.pid} ran before this machine was booted")
+    if not process.alive():
+        raise Gone(f"{reference.name}: process {process.pid} no longer exists")
+    return process
+
+
+def _process(name: str, pid: int) -> Process:
+    identity = {"pid": pid, "start": proc.start_time(pid), "boot_id": proc.boot_id()}
+    return Process(Reference(backend="process", name=name, identity=identity))
+
+
+def _pid_in(pidfile: Path) -> int:
+    """Refuses a pid that died, and one that was given to another process after the file was written."""
+    pid, written = _read(pidfile)
+    try:
+        late = proc.started_at(pid) - written
+    except Gone:
+        raise Gone(f"{pidfile} is stale: process {pid} is dead; start the service again") from None
+    if late > SLACK:
+        raise Gone(f"{pidfile} is stale: process {pid} began {late:.0f} s after the file was written; it is another's")
+    if proc.state(pid) in "ZX":
+        raise Gone(f"{pidfile} is stale: process {pid} is a zombie; start the service again")
+    return pid
+
+
+def _read(pidfile: Path) -> tuple[int, float]:
+    try:
+        pid, written = int(pidfile.read_text().split()[0]), pidfile.stat().st_mtime
+    except OSError as error:
+        raise Missing(f"{pidfile}: {error.strerror}; is the service started, and from this directory?") from error
+    except (ValueError, IndexError):
+        raise Missing(f"{pidfile} holds no pid; is it the right file?") from None
+    if pid <= 1:
+        raise TargetError(f"{pidfile} names process {pid}, which is never a target")
+    return pid, written
+
+
+def _eldest(pids: list[int]) -> list[int]:
+    """Without those whose parent listens as well: they inherited the socket."""
+    return [pid for pid in pids if proc.parent(pid) not in pids]
+
+
+def _sought(selector: Selector) -> str:
+    return f"listens on port {selector.port}" if selector.port else f"has a command line like /{selector.command}/"
+
+
+def _compiles(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"command is no regular expression: {error}") from None
