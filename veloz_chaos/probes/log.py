@@ -1,0 +1,124 @@
+"""Follow a log file and count the lines that match.
+
+What was there before the run does not count (unless `previous`). Rotation and truncation are survived: the file
+that had the name before is read along with its successor, for its writer may still be at it. A line counts once it is
+complete.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from veloz_chaos.core.probe import Eye, Probe, Seen
+from veloz_chaos.errors import UsageError
+
+LIMIT = 1 << 20  # bytes read in one look, of each file; the rest is the next look's
+
+
+@dataclass(config=ConfigDict(extra="forbid"))
+class Log(Probe):
+    """`value`: matches so far; `status` 1 once they are enough; `text`: the last; `error`: missing, unreadable."""
+
+    default_ok: ClassVar[str] = "status == 1"
+
+    path: str
+    match: re.Pattern[str]
+    count: Annotated[int, Field(ge=1)] = 1
+    previous: bool = False
+    #: what has to come after the match; judged by the engine
+    before: Literal["struck"] | None = None
+
+    def __post_init__(self) -> None:
+        self._tail: _Tail | None = None
+        self._found, self._last = 0, ""
+
+    async def open(self, eye: Eye) -> None:
+        """Remember where the file ends; one that is missing now is read from its start."""
+        self._found, self._last = 0, ""
+        self._tail = _Tail(Path(eye.fill(self.path)), from_start=self.previous)
+
+    async def look(self, eye: Eye) -> Seen:
+        if self._tail is None:
+            await self.open(eye)
+        error = self._read()
+        enough = int(self._found >= self.count)
+        return Seen(status=enough, text=self._last, error=error, value=self._found)
+
+    def _read(self) -> str:
+        try:
+            for line in self._tail.lines() if self._tail else ():
+                if self.match.search(line):
+                    self._found, self._last = self._found + 1, line
+        except FileNotFoundError:
+            return "missing"
+        except OSError:
+            return "unreadable"
+        return ""
+
+
+class _Tail:
+    """The file of a name and the one that had the name before."""
+
+    def __init__(self, path: Path, *, from_start: bool) -> None:
+        self._path = path
+        try:
+            self._files = [_Followed(path, from_start=from_start)]
+        except FileNotFoundError:
+            self._files = []
+        except OSError as error:
+            raise UsageError(f"log: {path}: {error.strerror}") from None
+
+    def lines(self) -> Iterator[str]:
+        """Raises OSError, after what can still be read."""
+        for followed in self._files:
+            yield from followed.lines()
+        if self._replaced():
+            self._files = [*self._files[-1:], _Followed(self._path, from_start=True)]
+            yield from self._files[-1].lines()
+
+    def _replaced(self) -> bool:
+        now = self._path.stat()
+        return not self._files or not self._files[-1].same(now)
+
+
+class _Followed:
+    """One incarnation of the file: held open, it stays ours when its name is given away."""
+
+    def __init__(self, path: Path, *, from_start: bool) -> None:
+        self._file = open(path, "rb", buffering=0, opener=_opened)  # noqa: SIM115
+        self._partial = b"" if from_start else self._skipped()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self._file.close()
+
+    def same(self, now: os.stat_result) -> bool:
+        return os.path.samestat(now, os.fstat(self._file.fileno()))
+
+    def lines(self) -> list[str]:
+        if os.fstat(self._file.fileno()).st_size < self._file.tell():  # truncated
+            self._file.seek(0)
+            self._partial = b""
+        *whole, rest = (self._partial + self._file.read(LIMIT)).split(b"\n")
+        self._partial = rest[-LIMIT:]
+        return [line.decode("utf-8", "replace").removesuffix("\r") for line in whole]
+
+    def _skipped(self) -> bytes:
+        """To the end; returns the beginning of a line that is being written."""
+        end = self._file.seek(0, os.SEEK_END)
+        start = self._file.seek(max(0, end - LIMIT))
+        return self._file.read(end - start).rpartition(b"\n")[2]
+
+
+def _opened(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe in the file's place must not hold us up
+
+
+PROBE = Log
