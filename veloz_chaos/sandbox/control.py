@@ -1,0 +1,213 @@
+"""The way into the sandbox: `up` starts it and waits until it trades, `down` ends it without a trace.
+
+Processes are known by pid, start time and boot id (`<directory>/processes.jsonl`); nothing else is ever signalled.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from veloz_chaos.errors import UsageError
+from veloz_chaos.sandbox import flaws as known_flaws
+from veloz_chaos.sandbox import ports, process, traces
+from veloz_chaos.sandbox import settings as settings_file
+from veloz_chaos.sandbox.process import Identity
+from veloz_chaos.sandbox.settings import SERVICES, Settings
+
+READY_WITHIN, GRACE = 20.0, 5.0
+SEEDS = (
+    {"side": "BUY", "symbol": "BTCUSDT", "qty": 0.01, "price": 25_000, "client_order_id": "seed-resting-buy"},
+    {"side": "SELL", "symbol": "ETHUSDT", "qty": 0.5, "price": 6_000, "client_order_id": "seed-resting-sell"},
+    {"side": "BUY", "symbol": "BTCUSDT", "qty": 0.05, "type": "MARKET", "client_order_id": "seed-filled"},
+)
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A running sandbox. `environment` is the file that binds experiments to it."""
+
+    directory: Path
+    ports: Mapping[str, int]
+    flaws: tuple[str, ...]
+
+    def url(self, service: str) -> str:
+        return f"http://127.0.0.1:{self.ports[service]}"
+
+    @property
+    def environment(self) -> Path:
+        return self.directory / traces.ENVIRONMENT
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """`state` is healthy, starting or down; `pid` is None while it is down."""
+
+    state: str
+    pid: int | None
+    restarts: int
+
+
+@dataclass(frozen=True)
+class Status:
+    sandbox: Sandbox
+    services: Mapping[str, ServiceStatus]
+
+
+def up(directory: Path, *, free_ports: bool = False, flaws: Sequence[str] = (), base: Path | None = None) -> Sandbox:
+    """Start a sandbox in a directory and seed its orders; returns when it trades, about a second later.
+
+    `base` is the environment file that the sandbox's own `environment.yaml` builds on. Raises UsageError: a port in
+    use, already up, an unknown flaw, a start that fails. Whatever goes wrong, nothing is left behind.
+    """
+    directory = directory.resolve()
+    chosen = known_flaws.checked(flaws)
+    if find(directory):
+        raise UsageError(f"a sandbox is already up in {directory}; use it, or `veloz-chaos sandbox down` first")
+    down(directory)
+    settings = traces.leave(directory, ports.unused() if free_ports else ports.fixed(), chosen)
+    try:
+        _start(settings)
+        traces.write_environment(settings, base)
+    except BaseException:
+        down(directory)
+        raise
+    return Sandbox(directory, settings.ports, chosen)
+
+
+def down(directory: Path) -> None:
+    """End every process of the sandbox in a directory and remove all that `up` created there. Safe twice."""
+    directory = directory.resolve()
+    identities = _identities(directory)
+    _signal((one for one in identities if one["service"] == "supervisor"), signal.SIGTERM)
+    if not _until(lambda: not _alive(identities), GRACE):
+        _signal(_identities(directory), signal.SIGKILL)
+        _until(lambda: not _alive(identities), GRACE)
+    _reap(identities)
+    traces.remove(directory)
+
+
+def find(directory: Path) -> Sandbox | None:
+    """The sandbox that runs in a directory, if one does."""
+    directory = directory.resolve()
+    supervisors = [one for one in _identities(directory) if one["service"] == "supervisor"]
+    if not _alive(supervisors):
+        return None
+    settings = settings_file.read(directory)
+    return Sandbox(directory, settings.ports, settings.flaws)
+
+
+def status(directory: Path) -> Status | None:
+    """What the supervisor says of its services; None if no sandbox runs there or it does not answer."""
+    sandbox = find(directory)
+    answer = _ask(sandbox.ports["supervisor"], "GET", "/status") if sandbox else None
+    if sandbox is None or answer is None:
+        return None
+    services = answer[1]["services"]
+    return Status(sandbox, {name: ServiceStatus(**fields) for name, fields in services.items()})
+
+
+def _start(settings: Settings) -> None:
+    supervisor = _spawn_supervisor(settings.directory)
+    deadline = time.monotonic() + READY_WITHIN
+    while not _ready(settings):
+        if process.start_time(supervisor) is None or time.monotonic() > deadline:
+            raise UsageError(f"the sandbox did not start; {_tail(settings.directory)}")
+        time.sleep(0.02)
+    for seed in SEEDS:
+        answer = _ask(settings.ports["gateway"], "POST", "/api/order", seed)
+        if answer is None or not answer[1]["ok"]:
+            raise UsageError(f"the sandbox refused its first order: {answer}; {_tail(settings.directory)}")
+
+
+def _spawn_supervisor(directory: Path) -> int:
+    """Start it detached, in a session of its own, with its output in the log directory."""
+    output = str(directory / "log" / "supervisor.stderr")
+    arguments = [sys.executable, "-m", "veloz_chaos.sandbox.supervisor", str(directory)]
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posix_spawn(sys.executable, arguments, os.environ, file_actions=files, setsid=True)
+
+
+def _ready(settings: Settings) -> bool:
+    """All services serve, and the gateway has its engine and its exchange."""
+    overview = _ask(settings.ports["supervisor"], "GET", "/status")
+    states = overview[1]["services"] if overview else {}
+    if any(states.get(name, {}).get("state") != "healthy" for name in SERVICES):
+        return False
+    metrics = _ask(settings.ports["gateway"], "GET", "/health")
+    return metrics is not None and metrics[0] == 200 and metrics[1]["status"] == "ok"
+
+
+def _ask(port: int, method: str, path: str, body: object = None) -> tuple[int, Any] | None:
+    """Status and JSON of one request on loopback; None if there is no answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
+
+
+def _identities(directory: Path) -> list[dict[str, Any]]:
+    """Every process that the supervisor recorded; a line torn by a kill is left out."""
+    file = directory / traces.PROCESSES
+    lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def _identity(recorded: Mapping[str, Any]) -> Identity:
+    return Identity(recorded["pid"], recorded["start"], recorded["boot"])
+
+
+def _alive(identities: Iterable[Mapping[str, Any]]) -> list[Identity]:
+    return [identity for identity in map(_identity, identities) if process.alive(identity)]
+
+
+def _signal(identities: Iterable[Mapping[str, Any]], number: signal.Signals) -> None:
+    for identity in _alive(identities):
+        try:
+            os.kill(identity.pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def _reap(identities: Iterable[Mapping[str, Any]]) -> None:
+    """Take the supervisor's exit status if this very process started it, so that no zombie stays."""
+    for recorded in identities:
+        try:
+            os.waitpid(recorded["pid"], os.WNOHANG)
+        except ChildProcessError:
+            continue
+
+
+def _until(holds: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _tail(directory: Path) -> str:
+    """The last lines that the processes wrote before they failed."""
+    parts = []
+    for file in sorted((directory / "log").glob("*.stderr")):
+        lines = file.read_text(errors="replace").splitlines()[-5:]
+        parts += [f"{file.stem}: {line}" for line in lines]
+    return "\n".join(["the log says:", *parts]) if parts else "the log is empty: try again"

@@ -1,0 +1,54 @@
+"""The gateway's metrics, in Prometheus's text format."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+STATUSES = ("ok", "slow", "unavailable")
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self._orders: Counter[str] = Counter()
+        self._buckets: Counter[float] = Counter()
+        self._latency_sum, self._latency_count = 0.0, 0
+
+    def count_order(self, result: str) -> None:
+        self._orders[result] += 1
+
+    def observe_latency(self, seconds: float) -> None:
+        self._latency_sum += seconds
+        self._latency_count += 1
+        self._buckets.update(bound for bound in BUCKETS if seconds <= bound)
+
+    def text(self, engine_connected: bool, exchange_status: str, sse_clients: int) -> str:
+        lines = [
+            *_series("veloz_gateway_up", "gauge", [("", 1)]),
+            *_series("veloz_engine_connected", "gauge", [("", int(engine_connected))]),
+            *_series("veloz_exchange_status", "gauge", _one_hot(exchange_status)),
+            *_series("veloz_sse_clients", "gauge", [("", sse_clients)]),
+            *_series(
+                "veloz_orders_total", "counter", [(f'{{result="{r}"}}', n) for r, n in sorted(self._orders.items())]
+            ),
+            *self._latency(),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _latency(self) -> list[str]:
+        name = "veloz_exchange_latency_seconds"
+        bounds = [(f'_bucket{{le="{bound}"}}', self._buckets[bound]) for bound in BUCKETS]
+        total = [('_bucket{le="+Inf"}', self._latency_count)]
+        return [
+            *_series(name, "histogram", [*bounds, *total]),
+            f"{name}_sum {self._latency_sum}",
+            f"{name}_count {self._latency_count}",
+        ]
+
+
+def _one_hot(status: str) -> list[tuple[str, float]]:
+    return [(f'{{status="{name}"}}', int(name == status)) for name in STATUSES]
+
+
+def _series(name: str, kind: str, samples: list[tuple[str, float]] | list[tuple[str, int]]) -> list[str]:
+    return [f"# TYPE {name} {kind}", *(f"{name}{suffix} {value}" for suffix, value in samples)]

@@ -1,0 +1,51 @@
+"""Just enough HTTP for the supervisor, which must start fast: ask for a status code, answer a GET with JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+
+
+async def get_status(port: int, path: str, seconds: float) -> int | None:
+    """The status code of a GET on loopback, over a new connection; None if there is no answer within the time."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await _get_status(port, path)
+    except (OSError, EOFError, ValueError, TimeoutError):
+        return None
+
+
+async def _get_status(port: int, path: str) -> int:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        status_line = await reader.readuntil(b"\r\n")
+        return int(status_line.split()[1])
+    finally:
+        writer.close()
+
+
+async def serve(port: int, path: str, answer: Callable[[], object]) -> asyncio.Server:
+    """Answer GET `path` with `answer()` as JSON, anything else with 404; one request per connection."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(5):
+                head = await reader.readuntil(b"\r\n\r\n")
+            found = head.split()[:2] == [b"GET", path.encode()]
+            writer.write(_response(200, answer()) if found else _response(404, {"error": "not found"}))
+            await writer.drain()
+        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
+            pass
+        finally:
+            writer.close()
+
+    return await asyncio.start_server(handle, "127.0.0.1", port)
+
+
+def _response(status: int, body: object) -> bytes:
+    content = json.dumps(body).encode()
+    reason = {200: "OK", 404: "Not Found"}[status]
+    head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(content)}\r\nConnection: close\r\n\r\n".encode() + content

@@ -1,0 +1,60 @@
+"""The sandbox's one settings file, `<directory>/sandbox.json`: written once by `up`, read by every process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+#: What the supervisor keeps running, in the order it starts them.
+SERVICES = ("engine", "exchange", "links", "gateway")
+
+#: The fixed ports. `exchange-link` and `engine-link` are where the gateway connects; `links` is the links' own API.
+PORTS: Mapping[str, int] = {
+    "gateway": 18080,
+    "exchange": 18081,
+    "engine": 18082,
+    "exchange-link": 18083,
+    "engine-link": 18084,
+    "supervisor": 18085,
+    "links": 18474,
+}
+FILE = "sandbox.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`made` lists the directories that `up` created, outermost first; `weight_limit` is the exchange's, per minute."""
+
+    directory: Path
+    ports: Mapping[str, int]
+    flaws: tuple[str, ...] = ()
+    made: tuple[Path, ...] = ()
+    weight_limit: int = 60_000
+
+    def has(self, flaw: str) -> bool:
+        return flaw in self.flaws
+
+
+def to_json(settings: Settings) -> str:
+    fields = {
+        "version": 1,
+        "ports": dict(settings.ports),
+        "flaws": list(settings.flaws),
+        "made": [str(path) for path in settings.made],
+        "weight_limit": settings.weight_limit,
+    }
+    return json.dumps(fields, indent=2) + "\n"
+
+
+def from_json(directory: Path, text: str) -> Settings:
+    fields: dict[str, Any] = json.loads(text)
+    settings = Settings(directory, fields["ports"], tuple(fields["flaws"]), tuple(map(Path, fields["made"])))
+    return replace(settings, weight_limit=fields["weight_limit"])
+
+
+def read(directory: Path) -> Settings:
+    """The settings of the sandbox in a directory. Raises FileNotFoundError where there is none."""
+    return from_json(directory, (directory / FILE).read_text())

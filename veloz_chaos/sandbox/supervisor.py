@@ -1,0 +1,170 @@
+"""The supervisor: container runtime and engine watchdog in one. It starts the services, notices at once when one exits,
+restarts it a little later, and kills a gateway that no longer answers its liveness check.
+
+GET /status says what an operator would read: each service is "down" until restarted, "starting" until it serves,
+then "healthy". Ends with SIGTERM; when it dies otherwise, its children die with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from veloz_chaos.sandbox import plain_http, process
+from veloz_chaos.sandbox import settings as settings_file
+from veloz_chaos.sandbox.settings import SERVICES, Settings
+from veloz_chaos.sandbox.truth import TruthLog
+
+RESTART_AFTER = {"gateway": 0.5, "engine": 1.0, "exchange": 0.5, "links": 0.5}
+LIVENESS_EVERY = LIVENESS_TIMEOUT = 0.5
+LIVENESS_MISSES = 3
+RELAPSE_AFTER, RELAPSES_FOR = 2.5, 15.0
+PROCESSES = "processes.jsonl"
+
+
+class Service:
+    """One supervised service: the state that /status shows, and the process of its present incarnation."""
+
+    def __init__(self, name: str, settings: Settings, truth: TruthLog) -> None:
+        self.name, self.settings, self.truth = name, settings, truth
+        self.state, self.restarts = "starting", 0
+        self.process: asyncio.subprocess.Process | None = None
+        self.first_death: float | None = None
+
+    def status(self) -> dict[str, object]:
+        pid = self.process.pid if self.process and self.state != "down" else None
+        return {"state": self.state, "pid": pid, "restarts": self.restarts}
+
+    async def keep_running(self) -> None:
+        """Start it; whenever it exits, wait and start it again."""
+        while True:
+            await self._live_once()
+            delay = restart_delay(self.name, self.settings)
+            if delay is None:
+                return
+            await asyncio.sleep(delay)
+            self.restarts += 1
+
+    async def _live_once(self) -> None:
+        child = self.process = await spawn(self.name, self.settings.directory)
+        self.state = "starting"
+        self.truth.write("started", service=self.name, pid=child.pid)
+        watching = asyncio.create_task(self._watch(child))
+        code = await child.wait()
+        self.state = "down"
+        self.truth.write("exited", service=self.name, pid=child.pid, **how_it_ended(code))
+        self.first_death = self.first_death or time.monotonic()
+        watching.cancel()
+
+    async def _watch(self, child: asyncio.subprocess.Process) -> None:
+        assert child.stdout
+        if await child.stdout.readline() != b"ready\n":
+            return
+        self.state = "healthy"
+        self.truth.write("healthy", service=self.name, pid=child.pid)
+        if self.name == "gateway":
+            await kill_when_not_live(child, self.settings.ports["gateway"])
+        if self.name == "engine" and self.settings.has("relapses-after-recovery"):
+            await self._relapse(child)
+
+    async def _relapse(self, child: asyncio.subprocess.Process) -> None:
+        await asyncio.sleep(RELAPSE_AFTER)
+        if self.first_death is not None and time.monotonic() < self.first_death + RELAPSES_FOR:
+            child.kill()
+
+    async def end(self) -> None:
+        """Ask it to end, also if it is stopped; after a second, kill it."""
+        child = self.process
+        if child is None or child.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError, TimeoutError):
+            child.terminate()
+            child.send_signal(signal.SIGCONT)
+            await _wait(child, 1.0)
+        with contextlib.suppress(ProcessLookupError, TimeoutError):
+            child.kill()
+            await _wait(child, 5.0)
+
+
+async def _wait(child: asyncio.subprocess.Process, seconds: float) -> None:
+    await asyncio.wait_for(asyncio.shield(child.wait()), seconds)
+
+
+def restart_delay(name: str, settings: Settings) -> float | None:
+    """Seconds between a service's death and its restart; None: it stays dead."""
+    if name == "engine" and settings.has("engine-never-restarts"):
+        return None
+    if name == "engine" and settings.has("engine-slow-restart"):
+        return 12.0
+    return RESTART_AFTER[name]
+
+
+def how_it_ended(code: int) -> dict[str, int]:
+    return {"signal": -code} if code < 0 else {"code": code}
+
+
+async def spawn(name: str, directory: Path) -> asyncio.subprocess.Process:
+    """Start a service's process in its own session, and record it before it does anything."""
+    with open(directory / "log" / f"{name}.stderr", "ab") as stderr:
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", f"veloz_chaos.sandbox.{name}", str(directory)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    record(directory, name, child.pid)
+    return child
+
+
+def record(directory: Path, name: str, pid: int) -> None:
+    """Write `<name>.pid` for those who look for the service, and a line that tells `down` which incarnation it was."""
+    identity = process.identify(pid)
+    if identity is not None:
+        with open(directory / PROCESSES, "a") as file:
+            file.write(json.dumps({"service": name, **identity._asdict()}) + "\n")
+    process.write_atomically(directory / f"{name}.pid", f"{pid}\n")
+
+
+async def kill_when_not_live(child: asyncio.subprocess.Process, port: int) -> None:
+    """Ask /health/live every half second; return after the kill that follows three misses in a row."""
+    misses = 0
+    while misses < LIVENESS_MISSES:
+        await asyncio.sleep(LIVENESS_EVERY)
+        status = await plain_http.get_status(port, "/health/live", LIVENESS_TIMEOUT)
+        misses = 0 if status == 200 else misses + 1
+    with contextlib.suppress(ProcessLookupError):
+        child.kill()
+
+
+async def supervise(settings: Settings) -> None:
+    stop = process.stop_on_sigterm()
+    truth = TruthLog(settings.directory, "supervisor")
+    services = [Service(name, settings, truth) for name in SERVICES]
+    server = await plain_http.serve(settings.ports["supervisor"], "/status", lambda: overview(services))
+    keepers = [asyncio.create_task(service.keep_running()) for service in services]
+    await stop.wait()
+    for keeper in keepers:
+        keeper.cancel()
+    await asyncio.gather(*(service.end() for service in reversed(services)))
+    server.close()
+
+
+def overview(services: list[Service]) -> dict[str, object]:
+    return {"services": {service.name: service.status() for service in services}}
+
+
+def main() -> None:
+    settings = settings_file.read(Path(sys.argv[1]))
+    record(settings.directory, "supervisor", os.getpid())
+    asyncio.run(supervise(settings))
+
+
+if __name__ == "__main__":
+    main()
