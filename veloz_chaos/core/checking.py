@@ -1,0 +1,238 @@
+"""Everything about an experiment and its environment that can be found wrong without looking at the world.
+
+Each check yields problems at their place; `plan` collects them all, then refuses at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from veloz_chaos.core import condition, window
+from veloz_chaos.core.document import Document, problems_of
+from veloz_chaos.core.environment import Environment, ProbeSpec, per_second
+from veloz_chaos.core.experiment import Experiment, FaultCall, UntilDecided
+from veloz_chaos.core.matrix import Limits, ResponseMatrix
+from veloz_chaos.core.nearest import did_you_mean
+from veloz_chaos.core.vocabulary import Vocabulary
+from veloz_chaos.errors import Problem
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What people wrote, and where; `homes` says which document a part of the environment comes from."""
+
+    experiment: Experiment
+    experiment_file: Document
+    environment: Environment
+    environment_file: Document
+    matrix: ResponseMatrix
+    homes: dict[Path, Document]
+
+    def here(self, path: Path, message: str, remedy: str = "") -> Problem:
+        return self.experiment_file.problem(path, message, remedy)
+
+    def there(self, path: Path, message: str, remedy: str = "") -> Problem:
+        return self.homes.get(path[:2], self.environment_file).problem(path, message, remedy)
+
+
+def call_path(experiment: Experiment) -> Path:
+    assert experiment.fault is not None
+    return ("fault", experiment.fault.kind)
+
+
+def experiment_alone(experiment: Experiment, file: Document, matrix: ResponseMatrix, known: Vocabulary) -> Iterator[Problem]:
+    """What `validate` can say of an experiment without an environment."""
+    if experiment.failure not in matrix.rows:
+        yield file.problem(("failure",), f"the response matrix has no row `{experiment.failure}`",
+                           did_you_mean(experiment.failure, matrix.rows))  # fmt: skip
+    for path, call in calls(experiment):
+        yield from _fault_arguments(path, call, file, known)
+    for name in experiment.expect.while_:
+        if name not in window.WINDOWS and name not in {step.name for step in experiment.steps or ()}:
+            yield file.problem(("expect", "while", name), f"`{name}` is neither a window nor a step",
+                               did_you_mean(name, window.WINDOWS))  # fmt: skip
+
+
+def calls(experiment: Experiment) -> list[tuple[Path, FaultCall]]:
+    """Every fault an experiment calls, with its place."""
+    if experiment.fault is not None:
+        return [(("fault", experiment.fault.kind), experiment.fault)]
+    found: list[tuple[Path, FaultCall]] = []
+    for n, step in enumerate(experiment.steps or ()):
+        found += [(("steps", n, "inject", k, call.kind), call) for k, call in enumerate(step.inject or ())]
+    return found
+
+
+def _fault_arguments(path: Path, call: FaultCall, file: Document, known: Vocabulary) -> Iterator[Problem]:
+    try:
+        fault = known.fault(call.kind)
+    except KeyError:
+        if not known.later("faults", call.kind):
+            yield file.problem(path, f"there is no fault `{call.kind}`", did_you_mean(call.kind, known.faults()))
+        return
+    if fault.on == "service" and call.link or fault.on == "link" and call.service:
+        yield file.problem(path, f"`{call.kind}` acts on a {fault.on}", f"write {fault.on}: …")
+    if not fault.held and call.for_ is not None:
+        yield file.problem((*path, "for"), f"`{call.kind}` strikes once and can't be held", "leave `for` out")
+    if fault.held and call.for_ is None:
+        yield file.problem(path, f"`{call.kind}` must say how long", "write for: 30s, or for: {until: decided, at-most: 40s}")
+    yield from arguments(fault, call.arguments, file, path)
+
+
+def arguments(kind: type[Any], given: dict[str, Any], file: Document, path: Path) -> Iterator[Problem]:
+    """Problems of the arguments of a fault, probe or selector (a pydantic dataclass)."""
+    try:
+        kind.__pydantic_validator__.validate_python(given)
+    except ValidationError as error:
+        fields = [field.alias or name for name, field in kind.__pydantic_fields__.items()]
+        placed = Document(file.file, file.data, {p[len(path):]: m for p, m in file.marks.items() if p[: len(path)] == path})
+        yield from problems_of(placed, error, lambda _: fields)
+
+
+def all_together(written: Written, known: Vocabulary) -> Iterator[Problem]:
+    """What needs the experiment, the environment and the matrix side by side."""
+    experiment = written.experiment
+    yield from experiment_alone(experiment, written.experiment_file, written.matrix, known)
+    yield from _not_yet(written)
+    yield from _names(written)
+    yield from _probes(written, known)
+    if experiment.failure in written.matrix.rows:
+        yield from _resolution(written, written.matrix.limits(experiment.failure))
+        yield from _longest_hold(written, written.matrix.limits(experiment.failure))
+    yield from _budget(written)
+
+
+def _not_yet(written: Written) -> Iterator[Problem]:
+    """Grammar that is read, but cannot run yet."""
+    e, asked = written.experiment, []
+    asked += [(("steps",), "steps")] if e.steps else []
+    asked += [(("workload",), "workload")] if e.workload else []
+    asked += [(("expect", "alert"), "alert")] if e.expect.alert else []
+    asked += [(("expect", "orders"), "orders")] if e.expect.orders else []
+    asked += [(("expect", "impact"), "impact conditions")] if isinstance(e.expect.impact, list) else []
+    for path, what in asked:
+        yield written.here(path, f"{what} can't be run by this version", "leave it out")
+    for path, call in calls(e):
+        if call.pick == "leader":
+            yield written.here((*path, "pick"), "`leader` can't be picked by this version", "write one, all, a number or a share")
+
+
+def used_probes(e: Experiment) -> list[tuple[Path, str]]:
+    """Every probe an experiment names, with its place."""
+    named: list[tuple[Path, str]] = [(("steady-state", n), name) for n, name in enumerate(e.steady_state)]
+    if e.expect.detection:
+        named += [(("expect", "detection", n), name) for n, name in enumerate(e.expect.detection.signals)]
+    for name, said in e.expect.while_.items():
+        for quantifier, clause in window.clauses(said):
+            named += [(("expect", "while", name, quantifier), probe) for probe in window.probe_names(clause)]
+    named += [(("expect", "keeps", n), name) for n, name in enumerate(e.expect.keeps)]
+    named += [(("abort-when", n), name) for n, name in enumerate(e.abort_when)]
+    return named
+
+
+def _names(written: Written) -> Iterator[Problem]:
+    environment, where = written.environment, f"environment `{written.environment.name}`"
+    for path, name in used_probes(written.experiment):
+        if name not in environment.probes:
+            yield written.here(path, f"{where} has no probe `{name}`", did_you_mean(name, environment.probes))
+    for n, name in enumerate(written.experiment.expect.keeps):
+        if name in environment.probes and environment.probes[name].value is None:
+            yield written.here(("expect", "keeps", n), f"probe `{name}` has no `value` to compare", "give it value: …")
+    for path, call in calls(written.experiment):
+        known: Iterable[str] = environment.services if call.service else environment.links
+        kind = "service" if call.service else "link"
+        if call.on not in known:
+            yield written.here((*path, kind), f"{where} has no {kind} `{call.on}`", did_you_mean(call.on, known))
+    for name, service in environment.services.items():
+        if service.restore and service.restore not in environment.procedures:
+            yield written.there(("services", name, "restore"), f"there is no procedure `{service.restore}`",
+                                did_you_mean(service.restore, environment.procedures))  # fmt: skip
+
+
+def _probes(written: Written, known: Vocabulary) -> Iterator[Problem]:
+    """The probes that this experiment uses; the others are not its business."""
+    for name in dict.fromkeys(name for _, name in used_probes(written.experiment)):
+        spec = written.environment.probes.get(name)
+        if spec is not None:
+            yield from probe_problems(name, spec, written, known)
+
+
+def probe_problems(name: str, spec: ProbeSpec, written: Written, known: Vocabulary) -> Iterator[Problem]:
+    path: Path = ("probes", name)
+    try:
+        kind = known.probe(spec.type)
+    except KeyError:
+        later = known.later("probes", spec.type)
+        message = f"probe type `{spec.type}` can't be run by this version" if later else f"there is no probe type `{spec.type}`"
+        yield written.there((*path, spec.type), message, did_you_mean(spec.type, known.probes()))
+        return
+    file = written.homes.get(path, written.environment_file)
+    yield from arguments(kind, spec.arguments, file, (*path, spec.type))
+    for key, text in (("ok", spec.ok), ("value", spec.value)):
+        if text is not None:
+            yield from _condition(written, (*path, key), text)
+    for key, asked in (("as", spec.as_), ("each", spec.each)):
+        if asked is not None:
+            yield written.there((*path, key), f"`{key}` can't be run by this version", "leave it out")
+
+
+def _condition(written: Written, path: Path, text: str) -> Iterator[Problem]:
+    try:
+        condition.compile(text, condition.LOOK_VARIABLES)
+    except ValueError as error:
+        yield written.there(path, f"not a condition: {error}")
+
+
+def _resolution(written: Written, limits: Limits) -> Iterator[Problem]:
+    """Period + time-out above a quarter of the limit cannot judge it."""
+    e = written.experiment
+    signals = e.expect.detection.signals if e.expect.detection else []
+    for names, limit, what in ((signals, limits.detection, "detection"), (e.steady_state, limits.recovery, "recovery")):
+        for name in names:
+            spec = written.environment.probes.get(name)
+            if spec is not None and limit is not None and spec.every + spec.timeout > limit / 4:
+                yield written.there(
+                    ("probes", name),
+                    f"period + time-out of {name} ({_s(spec.every + spec.timeout)}) is above a quarter of the "
+                    f"{what} limit of {limits.row} ({_s(limit)})",
+                    f"look more often: together at most {_s(limit / 4)}",
+                )
+
+
+def _longest_hold(written: Written, limits: Limits) -> Iterator[Problem]:
+    """A fault lifted before the detection's limit has passed proves nothing of it."""
+    e, probes = written.experiment, written.environment.probes
+    if e.fault is None or e.fault.for_ is None or e.expect.detection is None or limits.detection is None:
+        return
+    hold = e.fault.for_.at_most if isinstance(e.fault.for_, UntilDecided) else e.fault.for_
+    looks = [probes[n].every + probes[n].timeout for n in e.expect.detection.signals if n in probes]
+    needed = limits.detection + max(looks, default=timedelta(0))
+    if hold <= needed:
+        yield written.here((*call_path(e), "for"), f"held for at most {_s(hold)}, but the detection limit of {limits.row} "
+                           f"with one look takes {_s(needed)}", f"hold it longer than {_s(needed)}")  # fmt: skip
+
+
+def _budget(written: Written) -> Iterator[Problem]:
+    """Probes together may not ask a service more often than the environment allows."""
+    environment = written.environment
+    names = {name for _, name in used_probes(written.experiment)}
+    for key, rate in environment.budget.items():
+        base = str(environment.values.get(key, key))
+        asked = sum(1 / spec.every.total_seconds() for name, spec in environment.probes.items()
+                    if name in names and base in str(spec.arguments))  # fmt: skip
+        if asked > per_second(rate) + 1e-9:
+            yield written.there(("budget", key), f"the probes ask {key} {asked:g} times a second, its budget is {rate}",
+                                "look less often, or raise the budget")  # fmt: skip
+
+
+def _s(value: timedelta) -> str:
+    return f"{value.total_seconds():g}s"
+
+

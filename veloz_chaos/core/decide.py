@@ -1,0 +1,91 @@
+"""When a run has seen enough: the same measurement, asked of a run under way."""
+
+from __future__ import annotations
+
+import math
+
+from veloz_chaos.core.duration import nanoseconds
+from veloz_chaos.core.history import History
+from veloz_chaos.core.interval import SECOND
+from veloz_chaos.core.measure import Measurement, measure
+from veloz_chaos.core.plan import Plan
+from veloz_chaos.core.window import clauses, interior, rule
+
+#: Without a limit for the detection, an impact must show within this.
+PATIENCE = 30 * SECOND
+
+
+def hold_over(plan: Plan, history: History, now: int) -> bool:
+    """May the held faults be lifted? The longest hold is the caller's to enforce."""
+    if not all(fault.hold is None or fault.hold.until_decided for fault in plan.faults):
+        return False
+    m = measure(history)
+    if m.began is None or not _noticed(plan, m, now) or not _hurt(plan, m, now):
+        return False
+    seen = max((i.at_most for i in (m.detection, m.impact) if i is not None and not math.isinf(i.at_most)), default=now)
+    return now >= seen + nanoseconds(plan.hold) and _windows_decided(plan, history, m)
+
+
+def _windows_decided(plan: Plan, history: History, m: Measurement) -> bool:
+    """Every clause that needs the fault has been shown, or violated."""
+    for name in ("fault", "detected"):
+        for quantifier, clause in clauses(plan.while_[name]) if name in plan.while_ else ():
+            inside = interior(name, history, m)
+            if inside is None:
+                return False
+            ruling = rule(clause, quantifier, inside, history, plan)
+            if ruling.verdict == "inconclusive" or (quantifier == "eventually" and ruling.verdict == "failed"):
+                return False
+    return True
+
+
+def watch_over(plan: Plan, history: History, now: int) -> bool:
+    """Has the run seen all that it can judge?"""
+    m = measure(history)
+    start = m.recovery_counts_from
+    if start is None:
+        return True
+    if plan.placebo:
+        return now >= start.at_most + nanoseconds(plan.limits.detection or plan.hold) + nanoseconds(plan.settle)
+    if now > start.at_least + _patience(plan):
+        return True
+    return _noticed(plan, m, now) and _hurt(plan, m, now) and _settled(plan, history, m)
+
+
+def _noticed(plan: Plan, m: Measurement, now: int) -> bool:
+    """The detection is decided: seen, not expected, or its limit has passed."""
+    return plan.detection is None or m.detected or _passed(plan, m, now)
+
+
+def _hurt(plan: Plan, m: Measurement, now: int) -> bool:
+    return m.impact is not None or _passed(plan, m, now)
+
+
+def _passed(plan: Plan, m: Measurement, now: int) -> bool:
+    assert m.began is not None
+    limit = PATIENCE if plan.limits.detection is None else nanoseconds(plan.limits.detection)
+    return now > m.began.at_most + limit + _longest_look(plan)
+
+
+def _longest_look(plan: Plan) -> int:
+    names = plan.detection.signals if plan.detection else plan.steady_state
+    return max(nanoseconds(plan.probes[n].every) + nanoseconds(plan.probes[n].timeout) for n in names)
+
+
+def _settled(plan: Plan, history: History, m: Measurement) -> bool:
+    """Recovered, and every steady-state probe has been good for as long as it must settle."""
+    since = m.recovery or m.began
+    assert since is not None
+    if math.isinf(since.at_most):
+        return False
+    until = since.at_most + nanoseconds(plan.settle)
+    return all((history.trace(name).last_answer() or 0) >= until for name in plan.steady_state)
+
+
+def _patience(plan: Plan) -> int:
+    """How long an unrecovered system is watched: beyond twice its limit nothing changes the verdict."""
+    limits = plan.limits
+    if limits.recovery is None:
+        return nanoseconds(limits.give_up)
+    limit = nanoseconds(limits.recovery)
+    return min(nanoseconds(limits.give_up), max(2 * limit, limit + 10 * SECOND))

@@ -1,0 +1,291 @@
+"""YAML text becomes plain data that knows where each piece stood.
+
+`parse` reads the events of libyaml itself instead of a finished object, because only so can it refuse what YAML would
+quietly do to us (bombs by alias, duplicate keys where the last wins, `on` that is true) and name the line and column
+of every problem in one go. `validate` puts pydantic's complaints at the same places. Text in, data out: no file access.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from veloz_chaos.core import complaint, scalar
+from veloz_chaos.core.complaint import Path
+from veloz_chaos.errors import InvalidFile, Problem
+
+DEEPEST = 40
+LARGEST = 1 << 20
+_RETRIES = 50
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+_REFERENCE = re.compile(r"\$\{[^{}\n\r]*\}?")
+M = TypeVar("M", bound=BaseModel)
+
+
+class Mark(NamedTuple):
+    """A place in the text; both count from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Document:
+    """Data of a file, with the place of every value (`marks`) and of every key (`keys`) by its path."""
+
+    file: str
+    data: Any
+    marks: Mapping[Path, Mark]
+    keys: Mapping[Path, Mark] = field(default_factory=dict)
+
+    def at(self, path: Path) -> Mark:
+        """Where the value at this path stands, or else its nearest parent."""
+        while path and path not in self.marks:
+            path = path[:-1]
+        return self.marks.get(path, Mark(1, 1))
+
+    def key_at(self, path: Path) -> Mark:
+        """Where the key of this path stands; a list item's own place where there is no key."""
+        return self.keys.get(path) or self.at(path)
+
+    def problem(self, path: Path, message: str, remedy: str = "") -> Problem:
+        """A problem with the value at this path."""
+        return Problem(self.file, *self.at(path), message, remedy)
+
+
+def parse(text: str, file: str) -> Document:
+    """The one mapping that the text holds; InvalidFile carries everything that is wrong with it as YAML."""
+    problems = set(_unreadable(text))
+    reader = None
+    for _ in range(_RETRIES):
+        if problems and reader is None:
+            break
+        reader = _Reader(text)
+        bare = reader.read()
+        problems |= reader.problems
+        if bare is None:
+            break
+        text = text[: bare.start()] + "$" + "_" * (len(bare[0]) - 1) + text[bare.end() :]
+    if problems or reader is None:
+        raise InvalidFile([Problem(file, *mark, message, remedy) for mark, message, remedy in problems])
+    return Document(file, reader.data, reader.marks, reader.keys)
+
+
+class _Found(NamedTuple):
+    mark: Mark
+    message: str
+    remedy: str
+
+
+def _unreadable(text: str) -> Iterator[_Found]:
+    """What would stop the scanner: size and characters."""
+    if len(text.encode("utf-8", "surrogatepass")) > LARGEST:
+        yield _Found(Mark(1, 1), "the file is larger than 1 MiB", "split it")
+    elif bad := _UNPRINTABLE.search(text):
+        name = "a NUL character" if bad[0] == "\0" else f"an unprintable character (U+{ord(bad[0]):04X})"
+        yield _Found(_mark_of(text, bad.start()), f"the file contains {name}", "remove it or save the file as UTF-8")
+
+
+def _mark_of(text: str, offset: int) -> Mark:
+    starts = [0] + [match.end() for match in _BREAK.finditer(text, 0, offset)]
+    return Mark(len(starts), offset - starts[-1] + 1)
+
+
+def _offset_of(text: str, mark: Mark) -> int:
+    """Where in the text a mark lies; the text's end for one beyond it."""
+    starts = [0] + [match.end() for match in _BREAK.finditer(text)]
+    return min(starts[mark.line - 1] + mark.column - 1, len(text)) if mark.line <= len(starts) else len(text)
+
+
+class _Stop(Exception):
+    """Nothing sensible can be read after this."""
+
+
+class _Reader:
+    """One pass over the events: fills data, marks and keys, and collects problems on the way."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.data: Any = None
+        self.marks: dict[Path, Mark] = {}
+        self.keys: dict[Path, Mark] = {}
+        self.problems: set[_Found] = set()
+        self._events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
+
+    def read(self) -> re.Match[str] | None:
+        """Read all; returns an unquoted `${x}` that stopped the scanner, so that the caller can go on behind it."""
+        try:
+            self._documents()
+        except _Stop:
+            pass
+        except yaml.YAMLError as error:
+            return self._syntax(error)
+        return None
+
+    def _documents(self) -> None:
+        roots = 0
+        for event in self._events:
+            if not isinstance(event, yaml.NodeEvent):
+                continue
+            roots += 1
+            if roots > 1:
+                raise self._stop(event, "a second document starts here", "keep one document in a file")
+            self.data = self._node(event, ())
+            self._check_root(event)
+        if not roots:
+            self._complain(Mark(1, 1), "the file is empty", "start it with `kind:`")
+
+    def _check_root(self, event: Any) -> None:
+        if isinstance(event, yaml.MappingStartEvent):
+            return
+        if self.data is None and not self.problems:
+            self._complain(Mark(1, 1), "the file is empty", "start it with `kind:`")
+        elif not isinstance(event, yaml.AliasEvent):
+            self._complain(_mark(event), f"the file is {complaint.kind_of(self.data)}", "write a mapping of keys")
+
+    def _node(self, event: Any, path: Path) -> Any:
+        self.marks[path] = _mark(event)
+        if event.anchor is not None:
+            self._refuse_anchor(event)
+        if getattr(event, "tag", None) is not None:
+            self._complain(_mark(event), f"the tag `{event.tag}` is not allowed", "write the plain value")
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event)
+        if isinstance(event, yaml.AliasEvent):
+            return None
+        if len(path) >= DEEPEST:
+            raise self._stop(event, f"nested deeper than {DEEPEST} levels", "flatten it")
+        return self._mapping(path) if isinstance(event, yaml.MappingStartEvent) else self._list(path)
+
+    def _list(self, path: Path) -> list[Any]:
+        items: list[Any] = []
+        for event in self._events:
+            if isinstance(event, yaml.SequenceEndEvent):
+                break
+            items.append(self._node(event, (*path, len(items))))
+        return items
+
+    def _mapping(self, path: Path) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for event in self._events:
+            if isinstance(event, yaml.MappingEndEvent):
+                break
+            key = self._key(event, path)
+            at = (*path, key)
+            if key in values:
+                self._duplicate(event, at)
+            else:
+                self.keys[at] = _mark(event)
+            values[key] = self._node(next(self._events), at)
+        return values
+
+    def _key(self, event: Any, path: Path) -> str:
+        """The text of a key; a key that is no text is a problem, and stands in by its spelling."""
+        if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.implicit[0]:
+            self._complain(_mark(event), "the merge key `<<` is not allowed", "write the keys out")
+            return "<<"
+        before = len(self.problems)
+        key = self._node(event, (*path, "?"))
+        if not isinstance(key, str) and len(self.problems) == before:
+            spelled = f"the key `{event.value}`" if isinstance(event, yaml.ScalarEvent) else "the key"
+            self._complain(_mark(event), f"{spelled} is {complaint.kind_of(key)}", "quote it")
+        return key if isinstance(key, str) else str(getattr(event, "value", "?"))
+
+    def _duplicate(self, event: Any, at: Path) -> None:
+        first = self.keys[at]
+        message = f"the key `{at[-1]}` stands here for the second time (first in line {first.line}:{first.column})"
+        self._complain(_mark(event), message, "remove one of them")
+
+    def _scalar(self, event: Any) -> scalar.Scalar:
+        if not event.implicit[0]:
+            return str(event.value)
+        try:
+            return scalar.read(event.value)
+        except scalar.Trap as trap:
+            self._complain(_mark(event), *complaint.split(str(trap)))
+            return str(event.value)
+
+    def _refuse_anchor(self, event: Any) -> None:
+        sign, word = ("*", "alias") if isinstance(event, yaml.AliasEvent) else ("&", "anchor")
+        self._complain(_mark(event), f"the {word} `{sign}{event.anchor}` is not allowed", "write the value out")
+
+    def _complain(self, mark: Mark, message: str, remedy: str) -> None:
+        self.problems.add(_Found(mark, message, remedy))
+
+    def _stop(self, event: Any, message: str, remedy: str) -> _Stop:
+        self._complain(_mark(event), message, remedy)
+        return _Stop()
+
+    def _syntax(self, error: yaml.YAMLError) -> re.Match[str] | None:
+        mark = _error_mark(self.text, error)
+        offset = _offset_of(self.text, mark)
+        bare = _REFERENCE.match(self.text, offset - 1) if offset else None
+        if bare:
+            shown = bare[0] if bare[0].endswith("}") else bare[0] + "}"
+            place = Mark(mark.line, mark.column - 1)
+            self._complain(place, f"`{shown}` needs quotes inside {{…}} and […]", f'quote it: "{shown}"')
+            return bare
+        self._complain(mark, *_said(error, self.text[offset : offset + 1]))
+        return None
+
+
+def _mark(event: Any) -> Mark:
+    return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+
+
+def _error_mark(text: str, error: yaml.YAMLError) -> Mark:
+    """Where yaml stopped, moved into the text where it points behind its end."""
+    found = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    mark = Mark(found.line + 1, found.column + 1) if found else Mark(1, 1)
+    return min(mark, _mark_of(text, len(text)))
+
+
+def _said(error: yaml.YAMLError, character: str) -> tuple[str, str]:
+    if character == "\t":
+        return "a tab stands where only spaces may", "indent with spaces"
+    message = getattr(error, "problem", None) or "not YAML"
+    context = getattr(error, "context", None)
+    remedy = "quote the text if it contains `: `" if "mapping values are not allowed" in message else ""
+    return f"{message} ({context})" if context else message, remedy
+
+
+def problems_of(
+    document: Document,
+    error: ValidationError,
+    known: Callable[[Path], Iterable[str]] | None = None,
+    *,
+    model: type[BaseModel] | None = None,
+    path: Path = (),
+) -> list[Problem]:
+    """Each complaint of pydantic at its place, one per place.
+
+    `path` is where in the document the validated data stood. The keys that "did you mean" offers come from `known`
+    (path below it -> names), else from the fields of `model`.
+    """
+    offered = known or (lambda at: complaint.fields_at(model, at) if model else ())
+    below = document.data
+    for part in path:
+        below = below[part]
+    return [
+        Problem(document.file, *(document.key_at if one.on_key else document.at)(path + one.path), one.message, one.remedy)
+        for one in complaint.complaints(below, error, offered)
+    ]
+
+
+def validate(model: type[M], document: Document, data: Any = None, path: Path = (), context: Any = None) -> M:
+    """The model made of `data` (the document's own at `path` where None); InvalidFile with everything wrong."""
+    if data is None:
+        data = document.data
+        for part in path:
+            data = data[part]
+    try:
+        return model.model_validate(data, context=context)
+    except ValidationError as error:
+        raise InvalidFile(problems_of(document, error, model=model, path=path)) from None

@@ -1,0 +1,171 @@
+"""The journal folded into what `measure` asks of it. Live decisions and a judgement years later read the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from veloz_chaos.core import event as ev
+from veloz_chaos.core.plan import Plan
+from veloz_chaos.core.trace import Trace
+
+
+@dataclass
+class FaultRecord:
+    """What became of one fault; instants in boot-time nanoseconds, entries are journal lines."""
+
+    prepared: int = 0
+    inject_began: int | None = None
+    inject_returned: int | None = None
+    failed: str = ""
+    lost: str = ""
+    revert_began: int | None = None
+    revert_returned: int | None = None
+    revert_error: str = ""
+    by_hand: str = ""
+    cleared: int | None = None
+    presence: Trace = field(default_factory=Trace)
+    evidence: str = ""
+    #: why the latest look did not find it
+    absence: str = ""
+    entries: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Value:
+    answered: int
+    value: Any
+    entry: int
+
+
+@dataclass
+class History:
+    run: str = ""
+    plan: Plan | None = None
+    traces: dict[str, Trace] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    values: dict[str, list[Value]] = field(default_factory=dict)
+    faults: dict[str, FaultRecord] = field(default_factory=dict)
+    baseline_began: int | None = None
+    baseline_ended: int | None = None
+    refused: list[str] = field(default_factory=list)
+    aborted: str = ""
+    runner_failed: str = ""
+    restored: list[ev.ServiceRestored] = field(default_factory=list)
+    jumps: list[int] = field(default_factory=list)
+    stalls: int = 0
+    ended: ev.RunEnded | None = None
+    last_at: int = 0
+    entries: int = 0
+
+    def add(self, event: ev.Event) -> None:
+        self.entries += 1
+        self.last_at = max(self.last_at, event.at)
+        handle = _HANDLERS.get(type(event))
+        if handle is not None:
+            handle(self, event, self.entries)
+
+    def trace(self, probe: str) -> Trace:
+        return self.traces.setdefault(probe, Trace())
+
+    def fault(self, name: str) -> FaultRecord:
+        return self.faults.setdefault(name, FaultRecord())
+
+
+def of(events: Iterable[ev.Event]) -> History:
+    history = History()
+    for event in events:
+        history.add(event)
+    return history
+
+
+def _look(history: History, event: ev.LookTaken, entry: int) -> None:
+    history.trace(event.probe).add(event.asked, event.answered, event.outcome, event.stalled, entry)
+    if event.outcome != "shown":
+        history.reasons[event.probe] = event.reason
+    if event.value is not None:
+        history.values.setdefault(event.probe, []).append(Value(event.answered, event.value, entry))
+
+
+def _presence(history: History, event: ev.PresenceLooked, entry: int) -> None:
+    record = history.fault(event.fault)
+    record.presence.add(event.asked, event.answered, event.outcome, False, entry)
+    if event.outcome == "shown" or not record.evidence:
+        record.evidence = event.evidence
+    if event.outcome == "not-shown":
+        record.absence = event.evidence
+
+
+def _mark(name: str) -> Any:
+    """Remember the instant of an event about a fault under the record's field `name`; the first one counts."""
+
+    def handle(history: History, event: Any, entry: int) -> None:
+        record = history.fault(event.fault)
+        if getattr(record, name) is None or name in ("prepared", "cleared", "revert_returned"):
+            setattr(record, name, event.at)
+            record.entries[name] = entry
+
+    return handle
+
+
+def _note(name: str, source: str) -> Any:
+    def handle(history: History, event: Any, entry: int) -> None:
+        record = history.fault(event.fault)
+        setattr(record, name, getattr(event, source))
+        record.by_hand = getattr(event, "by_hand", record.by_hand)
+        record.entries[name] = entry
+
+    return handle
+
+
+def _started(history: History, event: ev.RunStarted, entry: int) -> None:
+    history.run, history.plan = event.run, event.plan
+
+
+def _set(name: str, source: str) -> Any:
+    def handle(history: History, event: Any, entry: int) -> None:
+        setattr(history, name, getattr(event, source))
+
+    return handle
+
+
+def _ended(history: History, event: ev.RunEnded, entry: int) -> None:
+    history.ended = event
+
+
+def _restored(history: History, event: ev.ServiceRestored, entry: int) -> None:
+    history.restored.append(event)
+
+
+def _jumped(history: History, event: ev.ClockJumped, entry: int) -> None:
+    history.jumps.append(event.at)
+
+
+def _stalled(history: History, event: ev.LoopStalled, entry: int) -> None:
+    history.stalls += 1
+
+
+_HANDLERS: dict[type, Any] = {
+    ev.RunStarted: _started,
+    ev.BaselineBegan: _set("baseline_began", "at"),
+    ev.BaselineEnded: _set("baseline_ended", "at"),
+    ev.RunRefused: _set("refused", "reasons"),
+    ev.LookTaken: _look,
+    ev.FaultPrepared: _mark("prepared"),
+    ev.InjectionBegan: _mark("inject_began"),
+    ev.InjectionReturned: _mark("inject_returned"),
+    ev.InjectionFailed: _note("failed", "error"),
+    ev.PresenceLooked: _presence,
+    ev.FaultLost: _note("lost", "cause"),
+    ev.RevertBegan: _mark("revert_began"),
+    ev.RevertReturned: _mark("revert_returned"),
+    ev.RevertFailed: _note("revert_error", "error"),
+    ev.FaultCleared: _mark("cleared"),
+    ev.ClockJumped: _jumped,
+    ev.LoopStalled: _stalled,
+    ev.AbortRequested: _set("aborted", "cause"),
+    ev.ServiceRestored: _restored,
+    ev.RunnerFailed: _set("runner_failed", "error"),
+    ev.RunEnded: _ended,
+}

@@ -1,0 +1,276 @@
+"""From looks to intervals: when the fault began and ended, was noticed, hurt, and was overcome.
+
+Pure: the same journal gives the same measurement for ever. The rules, with their reasons, are in docs/architecture.md;
+each interval holds the truth as long as every answer tells the state at some instant between asked and answered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from veloz_chaos.core.duration import nanoseconds
+from veloz_chaos.core.history import FaultRecord, History
+from veloz_chaos.core.interval import Interval
+from veloz_chaos.core.plan import Plan, PlannedFault
+from veloz_chaos.core.trace import NOT_SHOWN, SHOWN, Look, Trace
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One way of noticing. `at` reaches to infinity if it was never shown."""
+
+    name: str
+    at: Interval
+    shown: Look | None
+    #: a look that lost it again while the system was still broken
+    lost: Look | None
+
+
+@dataclass(frozen=True)
+class Outage:
+    """A stretch without a full hold: the bad looks of all steady-state probes, and each probe's last one."""
+
+    first: int
+    last_bad: dict[str, Look]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All instants are boot-time intervals, all lengths are floored at 0. None: did not happen, or cannot be told."""
+
+    in_place: bool
+    began: Interval | None
+    ended: Interval | None
+    #: the fault ended before we took it out
+    early: str
+    signals: tuple[Signal, ...] = ()
+    impact: Interval | None = None
+    outages: tuple[Outage, ...] = ()
+    recovery: Interval | None = None
+    #: journal entries of the looks that decide
+    entries: dict[str, list[int]] = field(default_factory=dict)
+    end: int = 0
+
+    @property
+    def detection(self) -> Interval | None:
+        """Per end the minimum over the signals; at most infinite if none was shown."""
+        if not self.signals:
+            return None
+        return Interval(min(s.at.at_least for s in self.signals), min(s.at.at_most for s in self.signals))
+
+    @property
+    def detected(self) -> bool:
+        return any(signal.shown for signal in self.signals)
+
+    @property
+    def time_to_detect(self) -> Interval | None:
+        return self.detection.since(self.began) if self.detection and self.began else None
+
+    @property
+    def time_to_detect_from_impact(self) -> Interval | None:
+        return self.detection.since(self.impact) if self.detection and self.impact else None
+
+    @property
+    def recovery_counts_from(self) -> Interval | None:
+        """What strikes once counts from its beginning, what is held from its end."""
+        return self.ended or self.began
+
+    @property
+    def time_to_recover(self) -> Interval | None:
+        start = self.recovery_counts_from
+        return self.recovery.since(start) if self.recovery and start else None
+
+    @property
+    def time_to_impact(self) -> Interval | None:
+        return self.impact.since(self.began) if self.impact and self.began else None
+
+    @property
+    def relapses(self) -> int:
+        return max(0, len(self.outages) - 1)
+
+
+def measure(history: History) -> Measurement:
+    """Of a run that got as far as its injection; before that everything is None."""
+    plan = history.plan
+    start = _start(history)
+    if plan is None or start is None:
+        return Measurement(in_place=False, began=None, ended=None, early="", end=history.last_at)
+    began = _hull([fault_began(fault, history.fault(fault.id)) for fault in plan.faults])
+    if plan.placebo:
+        began = Interval(start, start)
+    held = [fault for fault in plan.faults if fault.held]
+    ended = _hull([fault_ended(fault, history.fault(fault.id)) for fault in held]) if held and began else None
+    since = began.at_least if began else start
+    bad = bad_looks(history, plan.steady_state, since)
+    outages = tuple(cluster(bad, nanoseconds(plan.hold)))
+    recovery, decisive = recovered(history, plan, outages)
+    impact, first_bad = _impact(history, bad, start)
+    signals = tuple(signal(history, name, since, outages, plan) for name in _signals(plan))
+    entries = {"recovery": decisive, "impact": first_bad, "detection": [s.shown.entry for s in signals if s.shown]}
+    return Measurement(
+        in_place=began is not None and not plan.placebo,
+        began=began,
+        ended=ended,
+        early=next((history.fault(f.id).lost for f in plan.faults if history.fault(f.id).lost), ""),
+        signals=signals,
+        impact=impact,
+        outages=outages,
+        recovery=recovery,
+        entries=entries,
+        end=history.last_at,
+    )
+
+
+def _signals(plan: Plan) -> Sequence[str]:
+    return plan.detection.signals if plan.detection else ()
+
+
+def _start(history: History) -> int | None:
+    """The instant before which nothing can have been caused by us."""
+    begun = [r.inject_began for r in history.faults.values() if r.inject_began is not None]
+    if begun:
+        return min(begun)
+    return history.baseline_ended if history.plan and history.plan.placebo else None
+
+
+def _hull(intervals: Sequence[Interval | None]) -> Interval | None:
+    """From the first that may have begun to the last that surely had; None unless all are known."""
+    known = [interval for interval in intervals if interval is not None]
+    if not known or len(known) < len(intervals):
+        return None
+    return Interval(min(i.at_least for i in known), max(i.at_most for i in known))
+
+
+def fault_began(fault: PlannedFault, record: FaultRecord) -> Interval | None:
+    """[max(inject begun, asked of the last look that did not find it), answered of the first that did].
+
+    A mechanism that acts before its call returns (`at_once`), once a look confirmed it, began by that return.
+    """
+    if record.inject_began is None:
+        return None
+    first = record.presence.first_answered(_is_shown, record.inject_began)
+    if first is None:
+        return None
+    before = [look.asked for look in record.presence.since(record.inject_began) if _missed_before(look, first)]
+    at_least = max([record.inject_began, *before])
+    at_most = first.answered
+    returned = record.inject_returned
+    if fault.offer.at_once and returned is not None and at_least <= returned <= first.asked:
+        at_most = min(at_most, returned)
+    return Interval(at_least, at_most)
+
+
+def _missed_before(look: Look, first: Look) -> bool:
+    return look.outcome == NOT_SHOWN and look.asked < first.asked
+
+
+def fault_ended(fault: PlannedFault, record: FaultRecord) -> Interval | None:
+    """The same at the other end, whoever ended it; None while it is in place (or nobody has looked since)."""
+    last = _last_shown(record)
+    if last is None:
+        return None
+    gone = record.presence.first_answered(lambda look: look.outcome == NOT_SHOWN, last.asked + 1)
+    if gone is None:
+        return None
+    at_least, at_most = last.asked, gone.answered
+    began, returned = record.revert_began, record.revert_returned
+    if began is not None and not record.lost:
+        at_least = max(at_least, began)
+        if fault.offer.at_once and returned is not None and at_least <= returned <= gone.asked:
+            at_most = min(at_most, returned)
+    return Interval(at_least, max(at_least, at_most))
+
+
+def _last_shown(record: FaultRecord) -> Look | None:
+    looks = record.presence.back_from(math.inf)
+    return next((look for look in looks if _is_shown(look)), None)
+
+
+def _is_shown(look: Look) -> bool:
+    return look.outcome == SHOWN
+
+
+def bad_looks(history: History, probes: Iterable[str], since: float) -> list[tuple[Look, str]]:
+    """Every look that broke the steady state, in the order of asking; those under way at `since` count."""
+    found = [
+        (look, name) for name in probes for look in history.trace(name).answered_since(since) if look.bad
+    ]  # fmt: skip
+    return sorted(found, key=lambda item: item[0].asked)
+
+
+def cluster(bad: Sequence[tuple[Look, str]], hold: int) -> list[Outage]:
+    """Bad looks less than a hold apart are one outage; what comes after a full hold is a relapse."""
+    outages: list[Outage] = []
+    last = -math.inf
+    for look, name in bad:
+        if look.asked - last > hold:
+            outages.append(Outage(look.asked, {}))
+        outages[-1].last_bad[name] = look
+        last = look.asked
+    return outages
+
+
+def _impact(history: History, bad: Sequence[tuple[Look, str]], start: int) -> tuple[Interval | None, list[int]]:
+    """[asked of the last good look before the first bad one, answered of that], per end the minimum over the probes."""
+    first: dict[str, Look] = {}
+    for look, name in bad:
+        first.setdefault(name, look)
+    if not first:
+        return None, []
+    intervals = [_broke(history.trace(name), look, start) for name, look in first.items()]
+    at_most = min(i.at_most for i in intervals)
+    at_least = min(i.at_least for i in intervals)
+    return Interval(at_least, at_most), [look.entry for look in first.values() if look.answered == at_most]
+
+
+def _broke(trace: Trace, bad: Look, start: int) -> Interval:
+    good = next((look.asked for look in trace.back_from(bad.asked) if _is_shown(look)), start)
+    return Interval(min(max(good, start), bad.answered), bad.answered)
+
+
+def recovered(history: History, plan: Plan, outages: Sequence[Outage]) -> tuple[Interval | None, list[int]]:
+    """The start of the last stretch in which every probe holds: per probe [asked of its last bad look, answered of
+    the first good one after it], for the system the maximum of each end; infinite while one is still broken."""
+    last: dict[str, Look] = {}
+    for outage in outages:
+        last.update(outage.last_bad)
+    if not last:
+        return None, []
+    good = {name: history.trace(name).first_answered(_is_shown, look.asked + 1) for name, look in last.items()}
+    at_least = max(look.asked for look in last.values())
+    at_most = max(math.inf if look is None else look.answered for look in good.values())
+    slowest = [look.entry for look in last.values() if look.asked == at_least]
+    return Interval(at_least, at_most), slowest + [g.entry for g in good.values() if g and g.answered == at_most]
+
+
+def signal(history: History, name: str, since: float, outages: Sequence[Outage], plan: Plan) -> Signal:
+    """[asked of the last look that did not show it, answered of the first that did]; [last asked, inf) if never."""
+    trace = history.trace(name)
+    shown = min(filter(_is_shown, trace.answered_since(since)), key=lambda look: look.answered, default=None)
+    upto = shown.asked if shown else math.inf
+    missed = next((look.asked for look in trace.back_from(upto) if look.outcome == NOT_SHOWN), None)
+    at_least = since if missed is None else max(since, missed)
+    if shown is None:
+        return Signal(name, Interval(at_least, math.inf), None, None)
+    lost = _lost_again(history, trace, shown, outages, plan)
+    return Signal(name, Interval(min(at_least, shown.answered), shown.answered), shown, lost)
+
+
+def _lost_again(history: History, trace: Trace, shown: Look, outages: Sequence[Outage], plan: Plan) -> Look | None:
+    """A later look that no longer showed it, taken while a steady-state probe was surely still broken."""
+    end = max((look.asked for outage in outages for look in outage.last_bad.values()), default=0)
+    for look in trace.inside(shown.answered, end):
+        if look.outcome == NOT_SHOWN and any(_broken_around(history.trace(p), look) for p in plan.steady_state):
+            return look
+    return None
+
+
+def _broken_around(trace: Trace, look: Look) -> bool:
+    """The probe's looks just before and just after are bad, and none between them is good."""
+    before = next((item for item in trace.back_from(look.asked) if item.answered <= look.asked), None)
+    after = next((item for item in trace.since(look.answered)), None)
+    if before is None or after is None or not (before.bad and after.bad):
+        return False
+    return not any(map(_is_shown, trace.inside(before.asked, after.answered)))

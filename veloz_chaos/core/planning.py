@@ -1,0 +1,274 @@
+"""An experiment, an environment and what the world holds become a plan; or every reason why not, at once.
+
+`wanted` says what a survey has to look for; `plan` then binds names to incarnations, picks the mechanism that each
+target offers, and looks the limits up. Both are pure: "one of three" is chosen by a hash of the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from veloz_chaos.core.capability import capability_of
+from veloz_chaos.core.checking import Path, Written, all_together, arguments, calls, used_probes
+from veloz_chaos.core.environment import Environment, ProbeSpec, Service
+from veloz_chaos.core.experiment import BlastRadius, FaultCall, UntilDecided
+from veloz_chaos.core.nearest import did_you_mean
+from veloz_chaos.core.plan import Plan, PlannedFault, PlannedHold, PlannedProbe, PlannedRestore
+from veloz_chaos.core.survey import Found, Inventory, Wanted
+from veloz_chaos.core.vocabulary import Vocabulary
+from veloz_chaos.errors import InvalidFile, Problem, Refused
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the caller adds to the files."""
+
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    placebo: bool = False
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """A fault call after stand-ins have been followed."""
+
+    path: Path
+    call: FaultCall
+    models: str
+
+
+def wanted(written: Written, known: Vocabulary) -> list[Wanted]:
+    """What to survey. Raises InvalidFile with every problem that needs no look at the world."""
+    problems = list(all_together(written, known))
+    bound = [] if problems else _bound(written, problems)
+    found: dict[str, Wanted] = {}
+    for item in bound:
+        one = _wanted(written, item, known, problems)
+        if one is not None:
+            found[one.name] = one
+    if problems:
+        raise InvalidFile(problems)
+    return list(found.values())
+
+
+def _bound(written: Written, problems: list[Problem]) -> list[_Bound]:
+    found = []
+    for path, call in calls(written.experiment):
+        link = written.environment.links.get(call.link or "")
+        if link is None or link.type != "stand-in":
+            found.append(_Bound(path, call, ""))
+            continue
+        stand_in = _stand_in(written, path, call, problems)
+        if stand_in is not None:
+            found.append(_Bound(path, stand_in, link.models or f"a stand-in for {call.kind}"))
+    return found
+
+
+def _stand_in(written: Written, path: Path, call: FaultCall, problems: list[Problem]) -> FaultCall | None:
+    """Where no wire can be cut, a partition becomes another fault on a service."""
+    link = written.environment.links[call.link or ""]
+    if call.kind != "partition":
+        problems.append(written.here(path, f"link `{call.link}` has only a stand-in, which models a partition",
+                                     f"{call.kind} needs a link that can be reached, such as toxiproxy"))  # fmt: skip
+        return None
+    try:
+        return FaultCall.model_validate(link.arguments).model_copy(update={"for_": call.for_})
+    except ValueError as error:
+        problems.append(written.there(("links", call.link or "", "stand-in"), f"not a fault: {error}"))
+        return None
+
+
+def _wanted(written: Written, item: _Bound, known: Vocabulary, problems: list[Problem]) -> Wanted | None:
+    environment, call = written.environment, item.call
+    room = "services" if call.service else "links"
+    binding: Any = (environment.services if call.service else environment.links).get(call.on)
+    if binding is None:
+        problems.append(written.there((room,), f"there is no {room[:-1]} `{call.on}`", did_you_mean(call.on, environment.services)))
+        return None
+    place: Path = (room, call.on, binding.type)
+    try:
+        selector = known.selector(binding.type)
+    except KeyError:
+        problems.append(written.there(place, _no_backend(binding.type, known), did_you_mean(binding.type, known.backends())))
+        return None
+    home = written.homes.get(place[:2], written.environment_file)
+    problems.extend(arguments(selector, binding.arguments, home, place))
+    return Wanted(call.on, "service" if call.service else "link", binding.type, binding.arguments)
+
+
+def _no_backend(name: str, known: Vocabulary) -> str:
+    if known.later("targets", name):
+        return f"`{name}` targets can't be reached by this version"
+    return f"there is no target backend `{name}`"
+
+
+def plan(written: Written, inventory: Inventory, known: Vocabulary, choices: Choices) -> Plan:
+    """Raises InvalidFile (files), or Refused (the world, or the guard) with every reason at once."""
+    problems: list[Problem] = []
+    bound = _bound(written, problems)
+    reasons = [f"{item.call.on}: {inventory.missing[item.call.on]}" for item in bound if item.call.on in inventory.missing]
+    faults: list[PlannedFault] = []
+    for item in bound if not reasons else ():
+        faults += _planned(written, item, inventory, known, choices, problems, reasons, len(faults))
+    if problems:
+        raise InvalidFile(problems)
+    result = _assemble(written, faults, choices)
+    reasons += _guard(written, result, inventory)
+    if reasons:
+        raise Refused("\n".join(dict.fromkeys(reasons)))
+    return result
+
+
+def _planned(
+    written: Written, item: _Bound, inventory: Inventory, known: Vocabulary, choices: Choices,
+    problems: list[Problem], reasons: list[str], number: int,
+) -> list[PlannedFault]:  # fmt: skip
+    call, kind = item.call, known.fault(item.call.kind)
+    needs = capability_of(kind.needs)
+    candidates = inventory.found.get(call.on, ())
+    able = [found for found in candidates if needs in found.offers]
+    if not able:
+        offered = sorted({name for found in candidates for name in found.offers}) or ["nothing"]
+        problems.append(written.here(item.path, f"`{call.kind}` needs a target that is {needs}; {call.on} offers "
+                                     f"{', '.join(offered)}", "bind it to a backend that offers it"))  # fmt: skip
+        return []
+    picked = pick(call, able, choices.seed)
+    reasons += _blast(written.experiment.blast_radius, call, len(picked), len(candidates))
+    return [
+        PlannedFault(
+            id=f"f{number + n + 1}",
+            kind=call.kind,
+            arguments=call.arguments,
+            on=call.on,
+            models=item.models,
+            reference=found.reference,
+            offer=found.offers[needs],
+            held=kind.held,
+            hold=_hold(call),
+        )
+        for n, found in enumerate(picked)
+    ]
+
+
+def _hold(call: FaultCall) -> PlannedHold | None:
+    if call.for_ is None:
+        return None
+    if isinstance(call.for_, UntilDecided):
+        return PlannedHold(at_most=call.for_.at_most, until_decided=True)
+    return PlannedHold(at_most=call.for_, until_decided=False)
+
+
+def pick(call: FaultCall, found: Sequence[Found], seed: int) -> list[Found]:
+    """one | all | 2 | 50%, in an order that the seed decides and nothing else."""
+    shuffled = sorted(found, key=lambda f: sha256(f"{seed}:{f.reference}".encode()).hexdigest())
+    match call.pick:
+        case "all":
+            count = len(found)
+        case "one" | "leader":
+            count = 1
+        case int(number):
+            count = number
+        case share:
+            count = max(1, len(found) * int(str(share).rstrip("%")) // 100)
+    return shuffled[:count]
+
+
+def _blast(radius: BlastRadius, call: FaultCall, count: int, total: int) -> list[str]:
+    reasons = []
+    if count > radius.count:
+        reasons.append(f"{call.kind} would hit {count} targets of {call.on}; blast-radius allows {radius.count}")
+    if count * 100 > total * int(radius.percent.rstrip("%")) and not (radius.last_replica and total == 1):
+        reasons.append(f"{call.kind} would hit {count} of {total} of {call.on}; blast-radius allows {radius.percent}")
+    if call.service and count == total and not radius.last_replica:
+        reasons.append(f"{call.kind} would hit the last replica of {call.on}; blast-radius needs last-replica: true")
+    return reasons
+
+
+def _assemble(written: Written, faults: list[PlannedFault], choices: Choices) -> Plan:
+    e, environment = written.experiment, written.environment
+    hold = e.expect.recovery.hold
+    return Plan(
+        experiment=e.name,
+        title=e.title,
+        environment=environment.name,
+        tier=environment.tier,
+        sources=dict(choices.sources),
+        limits=written.matrix.limits(e.failure),
+        parameters=dict(choices.parameters),
+        seed=choices.seed,
+        placebo=choices.placebo,
+        baseline=e.baseline,
+        hold=hold,
+        settle=e.expect.recovery.settle or 2 * hold,
+        faults=faults,
+        probes={name: _probe(environment.probes[name]) for _, name in used_probes(e)},
+        steady_state=e.steady_state,
+        detection=e.expect.detection,
+        while_=e.expect.while_,
+        keeps=e.expect.keeps,
+        impact="none" if e.expect.impact == "none" else None,
+        may=e.expect.may,
+        abort_when=e.abort_when,
+        restores=_restores(environment, faults),
+        lock=lock_key(environment),
+        warnings=_warnings(faults),
+    )
+
+
+def _probe(spec: ProbeSpec) -> PlannedProbe:
+    return PlannedProbe(
+        type=spec.type, arguments=spec.arguments, ok=spec.ok or "", value=spec.value,
+        every=spec.every, timeout=spec.timeout, title=spec.title,
+    )  # fmt: skip
+
+
+def _restores(environment: Environment, faults: Sequence[PlannedFault]) -> dict[str, PlannedRestore]:
+    found = {}
+    for name in {fault.on for fault in faults}:
+        service = environment.services.get(name, Service(type="none"))
+        if service.restore:
+            procedure = environment.procedures[service.restore]
+            found[name] = PlannedRestore(
+                procedure=service.restore, command=procedure.command, timeout=procedure.timeout, cwd=procedure.cwd
+            )
+    return found
+
+
+def lock_key(environment: Environment) -> str:
+    """Two environments that reach the same things exclude each other; two sandboxes side by side do not."""
+    reached = [environment.name, *sorted(f"{s.type}{s.arguments}" for s in environment.services.values()),
+               *sorted(f"{link.type}{link.arguments}" for link in environment.links.values())]  # fmt: skip
+    return f"{environment.name}-{sha256('|'.join(reached).encode()).hexdigest()[:12]}"
+
+
+def _warnings(faults: Sequence[PlannedFault]) -> list[str]:
+    found = [f"{f.kind} on {f.on}: no expiry; if this machine dies, only `revert` ends it" for f in faults
+             if f.held and f.offer.expiry is None]  # fmt: skip
+    found += [f"{f.kind} on {f.on}: emulated" for f in faults if f.offer.emulated]
+    return found + [f"{f.kind} on {f.on} stands in for {f.models}" for f in faults if f.models]
+
+
+def _guard(written: Written, result: Plan, inventory: Inventory) -> list[str]:
+    """Tier, identity, permits, approvals, leftovers: any of them refuses the start."""
+    e, environment = written.experiment, written.environment
+    reasons = []
+    if environment.tier not in e.allowed_on:
+        reasons.append(f"{e.name} is allowed on {', '.join(e.allowed_on)}; {environment.name} is {environment.tier}")
+    kinds = {call.kind for _, call in calls(e)} | {fault.kind for fault in result.faults}
+    permitted = environment.permit.faults
+    reasons += [f"{environment.name} does not permit {kind}" for kind in sorted(kinds) if permitted is not None and kind not in permitted]
+    if environment.identity:
+        reasons.append(f"this version can't check the identity that {environment.name} asks for; it is not taken on trust")
+    if environment.permit.approvals:
+        reasons.append(f"{environment.name} wants {environment.permit.approvals} approvals; this version has no drills yet")
+    if environment.blackouts:
+        reasons.append(f"{environment.name} has blackout windows; this version can't check them")
+    if environment.tier == "production":
+        reasons += [f"{f.kind} on {f.on} has no expiry of its own ({f.offer.mechanism}): refused in production"
+                    for f in result.faults if f.held and f.offer.expiry is None]  # fmt: skip
+    names = {fault.on for fault in result.faults}
+    return reasons + [f"{name}: {text}" for name in sorted(names) for found in inventory.found[name] for text in found.leftovers]

@@ -1,0 +1,165 @@
+"""A run from its files to its judgement: lock, survey, plan, guard, journal, guardian, run, judge."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+from veloz_chaos import __version__
+from veloz_chaos.core import event as ev
+from veloz_chaos.core.checking import Written
+from veloz_chaos.core.history import History, of
+from veloz_chaos.core.judge import Judgement, judge
+from veloz_chaos.core.plan import Plan
+from veloz_chaos.core.planning import Choices, lock_key, plan, wanted
+from veloz_chaos.core.vocabulary import Vocabulary
+from veloz_chaos.engine import files, lock
+from veloz_chaos.engine import journal as journals
+from veloz_chaos.engine.clock import boot_id, moment
+from veloz_chaos.engine.guardian import Guardian
+from veloz_chaos.engine.hand import Backends
+from veloz_chaos.engine.journal import Journal
+from veloz_chaos.engine.run import Run, execute
+from veloz_chaos.engine.secrets import Secrets
+from veloz_chaos.engine.survey import survey
+from veloz_chaos.errors import Refused
+from veloz_chaos.mechanisms import proc
+
+
+#: So long may the guardian need for what a broken runner left. Seconds.
+_GUARDIAN_WORKS = 60.0
+
+
+class Registry(Vocabulary, Backends, Protocol):
+    """Everything that can be named."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody asks for on the command line."""
+
+    experiment: Path
+    environment: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    placebo: bool = False
+    runs: Path = Path("runs")
+
+
+@dataclass(frozen=True)
+class Result:
+    judgement: Judgement
+    folder: Path
+    history: History
+
+
+def planned(request: Request, registry: Registry) -> Plan:
+    """Look, touch nothing. Raises InvalidFile or Refused with every reason at once."""
+    written, parameters = files.written(request.experiment, request.environment, request.settings)
+    return _plan(written, parameters, request, registry)
+
+
+def _plan(written: Written, parameters: Mapping[str, Any], request: Request, registry: Registry) -> Plan:
+    choices = Choices(
+        parameters=parameters,
+        seed=request.seed,
+        placebo=request.placebo,
+        sources=files.digests(request.experiment, request.environment),
+    )
+    inventory = survey(wanted(written, registry), registry)
+    return plan(written, inventory, registry, choices)
+
+
+def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], None] = lambda _: None) -> Result:
+    """One run. `observe` sees every event as it is written. Raises errors.Error for what never became a run."""
+    written, parameters = files.written(request.experiment, request.environment, request.settings)
+    run_id = uuid4().hex[:8]
+    with lock.held(lock_key(written.environment), f"run {run_id} (pid {os.getpid()} on {socket.gethostname()})") as held:
+        refuse_leftovers(request.runs, lock_key(written.environment))
+        made = _plan(written, parameters, request, registry)
+        folder = request.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{made.experiment}-{run_id}"
+        history = History()
+
+        def both(event: ev.Event) -> None:
+            history.add(event)
+            observe(event)
+
+        with _journal(folder, both) as (journal, secrets):
+            guardian = _run(made, run_id, registry, journal, secrets, history, held)
+        if guardian is not None and history.runner_failed:
+            guardian.await_end(_GUARDIAN_WORKS)
+            history = of(journals.read(folder))
+    return Result(judge(history), folder, history)
+
+
+def refuse_leftovers(runs: Path, key: str) -> None:
+    """A run on this environment that never ended and holds a fault open refuses the start."""
+    for path in sorted(runs.glob(f"*/{journals.FILE}")) if runs.is_dir() else []:
+        if journals.finished(path.parent):
+            continue
+        events = journals.read(path.parent)
+        first = events[0] if events else None
+        if isinstance(first, ev.RunStarted) and first.plan.lock == key and ev.open_faults(events):
+            raise Refused(f"an earlier run left a fault open; take it out first: veloz-chaos revert {path.parent}")
+
+
+@contextmanager
+def _journal(folder: Path, observe: Callable[[ev.Event], None]) -> Iterator[tuple[Journal, Secrets]]:
+    secrets = Secrets()
+    try:
+        journal = Journal.create(folder, secrets, observe)
+    except OSError as error:
+        raise Refused(f"no journal can be written to {folder}: {error.strerror}; choose another place with --runs") from None
+    try:
+        yield journal, secrets
+    finally:
+        journal.close()
+
+
+def _run(
+    made: Plan, run_id: str, registry: Registry, journal: Journal, secrets: Secrets, history: History, held: int
+) -> Guardian | None:  # fmt: skip
+    try:
+        journal.append(_started(made, run_id), sync=True)
+    except OSError as error:
+        raise Refused(f"no journal can be written to {journal.folder}: {error.strerror or error}") from None
+    guardian = None if made.placebo else Guardian.start(journal.folder, held)
+    try:
+        if guardian is not None:
+            pid = ev.GuardianStarted(pid=guardian.pid, pid_start=proc.start_time(guardian.pid), **moment())
+            journal.append(pid)
+        asyncio.run(execute(Run(made, run_id, registry, journal, secrets, guardian, history)))
+    except Exception as error:  # noqa: BLE001  # one of two places: our own bug becomes an event, and the guardian reverts
+        _bug(error, journal, history)
+    finally:
+        if guardian is not None:
+            guardian.dismiss()
+    return guardian
+
+
+def _bug(error: Exception, journal: Journal, history: History) -> None:
+    import traceback
+
+    (journal.folder / "bug.txt").write_text("".join(traceback.format_exception(error)))
+    journal.append(ev.RunnerFailed(error=f"{type(error).__name__}: {error}", **moment()))
+
+
+def _started(made: Plan, run_id: str) -> ev.RunStarted:
+    return ev.RunStarted(
+        run=run_id,
+        version=__version__,
+        boot_id=boot_id(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        pid_start=proc.start_time(os.getpid()),
+        plan=made,
+        **moment(),
+    )

@@ -1,0 +1,187 @@
+"""From names on a command line to typed files: where they are found, how they are read and merged. All errors at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from veloz_chaos.core.checking import Written
+from veloz_chaos.core.checking import Path as Place
+from veloz_chaos.core.document import Document, parse, validate
+from veloz_chaos.core.environment import Environment, EnvironmentPart
+from veloz_chaos.core.experiment import Experiment
+from veloz_chaos.core.matrix import ResponseMatrix
+from veloz_chaos.core.nearest import did_you_mean
+from veloz_chaos.core.schedule import Schedule
+from veloz_chaos.core.substitute import substitute
+from veloz_chaos.engine.secrets import kept, missing, references
+from veloz_chaos.errors import InvalidFile, Problem, UsageError
+
+#: The files that ship with the package: beside it in a checkout, inside it in a wheel.
+_PACKAGE = Path(__file__).parent.parent
+MATRIX = "response-matrix"
+#: Sections of an environment that files share.
+_MAPS = ("identity", "services", "links", "probes", "workloads", "budget", "sessions", "procedures", "experiments")
+
+
+def shelves(room: str) -> list[Path]:
+    """Where files of a kind are looked for: here, then what ships with veloz-chaos."""
+    shipped = _PACKAGE / "data" / room
+    return [Path(room), shipped if shipped.is_dir() else _PACKAGE.parent / room]
+
+
+def find(room: str, name: str) -> Path:
+    """A file, or the name of one in `experiments/`, `environments/` or `schedules/`. Raises UsageError."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or "/" in name:
+        if path.is_file():
+            return path
+        raise UsageError(f"{name}: no such file")
+    for shelf in shelves(room):
+        if (shelf / f"{name}.yaml").is_file():
+            return shelf / f"{name}.yaml"
+    raise UsageError(f"there is no {room[:-1]} `{name}`; {did_you_mean(name, names(room))}")
+
+
+def names(room: str) -> list[str]:
+    found = {path.stem for shelf in shelves(room) if shelf.is_dir() for path in shelf.glob("*.yaml")}
+    return sorted(found - {MATRIX})
+
+
+def document(path: Path) -> Document:
+    """Raises InvalidFile, also for a file that can't be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InvalidFile([Problem(str(path), 1, 1, "is not UTF-8 text", "save it as UTF-8")]) from None
+    except OSError as error:
+        raise InvalidFile([Problem(str(path), 0, 0, f"can't be read: {error.strerror}")]) from None
+    return parse(text, str(path))
+
+
+def matrix(near: Path | None = None) -> ResponseMatrix:
+    """The response matrix beside an experiment, else of this folder, else the one that ships."""
+    beside = near.parent / f"{MATRIX}.yaml" if near else None
+    path = beside if beside and beside.is_file() else find("experiments", MATRIX)
+    return validate(ResponseMatrix, document(path))
+
+
+def schedule(path: Path) -> Schedule:
+    return validate(Schedule, document(path))
+
+
+def experiment(path: Path, *overrides: Mapping[str, Any]) -> tuple[Experiment, Document, dict[str, Any]]:
+    """With its parameters filled in: default < environment < schedule < --set, in the order given."""
+    read = document(path)
+    parameters = _parameters(read, overrides)
+    data = read.data | {"parameters": {}} if isinstance(read.data, dict) else read.data
+    filled = substitute(data, parameters, read, kept)
+    if isinstance(filled, dict) and "parameters" in read.data:
+        filled["parameters"] = read.data["parameters"]
+    return validate(Experiment, read, filled), read, parameters
+
+
+def _parameters(read: Document, overrides: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    declared = read.data.get("parameters") or {}
+    declared = declared if isinstance(declared, dict) else {}
+    values = {name: said.get("default") for name, said in declared.items() if isinstance(said, dict)}
+    for given in overrides:
+        unknown = [name for name in given if name not in declared]
+        if unknown:
+            raise InvalidFile([read.problem(("parameters",), f"parameter `{name}` is not declared", did_you_mean(name, declared))
+                               for name in unknown])  # fmt: skip
+        values |= given
+    return values
+
+
+@dataclass(frozen=True)
+class ReadEnvironment:
+    environment: Environment
+    file: Document
+    #: which document each part comes from, for error messages
+    homes: dict[Place, Document]
+
+
+def environment(path: Path) -> ReadEnvironment:
+    """With the files it `uses` merged in and `${values}` filled; its own entries win only with `replace: true`."""
+    documents = _used(path, [])
+    values: dict[str, Any] = {}
+    for read in documents:
+        own = read.data.get("values")
+        values |= own if isinstance(own, dict) else {}
+    problems: list[Problem] = []
+    merged: dict[str, Any] = {}
+    homes: dict[Place, Document] = {}
+    for read in documents:
+        try:
+            _merge(_filled(read, values), read, merged, homes)
+        except InvalidFile as error:
+            problems += error.problems
+    if problems:
+        raise InvalidFile(problems)
+    merged["values"] = values
+    _secrets(merged, documents[-1])
+    return ReadEnvironment(validate(Environment, documents[-1], merged), documents[-1], homes)
+
+
+def _used(path: Path, above: list[Path]) -> list[Document]:
+    """The document and all that it uses, the used ones first."""
+    read = document(path)
+    if path.resolve() in above:
+        raise InvalidFile([read.problem(("uses",), f"{path} uses itself", "leave it out")])
+    found: list[Document] = []
+    uses = read.data.get("uses") or []
+    for n, name in enumerate(uses if isinstance(uses, list) else []):
+        other = path.parent / str(name)
+        if not other.is_file():
+            raise InvalidFile([read.problem(("uses", n), f"there is no file {other}")])
+        found += _used(other, [*above, path.resolve()])
+    return [*found, read]
+
+
+def _filled(read: Document, values: Mapping[str, Any]) -> dict[str, Any]:
+    data = {key: value for key, value in read.data.items() if key != "values"}
+    filled: dict[str, Any] = substitute(data, values, read, kept)
+    validate(EnvironmentPart, read, filled)
+    return filled
+
+
+def _merge(data: dict[str, Any], read: Document, merged: dict[str, Any], homes: dict[Place, Document]) -> None:
+    problems = []
+    for section, said in data.items():
+        if section not in _MAPS or not isinstance(said, dict):
+            merged[section] = said
+            continue
+        into = merged.setdefault(section, {})
+        for name, value in said.items():
+            if section == "probes" and name in into and not (isinstance(value, dict) and value.get("replace")):
+                problems.append(read.problem((section, name), f"`{name}` is defined in a file that this one uses",
+                                             "say replace: true, or give it another name"))  # fmt: skip
+            into[name] = value
+            homes[(section, name)] = read
+    if problems:
+        raise InvalidFile(problems)
+
+
+def _secrets(data: Mapping[str, Any], read: Document) -> None:
+    """Every `${env:…}` and `${file:…}` must be there before anything starts."""
+    problems = [read.problem((), why) for kind, name in dict.fromkeys(references(dict(data))) if (why := missing(kind, name))]
+    if problems:
+        raise InvalidFile(problems)
+
+
+def written(experiment_path: Path, environment_path: Path, settings: Mapping[str, Any]) -> tuple[Written, dict[str, Any]]:
+    """Both files, checked alone; the environment's own parameters for the experiment are under `--set`'s."""
+    read = environment(environment_path)
+    name = document(experiment_path).data.get("name")
+    own = read.environment.experiments.get(str(name), {})
+    parsed, file, parameters = experiment(experiment_path, own, settings)
+    return Written(parsed, file, read.environment, read.file, matrix(experiment_path), read.homes), parameters
+
+
+def digests(*paths: Path) -> dict[str, str]:
+    """SHA-256 of each file, for the plan."""
+    return {str(path): sha256(path.read_bytes()).hexdigest() for path in paths}

@@ -1,0 +1,127 @@
+"""The journal of one run: append-only, one event a line, written through at once and fsynced where it matters.
+
+Whoever appends holds the file's lock. A torn last line (the writer died in it) is cut off under the lock before anyone
+appends; readers leave it out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from veloz_chaos.core import event as ev
+from veloz_chaos.engine.secrets import Secrets
+from veloz_chaos.errors import UsageError
+
+FILE = "journal.jsonl"
+
+
+class Journal:
+    """Open for appending. Raises OSError where the disk does."""
+
+    def __init__(self, folder: Path, descriptor: int, secrets: Secrets, observe: Callable[[ev.Event], None]) -> None:
+        self.folder = folder
+        self._descriptor = descriptor
+        self._secrets = secrets
+        self._observe = observe
+
+    @classmethod
+    def create(cls, folder: Path, secrets: Secrets, observe: Callable[[ev.Event], None]) -> Journal:
+        folder.mkdir(parents=True)
+        descriptor = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _sync_folder(folder.parent)
+        _sync_folder(folder)
+        return cls(folder, descriptor, secrets, observe)
+
+    @classmethod
+    def reopen(cls, folder: Path, observe: Callable[[ev.Event], None] = lambda _: None, *, wait: bool = True) -> Journal:
+        """To add to what another process left. Raises BlockingIOError if that one lives and `wait` is False."""
+        descriptor = os.open(folder / FILE, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(descriptor)
+            raise
+        _cut_torn_line(descriptor)
+        return cls(folder, descriptor, Secrets(), observe)
+
+    def append(self, event: ev.Event, *, sync: bool = False) -> None:
+        line = self._secrets.redact(ev.write(event)).encode() + b"\n"
+        if os.write(self._descriptor, line) != len(line):
+            raise OSError("the journal's disk is full")
+        if sync:
+            os.fsync(self._descriptor)
+        self._observe(event)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cut_torn_line(descriptor: int) -> None:
+    size = os.fstat(descriptor).st_size
+    whole = os.pread(descriptor, size, 0).rfind(b"\n") + 1
+    if whole < size:
+        os.ftruncate(descriptor, whole)
+
+
+def read(folder: Path) -> list[ev.Event]:
+    """All whole events. Raises UsageError for what is not a journal, or one of a newer version."""
+    return list(lines(folder))
+
+
+def lines(folder: Path) -> Iterator[ev.Event]:
+    path = folder / FILE if folder.is_dir() else folder
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: no journal can be read there: {error.strerror}") from None
+    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
+        yield _event(line, path, number)
+
+
+def _event(line: bytes, path: Path, number: int) -> ev.Event:
+    if number == 1 and b'"format":' in line and _format(line) > ev.FORMAT:
+        raise UsageError(f"{path}: written by a newer veloz-chaos (journal format {_format(line)}); this one reads {ev.FORMAT}")
+    try:
+        return ev.read(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{path}:{number}: not an event of a journal: {first['msg']}; the file was changed") from None
+
+
+def _format(line: bytes) -> int:
+    digits = line.split(b'"format":', 1)[1].lstrip()
+    end = next((i for i, c in enumerate(digits) if not chr(c).isdigit()), len(digits))
+    return int(digits[:end] or b"0")
+
+
+def finished(folder: Path) -> bool:
+    """Does the journal say how the run ended? Reads only its end."""
+    with (folder / FILE).open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+        tail = file.read().split(b"\n")
+    return len(tail) > 1 and tail[-1] == b"" and b'"event":"run-ended"' in tail[-2]
+
+
+def find(runs: Path, name: str) -> Path:
+    """The folder of a run: a path, a folder's name under `runs`, or the run's id. Raises UsageError."""
+    for candidate in (Path(name), runs / name):
+        if (candidate / FILE).is_file() or (candidate.is_file() and candidate.suffix == ".jsonl"):
+            return candidate
+    found = [path.parent for path in runs.glob(f"*-{name}/{FILE}")] if runs.is_dir() and "/" not in name else []
+    if len(found) == 1:
+        return found[0]
+    raise UsageError(f"there is no run `{name}` under {runs}" + ("" if not found else f": {len(found)} match"))

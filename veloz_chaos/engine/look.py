@@ -1,0 +1,183 @@
+"""Looking: each probe open-loop at its period, with bounded overlap, on one asyncio loop whose own lag is recorded.
+
+A tick that comes too late is left out, never made up for: the gap shows in the journal and judges itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Protocol
+
+from veloz_chaos.core import condition
+from veloz_chaos.core import event as ev
+from veloz_chaos.core.duration import nanoseconds
+from veloz_chaos.core.plan import PlannedProbe
+from veloz_chaos.core.probe import Eye, Probe, Seen
+from veloz_chaos.engine.clock import moment, now, slept
+from veloz_chaos.engine.secrets import Secrets
+from veloz_chaos.errors import UsageError
+
+#: Looks of one probe under way at the same time, at most.
+OVERLAP = 40
+#: How often the loop's lag is measured, and what of it is worth an event. Seconds, nanoseconds.
+LAG_TICK = 0.02
+WORTH_NOTING = 250_000_000
+#: A time-out is unknown if the loop stood still for this share of it.
+STALL_SHARE = 0.25
+#: A jump of the suspend time beyond this is a sleep, not the reading of two clocks. Nanoseconds.
+SLEPT = 50_000_000
+
+Emit = Callable[[ev.Event], None]
+
+
+class Probes(Protocol):
+    def probe(self, name: str) -> type[Probe]: ...
+
+
+@dataclass
+class Lag:
+    """The stretches in which our own loop stood still, the latest ones."""
+
+    stretches: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=200))
+
+    async def watch(self, emit: Emit) -> None:
+        asleep = slept()
+        while True:
+            before = now()
+            await asyncio.sleep(LAG_TICK)
+            lag = now() - before - int(LAG_TICK * 1e9)
+            if lag > LAG_TICK * 1e9:
+                self.stretches.append((before, now()))
+            if lag > WORTH_NOTING:
+                emit(ev.LoopStalled(since=before, **moment()))
+            if slept() - asleep > SLEPT:
+                emit(ev.ClockJumped(since=before, **moment()))
+                asleep = slept()
+
+    def stood_still(self, asked: int, answered: int) -> bool:
+        """Was the loop away for a good part of this look?"""
+        away = sum(max(0, min(end, answered) - max(start, asked)) for start, end in self.stretches)
+        return away > STALL_SHARE * (answered - asked)
+
+
+class Looker:
+    """One probe, looking."""
+
+    def __init__(self, name: str, plan: PlannedProbe, probe: Probe, secrets: Secrets, lag: Lag, emit: Emit) -> None:
+        self.name = name
+        self._probe = probe
+        self._eye = Eye(timeout=plan.timeout, fill=secrets.fill)
+        self._period, self._timeout = plan.every, plan.timeout
+        self._ok = condition.compile(plan.ok or probe.default_ok, condition.LOOK_VARIABLES)
+        self._value = condition.compile(plan.value, condition.LOOK_VARIABLES) if plan.value else None
+        self._last: Any = None
+        self._lag, self._emit = lag, emit
+        self._under_way: set[asyncio.Task[None]] = set()
+        self.looked = asyncio.Event()
+        self.broken: UsageError | None = None
+
+    async def open(self) -> None:
+        await self._probe.open(self._eye)
+
+    async def keep_looking(self) -> None:
+        try:
+            await self._tick(self._period.total_seconds())
+        finally:
+            for task in self._under_way:
+                task.cancel()
+
+    async def _tick(self, period: float) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            if len(self._under_way) < OVERLAP:
+                task = asyncio.create_task(self._look())
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
+            due += period
+            if loop.time() > due:
+                due += period * ((loop.time() - due) // period + 1)
+            await asyncio.sleep(due - loop.time())
+
+    async def _look(self) -> None:
+        asked = now()
+        try:
+            async with asyncio.timeout(self._timeout.total_seconds()):
+                seen = await self._probe.look(self._eye)
+        except TimeoutError:
+            answered = now()
+            self._report(asked, answered, "unanswered", f"no answer in {self._timeout.total_seconds():g} s", None)
+        except UsageError as error:
+            self.broken = error
+            self._report(asked, now(), "not-shown", str(error), None)
+        else:
+            self._judge(asked, now(), seen)
+        self.looked.set()
+
+    def _judge(self, asked: int, answered: int, seen: Seen) -> None:
+        variables = _variables(seen, answered - asked)
+        try:
+            shown = self._ok.holds(variables)
+        except condition.ConditionTypeError as error:
+            self.broken = self.broken or UsageError(f"probe {self.name}: {error}")
+            shown = False
+        value = self._read(variables) if shown else None
+        self._report(asked, answered, "shown" if shown else "not-shown", "" if shown else why(seen), value)
+
+    def _read(self, variables: Mapping[str, Any]) -> Any:
+        """The probe's value if it differs from the last one."""
+        if self._value is None:
+            return None
+        try:
+            value = self._value.value(variables)
+        except condition.ConditionMissing:
+            return None
+        if value == self._last:
+            return None
+        self._last = value
+        return value
+
+    def _report(self, asked: int, answered: int, outcome: ev.Outcome, reason: str, value: Any) -> None:
+        stalled = outcome == "unanswered" and self._lag.stood_still(asked, answered)
+        self._emit(ev.LookTaken(probe=self.name, asked=asked, answered=answered, outcome=outcome, reason=reason,
+                                stalled=stalled, value=value, **moment()))  # fmt: skip
+
+
+def _variables(seen: Seen, took: int) -> dict[str, Any]:
+    return {
+        "status": seen.status,
+        "headers": dict(seen.headers),
+        "json": seen.json,
+        "text": seen.text,
+        "error": seen.error,
+        "value": seen.value,
+        "latency": seen.latency or timedelta(microseconds=took / 1000),
+        "now": moment()["wall"],
+    }
+
+
+def why(seen: Seen) -> str:
+    """What was seen instead, short enough for a journal line."""
+    if seen.error:
+        return seen.error[:200]
+    text = " ".join(seen.text.split())
+    return f"{seen.status or ''} {text[:160]}".strip()
+
+
+def lookers(
+    probes: Mapping[str, PlannedProbe], known: Probes, secrets: Secrets, lag: Lag, emit: Emit
+) -> list[Looker]:  # fmt: skip
+    """Raises UsageError for what the probes' own types refuse."""
+    return [
+        Looker(name, plan, known.probe(plan.type).__pydantic_validator__.validate_python(plan.arguments), secrets, lag, emit)  # type: ignore[attr-defined]
+        for name, plan in probes.items()
+    ]
+
+
+def longest(probes: Mapping[str, PlannedProbe]) -> int:
+    """Nanoseconds until even the slowest probe has had one whole look."""
+    return max((nanoseconds(p.every) + nanoseconds(p.timeout) for p in probes.values()), default=0)

@@ -1,0 +1,64 @@
+"""Take out whatever a journal holds open: by the guardian when the runner is dead, or by hand, on any machine."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from veloz_chaos.core import event as ev
+from veloz_chaos.engine import journal as journals
+from veloz_chaos.engine.clock import boot_id, moment
+from veloz_chaos.engine.hand import Backends, pick_up, take_out
+from veloz_chaos.engine.journal import Journal
+from veloz_chaos.errors import Gone, TargetError, Unavailable
+
+
+def revert(folder: Path, backends: Backends, by: ev.By, *, wait: bool = True) -> list[str]:
+    """Newest first, everything tried. Returns what may still be in place, each with the command that undoes it.
+
+    Raises BlockingIOError if the run is still alive and `wait` is False, UsageError for no journal.
+    """
+    journals.read(folder)
+    journal = Journal.reopen(folder, wait=wait)
+    try:
+        events = journals.read(folder)
+        left = [_one(prepared, events, backends, by, journal) for prepared in ev.open_faults(events)]
+        if not any(isinstance(event, ev.RunEnded) for event in events):
+            journal.append(ev.RunEnded(cause="interrupted", by=by, **moment()), sync=True)
+        return [text for text in left if text]
+    finally:
+        journal.close()
+
+
+def _one(prepared: ev.FaultPrepared, events: list[ev.Event], backends: Backends, by: ev.By, journal: Journal) -> str:
+    """What is left of one fault, in words; empty if nothing is."""
+    if not any(isinstance(event, ev.InjectionBegan) and event.fault == prepared.fault for event in events):
+        return _close(prepared, by, journal, "it was never injected")
+    try:
+        _refuse_elsewhere(prepared, events)
+        hand = pick_up(prepared, backends)
+    except Gone as error:
+        return _close(prepared, by, journal, str(error))
+    except TargetError as error:
+        failed = ev.RevertFailed(fault=prepared.fault, by=by, error=str(error), by_hand=prepared.by_hand, **moment())
+        journal.append(failed, sync=True)
+        return f"{prepared.kind} on {prepared.reference.name}: {error}; undo it with: {prepared.by_hand}"
+    if take_out(hand, by, journal.append, prepared.by_hand):
+        return ""
+    return f"{prepared.kind} on {prepared.reference.name} may still be in place; undo it with: {prepared.by_hand}"
+
+
+def _close(prepared: ev.FaultPrepared, by: ev.By, journal: Journal, why: str) -> str:
+    """There is nothing to take out."""
+    journal.append(ev.RevertBegan(fault=prepared.fault, by=by, **moment()))
+    journal.append(ev.RevertReturned(fault=prepared.fault, by=by, note=why, **moment()))
+    journal.append(ev.FaultCleared(fault=prepared.fault, by=by, **moment()), sync=True)
+    return ""
+
+
+def _refuse_elsewhere(prepared: ev.FaultPrepared, events: list[ev.Event]) -> None:
+    """Another machine's processes can't be seen from here: only their own machine can say that they are gone."""
+    started = next(event for event in events if isinstance(event, ev.RunStarted))
+    local = prepared.reference.identity.get("boot_id")
+    if local is not None and local != boot_id() and started.host != socket.gethostname():
+        raise Unavailable(f"its target is a process on {started.host}; run `veloz-chaos revert` there")

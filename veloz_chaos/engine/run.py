@@ -1,0 +1,345 @@
+"""The run, always in this order: steady state, prepare, receipt on disk, inject, confirm, hold while looking, revert,
+confirm it is gone, watch for recovery and relapse, restore if needed, end.
+
+One asyncio loop looks and waits; everything that blocks happens in threads. Whatever goes wrong in between, what was
+injected is taken out: revert has its own clock and hears no Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from veloz_chaos.core import event as ev
+from veloz_chaos.core.decide import hold_over, watch_over
+from veloz_chaos.core.duration import nanoseconds
+from veloz_chaos.core.history import History
+from veloz_chaos.core.plan import Plan, PlannedFault
+from veloz_chaos.core.trace import SHOWN
+from veloz_chaos.engine import procedure
+from veloz_chaos.engine.clock import moment, now
+from veloz_chaos.engine.guardian import Guardian
+from veloz_chaos.engine.hand import Backends, Hand, take, take_out
+from veloz_chaos.engine.journal import Journal
+from veloz_chaos.engine.look import Lag, Looker, longest, lookers
+from veloz_chaos.engine.secrets import Secrets
+from veloz_chaos.errors import Refused, TargetError, UsageError
+
+#: The effect must be found within this after the injection. Nanoseconds.
+CONFIRM = 10_000_000_000
+#: Beyond a fault's longest hold, the guardian takes the runner for hung. Nanoseconds.
+GRACE = 60_000_000_000
+#: Between two looks at whether a fault is there: while confirming, and while it is held. Seconds.
+CONFIRM_EVERY, HELD_EVERY = 0.02, 0.5
+#: How often the run asks itself whether it has seen enough. Seconds.
+TICK = 0.025
+#: So long may a restored service take to hold its steady state again. Nanoseconds.
+RESTORED_WITHIN = 60_000_000_000
+
+
+class _Stop(Exception):
+    """The run is to end early; what it says is journalled by whoever raised it."""
+
+
+@dataclass
+class Run:
+    """Everything one run touches. `history` is the journal so far."""
+
+    plan: Plan
+    id: str
+    registry: Backends
+    journal: Journal
+    secrets: Secrets
+    guardian: Guardian | None
+    history: History
+    lag: Lag = field(default_factory=Lag)
+    stop: str = ""
+    loop: asyncio.AbstractEventLoop | None = None
+    hands: list[Hand] = field(default_factory=list)
+    lookers: Sequence[Looker] = ()
+
+    def emit(self, event: ev.Event, *, sync: bool = False) -> None:
+        """Into the journal, on the loop. A receipt that can't be written raises; anything else ends the run instead."""
+        try:
+            self.journal.append(event, sync=sync)
+        except OSError as error:
+            self.stop = self.stop or f"the journal can't be written: {error.strerror or error}"
+            self.history.add(event)
+            if isinstance(event, ev.FaultPrepared):
+                raise Refused(self.stop) from error
+
+    def emit_from_thread(self, event: ev.Event) -> None:
+        """The same from a thread, which goes on only when it is written."""
+
+        async def emit() -> None:
+            self.emit(event, sync=isinstance(event, ev.FaultCleared))
+
+        assert self.loop is not None
+        asyncio.run_coroutine_threadsafe(emit(), self.loop).result()
+
+    # --- waiting -----------------------------------------------------------------------------------------------
+
+    async def until(self, done: Callable[[], bool], deadline: int | None = None) -> bool:
+        """Wait until `done`, or the deadline (boot-time ns), or a reason to stop (raises _Stop). Says which."""
+        pause = TICK
+        while True:
+            self._check()
+            before = now()
+            if done():
+                return True
+            if deadline is not None and before >= deadline:
+                return False
+            pause = max(TICK, 10 * (now() - before) / 1e9)
+            left = pause if deadline is None else min(pause, max(0.001, (deadline - now()) / 1e9))
+            await asyncio.sleep(left)
+
+    def _check(self) -> None:
+        broken = next((looker.broken for looker in self.lookers if looker.broken), None)
+        if broken is not None:
+            raise broken
+        if self.guardian is not None and not self.guardian.alive and not self.stop:
+            self.stop = "the guardian died; without it no fault may stay"
+        if not self.stop:
+            self.stop = self._alarm()
+        if self.stop:
+            self.emit(ev.AbortRequested(cause=self.stop, **moment()))
+            raise _Stop
+
+    def _alarm(self) -> str:
+        """An abort-when probe that is shown while a fault is (or may be) in place."""
+        if not self.hands:
+            return ""
+        for name in self.plan.abort_when:
+            last = next(iter(self.history.trace(name).back_from(float("inf"))), None)
+            if last is not None and last.outcome == SHOWN:
+                return f"{name} was shown"
+        return ""
+
+    # --- the steps ---------------------------------------------------------------------------------------------
+
+    async def baseline(self) -> None:
+        """Raises Refused unless the steady state holds, and no signal is shown, for the whole window."""
+        await self.until(lambda: all(looker.looked.is_set() for looker in self.lookers), now() + longest(self.plan.probes))
+        began = now()
+        self.emit(ev.BaselineBegan(**moment()))
+        await self.until(lambda: bool(self._not_steady(began)), began + nanoseconds(self.plan.baseline))
+        reasons = self._not_steady(began) + self._unlooked(began)
+        if reasons:
+            raise Refused("\n".join(reasons))
+        self.emit(ev.BaselineEnded(**moment()))
+
+    def _not_steady(self, began: int) -> list[str]:
+        broken = [f"{name} does not hold: {self.history.reasons.get(name, 'no answer')}" for name in self.plan.steady_state
+                  if any(look.bad for look in self.history.trace(name).since(began))]  # fmt: skip
+        signals = self.plan.detection.signals if self.plan.detection else []
+        shown = [f"{name} is shown already, before anything was injected" for name in signals
+                 if any(look.outcome == SHOWN for look in self.history.trace(name).since(began))]  # fmt: skip
+        alarms = [f"{name} is shown: this run would be aborted at once" for name in self.plan.abort_when
+                  if any(look.outcome == SHOWN for look in self.history.trace(name).since(began))]  # fmt: skip
+        return broken + shown + alarms
+
+    def _unlooked(self, began: int) -> list[str]:
+        """A probe that never answered in the baseline says nothing of the steady state."""
+        return [f"{name} gave no answer in the baseline: {self.history.reasons.get(name, 'it was never looked at')}"
+                for name in self.plan.steady_state
+                if not any(look.outcome == SHOWN for look in self.history.trace(name).since(began))]  # fmt: skip
+
+    async def prepare(self) -> None:
+        """Look only; then every receipt is on disk."""
+        try:
+            for number, planned in enumerate(self.plan.faults, start=1):
+                hand = await asyncio.to_thread(take, planned, self.registry)
+                await asyncio.to_thread(hand.prepare, f"vc-{self.id}-{number}")
+                self.emit(self._receipt(planned, hand), sync=True)
+                self.hands.append(hand)
+        except TargetError as error:
+            raise Refused(f"{planned.on}: {error}") from error
+
+    def _receipt(self, planned: PlannedFault, hand: Hand) -> ev.FaultPrepared:
+        longest_hold = nanoseconds(planned.hold.at_most) if planned.hold else 0
+        return ev.FaultPrepared(
+            fault=hand.id,
+            kind=planned.kind,
+            arguments=planned.arguments,
+            reference=planned.reference,
+            receipt=hand.receipt,
+            held=planned.held,
+            by_hand=hand.fault.by_hand(str(planned.reference), hand.receipt),
+            expires=now() + longest_hold + CONFIRM + GRACE,
+            **moment(),
+        )
+
+    async def inject(self) -> bool:
+        """Strike all at once; says whether every effect was found in place."""
+        await asyncio.gather(*(asyncio.to_thread(self._inject_one, hand) for hand in self.hands))
+        return all(await asyncio.gather(*(self._confirm(hand) for hand in self.hands)))
+
+    def _inject_one(self, hand: Hand) -> None:
+        self.emit_from_thread(ev.InjectionBegan(fault=hand.id, **moment()))
+        try:
+            hand.inject()
+        except TargetError as error:
+            self.emit_from_thread(ev.InjectionFailed(fault=hand.id, error=str(error), **moment()))
+        else:
+            self.emit_from_thread(ev.InjectionReturned(fault=hand.id, **moment()))
+
+    async def _confirm(self, hand: Hand) -> bool:
+        if self.history.fault(hand.id).failed:
+            return False
+        deadline = now() + CONFIRM
+        while now() < deadline:
+            if await self._look_at(hand) == "shown":
+                return True
+            self._check()
+            await asyncio.sleep(CONFIRM_EVERY)
+        return False
+
+    async def _look_at(self, hand: Hand) -> ev.Outcome:
+        look = await asyncio.to_thread(hand.look)
+        self.emit(look)
+        return look.outcome
+
+    async def hold(self) -> None:
+        """Until everything that needs the fault is decided, its time is over, or it is gone by itself."""
+        held = [hand for hand in self.hands if hand.fault.held]
+        if not held:
+            return
+        watchers = [asyncio.create_task(self._still_there(hand)) for hand in held]
+        deadline = now() + nanoseconds(self.plan.longest_hold)
+        try:
+            await self.until(lambda: self._lost() or hold_over(self.plan, self.history, now()), deadline)
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+
+    async def _still_there(self, hand: Hand) -> None:
+        misses = 0
+        while misses < 2:
+            await asyncio.sleep(HELD_EVERY)
+            misses = misses + 1 if await self._look_at(hand) == "not-shown" else 0
+        cause = self.history.fault(hand.id).absence or "its effect is no longer there"
+        self.emit(ev.FaultLost(fault=hand.id, cause=cause, **moment()))
+
+    def _lost(self) -> bool:
+        return any(record.lost for record in self.history.faults.values())
+
+    def take_out_all(self) -> None:
+        """Blocking, newest first, to the end: revert has its own clock."""
+        for hand in reversed(self.hands):
+            if hand.fault.held and not self.history.fault(hand.id).cleared:
+                take_out(hand, "runner", self.emit_from_thread, hand.fault.by_hand(str(hand.target.reference), hand.receipt))
+
+    async def watch(self) -> None:
+        """Until all that can be judged has been seen."""
+        await self.until(lambda: watch_over(self.plan, self.history, now()))
+
+    async def restore(self) -> list[str]:
+        """What stayed dead is brought back by the environment's procedure; returns the services still down."""
+        if not self._broken():
+            return []
+        for service, planned in self.plan.restores.items():
+            outcome = await asyncio.to_thread(procedure.run, planned.command, planned.timeout, planned.cwd)
+            self.emit(ev.ServiceRestored(service=service, procedure=planned.procedure, succeeded=outcome.succeeded,
+                                         output=outcome.output, **moment()))  # fmt: skip
+        deadline = now() + (RESTORED_WITHIN if self.plan.restores else 0)
+        if await self.until(lambda: not self._broken(), deadline):
+            return []
+        return sorted({fault.on for fault in self.plan.faults})
+
+    def _broken(self) -> bool:
+        """Is the steady state broken by each broken probe's very last look?"""
+        for name in self.plan.steady_state:
+            last = next(iter(self.history.trace(name).back_from(float("inf"))), None)
+            if last is not None and last.bad:
+                return True
+        return False
+
+
+async def execute(run: Run) -> None:
+    """The whole run; every way out is in the journal. Raises UsageError for a file's error that only running shows."""
+    run.loop = asyncio.get_running_loop()
+    with _signals(run.loop, run):
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            run.lookers = lookers(run.plan.probes, run.registry, run.secrets, run.lag, run.emit)  # type: ignore[arg-type]
+            await asyncio.gather(*(looker.open() for looker in run.lookers))
+            tasks = [asyncio.create_task(looker.keep_looking()) for looker in run.lookers]
+            tasks.append(asyncio.create_task(run.lag.watch(run.emit)))
+            await _steps(run)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _steps(run: Run) -> None:
+    cause: str = "completed"
+    down: list[str] = []
+    try:
+        await run.baseline()
+        if not run.plan.placebo:
+            if run.guardian is not None:
+                await asyncio.to_thread(run.guardian.await_ready)
+            await run.prepare()
+            await _strike(run)
+        await run.watch()
+        down = await run.restore()
+    except Refused as refusal:
+        run.emit(ev.RunRefused(reasons=str(refusal).splitlines(), **moment()))
+        cause = "refused"
+    except _Stop:
+        cause = "aborted"
+        down = await _after_abort(run)
+    except UsageError as error:
+        run.emit(ev.RunRefused(reasons=[str(error)], **moment()))
+        cause = "refused"
+    run.emit(ev.RunEnded(cause=cause, by="runner", down=down, **moment()))  # type: ignore[arg-type]
+
+
+async def _strike(run: Run) -> None:
+    """Inject, confirm, hold; and take out, whatever happened in between."""
+    reverting: asyncio.Task[None] | None = None
+    try:
+        if await run.inject():
+            await run.hold()
+    finally:
+        reverting = asyncio.create_task(asyncio.to_thread(run.take_out_all))
+        while not reverting.done():
+            try:
+                await asyncio.shield(reverting)
+            except asyncio.CancelledError:
+                continue
+
+
+async def _after_abort(run: Run) -> list[str]:
+    """A kill that was aborted leaves a service on its way back; wait for it, restore it if it stays dead."""
+    if not run.hands:
+        return []
+    run.stop = ""
+    started = now()
+    try:
+        await run.until(lambda: not run._broken(), started + RESTORED_WITHIN)
+        return await run.restore()
+    except (_Stop, UsageError):
+        return sorted({fault.on for fault in run.plan.faults}) if run._broken() else []
+
+
+@contextmanager
+def _signals(loop: asyncio.AbstractEventLoop, run: Run) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP ask the run to end; a second one changes nothing, the revert goes on."""
+    names = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def ask(name: signal.Signals) -> None:
+        run.stop = run.stop or f"{name.name} received"
+
+    for name in names:
+        loop.add_signal_handler(name, ask, name)
+    try:
+        yield
+    finally:
+        for name in names:
+            loop.remove_signal_handler(name)

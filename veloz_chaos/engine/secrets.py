@@ -1,0 +1,85 @@
+"""Secrets come from `${env:NAME}` or `${file:path}` when they are used, and never reach anything that is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from veloz_chaos.errors import UsageError
+
+_REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}|\$\{unique\}|\$\$\{")
+
+
+def kept(name: str) -> bool:
+    """Names in `${…}` that are filled in only when a text is used."""
+    return name == "unique" or name.startswith(("env:", "file:", "each."))
+
+
+class Secrets:
+    """Fills references in and remembers each value, so that `redact` finds it anywhere."""
+
+    def __init__(self) -> None:
+        self._values: set[str] = set()
+
+    def fill(self, text: str) -> str:
+        """Raises UsageError for an unset variable or an unreadable file."""
+        return _REFERENCE.sub(self._one, text) if "${" in text else text
+
+    def fill_all(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {key: self.fill_all(value) for key, value in data.items()}
+        if isinstance(data, list):
+            return [self.fill_all(value) for value in data]
+        return self.fill(data) if isinstance(data, str) else data
+
+    def _one(self, match: re.Match[str]) -> str:
+        if match.group(0) == "$${":
+            return "${"
+        if match.group(1) is None:
+            return f"vc-{uuid4().hex[:20]}"
+        value = _read(match.group(1), match.group(2))
+        if value:
+            self._values.add(value)
+        return value
+
+    def redact(self, text: str) -> str:
+        """The text without any secret used so far, also where JSON has escaped it."""
+        for value in sorted(self._values, key=len, reverse=True):
+            text = text.replace(value, "[secret]").replace(json.dumps(value)[1:-1], "[secret]")
+        return text
+
+
+def references(data: Any) -> Iterator[tuple[str, str]]:
+    """Every (kind, name) of a secret in the data."""
+    if isinstance(data, dict):
+        data = list(data.values())
+    if isinstance(data, list):
+        for item in data:
+            yield from references(item)
+    if isinstance(data, str):
+        yield from ((m.group(1), m.group(2)) for m in _REFERENCE.finditer(data) if m.group(1))
+
+
+def missing(kind: str, name: str) -> str:
+    """Why a secret cannot be had; empty if it can."""
+    try:
+        _read(kind, name)
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+def _read(kind: str, name: str) -> str:
+    if kind == "env":
+        if name not in os.environ:
+            raise UsageError(f"${{env:{name}}} is not set; export {name}")
+        return os.environ[name]
+    try:
+        return Path(name).expanduser().read_text().strip()
+    except OSError as error:
+        raise UsageError(f"${{file:{name}}} can't be read: {error.strerror}") from None

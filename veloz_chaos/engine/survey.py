@@ -1,0 +1,43 @@
+"""A look at the world before anything is planned: which incarnations stand behind each name, what they offer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from veloz_chaos.core.capability import Target
+from veloz_chaos.core.survey import Found, Inventory, Wanted
+from veloz_chaos.errors import TargetError
+
+
+class Backends(Protocol):
+    def backend(self, name: str) -> Any: ...
+
+
+def survey(wanted: Iterable[Wanted], backends: Backends) -> Inventory:
+    """Side by side: the slowest backend decides how long it takes."""
+    asked = list(wanted)
+    if not asked:
+        return Inventory()
+    with ThreadPoolExecutor(max_workers=min(8, len(asked))) as pool:
+        answers = list(pool.map(lambda one: _look(one, backends), asked))
+    found = {one.name: answer for one, answer in zip(asked, answers, strict=True) if isinstance(answer, tuple)}
+    missing = {one.name: answer for one, answer in zip(asked, answers, strict=True) if isinstance(answer, str)}
+    return Inventory(found, missing)
+
+
+def _look(one: Wanted, backends: Backends) -> tuple[Found, ...] | str:
+    """What stands behind a name, or why nothing does."""
+    backend = backends.backend(one.backend)
+    selector = backend.Selector.__pydantic_validator__.validate_python(dict(one.selector))
+    try:
+        targets: list[Target] = backend.find(one.name, selector)
+        found = tuple(_found(target) for target in targets)
+    except TargetError as error:
+        return str(error)
+    return found or "nothing matches its selector"
+
+
+def _found(target: Target) -> Found:
+    return Found(target.reference, {offer.capability: offer for offer in target.offers}, tuple(target.leftovers()))
