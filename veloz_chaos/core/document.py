@@ -152,10 +152,7 @@ class _Reader:
 
     def _node(self, event: Any, path: Path) -> Any:
         self.marks[path] = _mark(event)
-        if event.anchor is not None:
-            self._refuse_anchor(event)
-        if getattr(event, "tag", None) is not None:
-            self._complain(_mark(event), f"the tag `{event.tag}` is not allowed", "write the plain value")
+        self._refuse_extras(event)
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
         if isinstance(event, yaml.AliasEvent):
@@ -188,33 +185,40 @@ class _Reader:
 
     def _key(self, event: Any, path: Path) -> str:
         """The text of a key; a key that is no text is a problem, and stands in by its spelling."""
-        if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.implicit[0]:
+        if not isinstance(event, yaml.ScalarEvent):
+            self._complain(_mark(event), "a key must be text", "write a plain word")
+            self._node(event, (*path, "?"))
+            return "?"
+        self._refuse_extras(event)
+        if event.value == "<<" and event.implicit[0]:
             self._complain(_mark(event), "the merge key `<<` is not allowed", "write the keys out")
-            return "<<"
-        before = len(self.problems)
-        key = self._node(event, (*path, "?"))
-        if not isinstance(key, str) and len(self.problems) == before:
-            spelled = f"the key `{event.value}`" if isinstance(event, yaml.ScalarEvent) else "the key"
-            self._complain(_mark(event), f"{spelled} is {complaint.kind_of(key)}", "quote it")
-        return key if isinstance(key, str) else str(getattr(event, "value", "?"))
+        elif not isinstance(key := self._scalar(event, "quote it"), str):
+            self._complain(_mark(event), f"the key `{event.value}` is {complaint.kind_of(key)}", "quote it")
+        return str(event.value)
 
     def _duplicate(self, event: Any, at: Path) -> None:
         first = self.keys[at]
         message = f"the key `{at[-1]}` stands here for the second time (first in line {first.line}:{first.column})"
         self._complain(_mark(event), message, "remove one of them")
 
-    def _scalar(self, event: Any) -> scalar.Scalar:
+    def _scalar(self, event: Any, remedy: str = "") -> scalar.Scalar:
         if not event.implicit[0]:
             return str(event.value)
         try:
             return scalar.read(event.value)
         except scalar.Trap as trap:
-            self._complain(_mark(event), *complaint.split(str(trap)))
+            message, better = complaint.split(str(trap))
+            self._complain(_mark(event), message, remedy or better)
             return str(event.value)
 
-    def _refuse_anchor(self, event: Any) -> None:
-        sign, word = ("*", "alias") if isinstance(event, yaml.AliasEvent) else ("&", "anchor")
-        self._complain(_mark(event), f"the {word} `{sign}{event.anchor}` is not allowed", "write the value out")
+    def _refuse_extras(self, event: Any) -> None:
+        """Anchors, aliases and tags: ways to grow a file, or to change what its text says."""
+        if event.anchor is not None:
+            sign, word = ("*", "alias") if isinstance(event, yaml.AliasEvent) else ("&", "anchor")
+            self._complain(_mark(event), f"the {word} `{sign}{event.anchor}` is not allowed", "write the value out")
+        if getattr(event, "tag", None) is not None:
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            self._complain(_mark(event), f"the tag `{tag}` is not allowed", "write the plain value")
 
     def _complain(self, mark: Mark, message: str, remedy: str) -> None:
         self.problems.add(_Found(mark, message, remedy))
@@ -262,30 +266,32 @@ def problems_of(
     known: Callable[[Path], Iterable[str]] | None = None,
     *,
     model: type[BaseModel] | None = None,
+    data: Any = None,
     path: Path = (),
 ) -> list[Problem]:
     """Each complaint of pydantic at its place, one per place.
 
-    `path` is where in the document the validated data stood. The keys that "did you mean" offers come from `known`
-    (path below it -> names), else from the fields of `model`.
+    `path` is where in the document the validated `data` stood (None: as it stands there). The keys that "did you
+    mean" offers come from `known` (path below it -> names), else from the fields of `model`.
     """
     offered = known or (lambda at: complaint.fields_at(model, at) if model else ())
-    below = document.data
-    for part in path:
-        below = below[part]
-    return [
-        Problem(document.file, *(document.key_at if one.on_key else document.at)(path + one.path), one.message, one.remedy)
-        for one in complaint.complaints(below, error, offered)
-    ]
+    found = complaint.complaints(_below(document, data, path), error, offered)
+    places = [(document.key_at if one.on_key else document.at)(path + one.path) for one in found]
+    return [Problem(document.file, *place, one.message, one.remedy) for place, one in zip(places, found, strict=True)]
 
 
 def validate(model: type[M], document: Document, data: Any = None, path: Path = (), context: Any = None) -> M:
     """The model made of `data` (the document's own at `path` where None); InvalidFile with everything wrong."""
+    data = _below(document, data, path)
+    try:
+        return model.model_validate(data, context=context)
+    except ValidationError as error:
+        raise InvalidFile(problems_of(document, error, model=model, data=data, path=path)) from None
+
+
+def _below(document: Document, data: Any, path: Path) -> Any:
     if data is None:
         data = document.data
         for part in path:
             data = data[part]
-    try:
-        return model.model_validate(data, context=context)
-    except ValidationError as error:
-        raise InvalidFile(problems_of(document, error, model=model, path=path)) from None
+    return data

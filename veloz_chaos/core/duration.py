@@ -144,7 +144,7 @@ def _from_file(value: Any) -> Any:
         return parse(value)
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
         raise ValueError(f"a duration needs a unit; write {value}s")
-    raise ValueError(f"a duration is a number and a unit; {_EXAMPLES}")
+    raise ValueError(f"this is not a duration; {_EXAMPLES}")
 
 
 #: A field of a pydantic model: text in files and in JSON, a timedelta in Python.
