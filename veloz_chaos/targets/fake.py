@@ -100,7 +100,9 @@ class Fake(Killable, Pausable, Delayable, Throttleable, Severable, Resettable):
 
     def leftovers(self) -> list[str]:
         state = self._answering()
-        return [f"{name} is still on it" for name in state.toxics] if state else []
+        if state is None:
+            return []
+        return [f"{name} is still on it" for name in (*state.toxics, *(["a pause"] if state.paused else []))]
 
     def by_hand(self, capability: str, sign: str) -> str:
         return "" if capability == "Killable" else f"forget {sign} {capability}"

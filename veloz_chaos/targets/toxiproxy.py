@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import (
@@ -54,7 +54,8 @@ class LinePing:
 class Selector:
     """`api` as host:port; `ping` says how the other end is made to answer: an HTTP GET of `path`, or a line."""
 
-    proxy: str
+    #: The server finds no proxy with a slash in its name, though it lets one be created.
+    proxy: str = Field(pattern="^[^/]+$")
     api: str = "127.0.0.1:8474"
     ping: Literal["http"] | LinePing = "http"
     path: str = "/"

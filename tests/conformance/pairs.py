@@ -1,0 +1,58 @@
+"""Every fault on every rig that can bear it, derived from what faults need and rigs are; nothing is listed by hand.
+
+A new fault needs an example of its arguments here; without one the suite fails.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.conformance.rigs import RIGS, Rig
+from veloz_chaos import faults
+from veloz_chaos.core.capability import Target
+from veloz_chaos.core.fault import Fault, Receipt
+
+SIGN = "vc-test-run"
+DEADLINE = 10.0
+
+EXAMPLES: dict[str, list[dict[str, Any]]] = {
+    "kill": [{}, {"signal": "TERM"}],
+    "pause": [{}],
+    "latency": [{"delay": "300ms"}],
+    "bandwidth": [{"rate": "20KB/s"}],
+    "reset": [{}, {"after": "100ms"}],
+    "partition": [{}, {"how": "reset"}],
+}
+
+
+def known() -> dict[str, type[Fault[Any]]]:
+    names = [module.name for module in pkgutil.iter_modules(faults.__path__)]
+    return {name: importlib.import_module(f"veloz_chaos.faults.{name}").FAULT for name in names}
+
+
+def pairs(of: tuple[type[Rig], ...] = RIGS, held: bool | None = None) -> list[Any]:
+    """Parameters (rig, fault) for every pair whose rig is `of` these and whose fault is `held` or not."""
+    return list(_pairs(of, held))
+
+
+def _pairs(of: tuple[type[Rig], ...], held: bool | None) -> Iterator[Any]:
+    for name, kind in known().items():
+        for rig in of:
+            if issubclass(rig.kind, kind.needs) and held in (None, kind.held):
+                for arguments in EXAMPLES[name]:
+                    told = ",".join(f"{key}={value}" for key, value in arguments.items())
+                    yield pytest.param(rig, kind(**arguments), id=f"{name}({told})-{rig.__name__}")
+
+
+def until(fault: Fault[Any], target: Target, receipt: Receipt, shown: bool) -> str:
+    """Look until the effect is there, or gone; the evidence."""
+    deadline = time.monotonic() + DEADLINE
+    while (presence := fault.in_place(target, receipt)).shown is not shown:
+        assert time.monotonic() < deadline, f"wanted {shown}, last look: {presence}"
+    return presence.evidence

@@ -1,0 +1,238 @@
+"""A rig starts a real thing that a backend can hurt, and knows how to replace it and take it away behind our back."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from tests.infra import upstreams
+from tests.infra.require import absent
+from tests.infra.toxiproxy import Admin, Server, free_port, program
+from veloz_chaos.core.capability import Reference, Target
+from veloz_chaos.targets import fake, process, toxiproxy
+
+numbers = itertools.count(1)
+
+
+class Backend(Protocol):
+    """The module of a target."""
+
+    def reopen(self, reference: Reference) -> Target: ...
+
+
+class Rig(ABC):
+    """One thing under test. `kind` says what it can bear."""
+
+    kind: type[Target]
+    backend: Backend
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.stack = folder, ExitStack()
+
+    @abstractmethod
+    def begin(self) -> None: ...
+
+    def stop(self) -> None:
+        self.stack.close()
+
+    @abstractmethod
+    def target(self) -> Target:
+        """Found afresh, in a new object."""
+
+    @abstractmethod
+    def replace(self) -> None:
+        """Another incarnation takes its place under the same name."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """It is gone for good."""
+
+    def traces(self) -> list[str]:
+        """What an independent look finds done to it."""
+        return []
+
+
+class LinkRig(Rig):
+    """A link that real sockets can use."""
+
+    send = b""
+
+    @abstractmethod
+    def dial(self) -> socket.socket: ...
+
+    @abstractmethod
+    def add_foreign(self) -> str:
+        """Somebody else's toxic, which does no harm; its name as `traces` shows it."""
+
+
+CHILD = """
+import socket, sys, threading
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+while True:
+    connection, _ = listener.accept()
+    for line in connection.makefile("rb"):
+        connection.sendall(b"PONG\\n")
+"""
+
+
+class ProcessRig(Rig):
+    kind, backend = process.Process, process
+
+    def begin(self) -> None:
+        self.pidfile = self.folder / "child.pid"
+        child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE)
+        self.stack.callback(self._end, child)
+        assert child.stdout
+        self.child, self.port = child, int(child.stdout.readline())
+        self.pidfile.write_text(f"{child.pid}\n")
+
+    def target(self) -> Target:
+        return process.find("child", process.Selector(pidfile=str(self.pidfile)))[0]
+
+    def replace(self) -> None:
+        self.remove()
+        self.begin()
+
+    def remove(self) -> None:
+        self._end(self.child)
+
+    def traces(self) -> list[str]:
+        status = Path(f"/proc/{self.child.pid}/status").read_text()
+        return ["stopped"] if "State:\tT" in status else []
+
+    @staticmethod
+    def _end(child: subprocess.Popen[bytes]) -> None:
+        child.kill()
+        child.wait()
+        if child.stdout:
+            child.stdout.close()
+
+
+class FakeRig(Rig):
+    kind, backend = fake.Fake, fake
+
+    def begin(self) -> None:
+        self.id = f"rig-{next(numbers)}"
+
+    def target(self) -> Target:
+        return fake.find("fake", fake.Selector(id=self.id))[0]
+
+    def replace(self) -> None:
+        fake.restart(self.id)
+
+    def remove(self) -> None:
+        fake.WORLD.pop(self.id, None)
+
+    def traces(self) -> list[str]:
+        state = fake.WORLD[self.id]
+        return [*state.toxics, *(["stopped"] if state.paused else [])]
+
+
+class ProxyRig(LinkRig):
+    """A proxy of a server that speaks Toxiproxy's API, in front of an upstream of ours."""
+
+    kind, backend = toxiproxy.Proxy, toxiproxy
+    ping: ClassVar[dict[str, Any]] = {}
+    upstream = staticmethod(upstreams.http)
+    send = b"GET / HTTP/1.1\r\nHost: rig\r\n\r\n"
+
+    process: subprocess.Popen[bytes]
+
+    def begin(self) -> None:
+        self.admin = self.serve()
+        self.proxy = f"rig {next(numbers)}"
+        self.listen = self._create("127.0.0.1:0")
+
+    @abstractmethod
+    def serve(self) -> Admin:
+        """Start the server."""
+
+    def target(self) -> Target:
+        selector = toxiproxy.Selector(api=self.admin.api, proxy=self.proxy, **self.ping)
+        return toxiproxy.find("link", selector)[0]
+
+    def replace(self) -> None:
+        self.remove()
+        self._create(self.listen)
+
+    def remove(self) -> None:
+        self.admin.delete(self.quoted)
+
+    def traces(self) -> list[str]:
+        return [toxic["name"] for toxic in self.admin.toxics(self.quoted)]
+
+    def dial(self) -> socket.socket:
+        host, _, port = self.listen.rpartition(":")
+        return socket.create_connection((host, int(port)), 2)
+
+    def add_foreign(self) -> str:
+        self.admin.add(self.quoted, name="vc-other-run", type="latency", attributes={"latency": 0})
+        return "vc-other-run"
+
+    @property
+    def quoted(self) -> str:
+        return self.proxy.replace(" ", "%20")
+
+    def _create(self, listen: str) -> str:
+        return self.admin.create(self.proxy, self.stack.enter_context(self.upstream()), listen)
+
+
+class ToxiproxyHttp(ProxyRig):
+    """The real server, HTTP behind it."""
+
+    def serve(self) -> Admin:
+        path = program()
+        if path is None:
+            absent("toxiproxy", "no toxiproxy-server found; build it by tests/infra/toxiproxy.sh")
+        server = Server(path)
+        self.stack.callback(server.stop)
+        self.process = server.process
+        return server.admin
+
+
+class ToxiproxyLine(ToxiproxyHttp):
+    """The real server, a line protocol behind it."""
+
+    ping: ClassVar[dict[str, Any]] = {"ping": {"send": "PING\n", "answer": "\n"}}
+    upstream = staticmethod(upstreams.line)
+    send = b"PING\n"
+
+
+class SandboxLink(ProxyRig):
+    """The sandbox's own link proxy, as the process that the sandbox runs."""
+
+    def serve(self) -> Admin:
+        try:
+            from veloz_chaos.sandbox import settings
+        except ImportError:
+            absent("sandbox", "its links are not built yet")
+        ports = {name: free_port() for name in settings.PORTS}
+        (self.folder / settings.FILE).write_text(settings.to_json(settings.Settings(self.folder, ports)))
+        self.process = self._start()
+        return Admin(f"127.0.0.1:{ports['links']}")
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "veloz_chaos.sandbox.links", str(self.folder)]
+        links = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.stack.enter_context(links)
+        self.stack.callback(links.kill)
+        assert links.stdout
+        assert links.stdout.readline() == b"ready\n"
+        return links
+
+
+LINKS: tuple[type[LinkRig], ...] = (ToxiproxyHttp, ToxiproxyLine, SandboxLink)
+RIGS: tuple[type[Rig], ...] = (ProcessRig, FakeRig, *LINKS)
+
+
+def as_json(receipt: dict[str, Any]) -> dict[str, Any]:
+    """Through a journal and back."""
+    return dict(json.loads(json.dumps(receipt)))

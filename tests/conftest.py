@@ -1,0 +1,27 @@
+"""Fixtures that several rooms of tests share. What starts processes stops them, by pid."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = str(Path(__file__).parent.parent)
+if ROOT not in sys.path:
+    sys.path.insert(0, ROOT)  # so that tests may import tests.infra, however pytest was started
+
+from tests.infra import toxiproxy as toxiproxy_server  # noqa: E402
+from tests.infra.require import absent  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def toxiproxy() -> Iterator[toxiproxy_server.Server]:
+    """The real server."""
+    path = toxiproxy_server.program()
+    if path is None:
+        absent("toxiproxy", "no toxiproxy-server found; build it by tests/infra/toxiproxy.sh")
+    server = toxiproxy_server.Server(path)
+    yield server
+    server.stop()

@@ -1,0 +1,72 @@
+"""What stands behind a link in tests: a small HTTP server and a line-protocol server, as threads of the test."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import StreamRequestHandler, TCPServer, ThreadingTCPServer
+
+BODY = b"x" * 400
+
+
+class Hello(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(BODY)))
+        self.end_headers()
+        self.wfile.write(BODY)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+class Pong(StreamRequestHandler):
+    """PING → PONG and some ballast."""
+
+    disable_nagle_algorithm = True
+
+    def handle(self) -> None:
+        for line in self.rfile:
+            self.wfile.write(line.replace(b"PING", b"PONG " + BODY))
+
+
+class LineServer(ThreadingTCPServer):
+    allow_reuse_address = daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A reset connection is what these tests are about."""
+
+
+class HttpServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A reset connection is what these tests are about."""
+
+
+@contextmanager
+def http() -> Iterator[str]:
+    with served(HttpServer(("127.0.0.1", 0), Hello)) as address:
+        yield address
+
+
+@contextmanager
+def line() -> Iterator[str]:
+    with served(LineServer(("127.0.0.1", 0), Pong)) as address:
+        yield address
+
+
+@contextmanager
+def served(server: TCPServer) -> Iterator[str]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.socket.getsockname()[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
