@@ -188,7 +188,7 @@ def _complaint(together: Sequence[_Entry], known: Known) -> Complaint:
         message, remedy = _not_wanted(first, wanted)
     else:
         message, remedy = _said(first, known)
-        remedy += f", or {' or '.join(wanted)}" if wanted and remedy else ""
+        remedy += f", or {_either(wanted)}" if wanted and remedy else ""
     return Complaint(first.path, first.on_key, message, remedy)
 
 
@@ -199,14 +199,20 @@ def _wanted(entry: _Entry) -> str:
     return _EXPECTED.get(entry.type, "")
 
 
+def _either(wanted: Sequence[str]) -> str:
+    """All of them as one phrase; those that are lists of words themselves come last."""
+    ordered = sorted(wanted, key=lambda text: " or " in text)
+    return (", " if " or " in ordered[-1] else " or ").join(ordered)
+
+
 def _not_wanted(entry: _Entry, wanted: Sequence[str]) -> tuple[str, str]:
     value = entry.error["input"]
     words = [word for text in wanted for word in re.findall(r"`([^`]*)`", text)]
     if not (words and isinstance(value, str)):
         found = repr(value) if isinstance(value, float) and "an integer" in wanted else kind_of(value)
-        return f"{_name(entry)} must be {' or '.join(wanted)}, not {found}", ""
+        return f"{_name(entry)} must be {_either(wanted)}, not {found}", ""
     close = nearest(value, words)
-    return f"{_name(entry)} must be {' or '.join(wanted)}, not `{value}`", f"did you mean `{close}`?" if close else ""
+    return f"{_name(entry)} must be {_either(wanted)}, not `{value}`", f"did you mean `{close}`?" if close else ""
 
 
 def _said(entry: _Entry, known: Known) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from veloz_chaos.core.complaint import Path, kind_of
 from veloz_chaos.core.document import Document
@@ -23,6 +23,8 @@ from veloz_chaos.errors import InvalidFile, Problem
 
 _PIECE = re.compile(r"(?P<literal>\$\$\{)|\$\{(?P<name>[^{}]*)\}|(?P<open>\$\{)")
 _WHOLE = re.compile(r"\$\{([^{}]*)\}")
+
+T = TypeVar("T")
 
 
 def references(data: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
@@ -35,7 +37,7 @@ def substitute(
     data: Any,
     values: Mapping[str, Any],
     document: Document | None = None,
-    keep: Callable[[str], bool] = lambda name: False,
+    keep: Callable[[str], bool] = lambda _: False,
     *,
     path: Path = (),
     again: bool = False,
@@ -65,6 +67,14 @@ def _items(data: Any) -> Iterator[tuple[Any, Any]]:
         yield from enumerate(data)
 
 
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("${", "$${")
+    if isinstance(value, Mapping):
+        return {key: _escaped(below) for key, below in value.items()}
+    return [_escaped(below) for below in value] if isinstance(value, list | tuple) else value
+
+
 @dataclass
 class _Filling:
     """One substitution under way, collecting what is wrong."""
@@ -87,8 +97,7 @@ class _Filling:
     def string(self, text: str, path: Path) -> Any:
         whole = _WHOLE.fullmatch(text)
         if whole and not self.keep(whole[1]):
-            value = self.value(whole[1], path)
-            return self.literal(value) if isinstance(value, str) else value
+            return self.literal(self.value(whole[1], path))
         return _PIECE.sub(lambda piece: self.piece(piece, path), text)
 
     def piece(self, piece: re.Match[str], path: Path) -> str:
@@ -101,8 +110,9 @@ class _Filling:
             return piece[0]
         return self.literal(self.text(piece["name"], path))
 
-    def literal(self, text: str) -> str:
-        return text.replace("${", "$${") if self.again else text
+    def literal(self, value: T) -> T:
+        """What somebody later must not take for a reference, whatever it contains."""
+        return _escaped(value) if self.again else value
 
     def value(self, name: str, path: Path) -> Any:
         if name in self.values:
