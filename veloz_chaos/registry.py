@@ -25,7 +25,9 @@ _HERE = Path(__file__).parent
 LATER: Mapping[str, frozenset[str]] = {
     "faults": frozenset({"out-of-memory", "cpu", "memory", "disk", "loss", "dns", "http", "wipe"}),
     "targets": frozenset({"docker", "kubernetes", "http_proxy", "chaos-mesh"}),
-    "probes": frozenset({"dns", "docker", "kubernetes", "sse", "prometheus", "sql", "vault", "file", "traffic", "workload"}),
+    "probes": frozenset(
+        {"dns", "docker", "kubernetes", "sse", "prometheus", "sql", "vault", "file", "traffic", "workload"}
+    ),
 }
 
 

@@ -47,17 +47,25 @@ def call_path(experiment: Experiment) -> Path:
     return ("fault", experiment.fault.kind)
 
 
-def experiment_alone(experiment: Experiment, file: Document, matrix: ResponseMatrix, known: Vocabulary) -> Iterator[Problem]:
+def experiment_alone(
+    experiment: Experiment, file: Document, matrix: ResponseMatrix, known: Vocabulary
+) -> Iterator[Problem]:
     """What `validate` can say of an experiment without an environment."""
     if experiment.failure not in matrix.rows:
-        yield file.problem(("failure",), f"the response matrix has no row `{experiment.failure}`",
-                           did_you_mean(experiment.failure, matrix.rows))  # fmt: skip
+        yield file.problem(
+            ("failure",),
+            f"the response matrix has no row `{experiment.failure}`",
+            did_you_mean(experiment.failure, matrix.rows),
+        )
     for path, call in calls(experiment):
         yield from _fault_arguments(path, call, file, known)
     for name in experiment.expect.while_:
         if name not in window.WINDOWS and name not in {step.name for step in experiment.steps or ()}:
-            yield file.problem(("expect", "while", name), f"`{name}` is neither a window nor a step",
-                               did_you_mean(name, window.WINDOWS))  # fmt: skip
+            yield file.problem(
+                ("expect", "while", name),
+                f"`{name}` is neither a window nor a step",
+                did_you_mean(name, window.WINDOWS),
+            )
 
 
 def calls(experiment: Experiment) -> list[tuple[Path, FaultCall]]:
@@ -77,12 +85,14 @@ def _fault_arguments(path: Path, call: FaultCall, file: Document, known: Vocabul
         if not known.later("faults", call.kind):
             yield file.problem(path, f"there is no fault `{call.kind}`", did_you_mean(call.kind, known.faults()))
         return
-    if fault.on == "service" and call.link or fault.on == "link" and call.service:
+    if (fault.on == "service" and call.link) or (fault.on == "link" and call.service):
         yield file.problem(path, f"`{call.kind}` acts on a {fault.on}", f"write {fault.on}: …")
     if not fault.held and call.for_ is not None:
         yield file.problem((*path, "for"), f"`{call.kind}` strikes once and can't be held", "leave `for` out")
     if fault.held and call.for_ is None:
-        yield file.problem(path, f"`{call.kind}` must say how long", "write for: 30s, or for: {until: decided, at-most: 40s}")
+        yield file.problem(
+            path, f"`{call.kind}` must say how long", "write for: 30s, or for: {until: decided, at-most: 40s}"
+        )
     yield from arguments(fault, call.arguments, file, path)
 
 
@@ -92,7 +102,9 @@ def arguments(kind: type[Any], given: dict[str, Any], file: Document, path: Path
         kind.__pydantic_validator__.validate_python(given)
     except ValidationError as error:
         fields = [field.alias or name for name, field in kind.__pydantic_fields__.items()]
-        placed = Document(file.file, file.data, {p[len(path):]: m for p, m in file.marks.items() if p[: len(path)] == path})
+        placed = Document(
+            file.file, file.data, {p[len(path) :]: m for p, m in file.marks.items() if p[: len(path)] == path}
+        )
         yield from problems_of(placed, error, lambda _: fields)
 
 
@@ -111,7 +123,8 @@ def all_together(written: Written, known: Vocabulary) -> Iterator[Problem]:
 
 def _not_yet(written: Written) -> Iterator[Problem]:
     """Grammar that is read, but cannot run yet."""
-    e, asked = written.experiment, []
+    e = written.experiment
+    asked: list[tuple[Path, str]] = []
     asked += [(("steps",), "steps")] if e.steps else []
     asked += [(("workload",), "workload")] if e.workload else []
     asked += [(("expect", "alert"), "alert")] if e.expect.alert else []
@@ -121,7 +134,9 @@ def _not_yet(written: Written) -> Iterator[Problem]:
         yield written.here(path, f"{what} can't be run by this version", "leave it out")
     for path, call in calls(e):
         if call.pick == "leader":
-            yield written.here((*path, "pick"), "`leader` can't be picked by this version", "write one, all, a number or a share")
+            yield written.here(
+                (*path, "pick"), "`leader` can't be picked by this version", "write one, all, a number or a share"
+            )
 
 
 def used_probes(e: Experiment) -> list[tuple[Path, str]]:
@@ -152,8 +167,11 @@ def _names(written: Written) -> Iterator[Problem]:
             yield written.here((*path, kind), f"{where} has no {kind} `{call.on}`", did_you_mean(call.on, known))
     for name, service in environment.services.items():
         if service.restore and service.restore not in environment.procedures:
-            yield written.there(("services", name, "restore"), f"there is no procedure `{service.restore}`",
-                                did_you_mean(service.restore, environment.procedures))  # fmt: skip
+            yield written.there(
+                ("services", name, "restore"),
+                f"there is no procedure `{service.restore}`",
+                did_you_mean(service.restore, environment.procedures),
+            )
 
 
 def _probes(written: Written, known: Vocabulary) -> Iterator[Problem]:
@@ -170,7 +188,11 @@ def probe_problems(name: str, spec: ProbeSpec, written: Written, known: Vocabula
         kind = known.probe(spec.type)
     except KeyError:
         later = known.later("probes", spec.type)
-        message = f"probe type `{spec.type}` can't be run by this version" if later else f"there is no probe type `{spec.type}`"
+        message = (
+            f"probe type `{spec.type}` can't be run by this version"
+            if later
+            else f"there is no probe type `{spec.type}`"
+        )
         yield written.there((*path, spec.type), message, did_you_mean(spec.type, known.probes()))
         return
     file = written.homes.get(path, written.environment_file)
@@ -215,8 +237,11 @@ def _longest_hold(written: Written, limits: Limits) -> Iterator[Problem]:
     looks = [probes[n].every + probes[n].timeout for n in e.expect.detection.signals if n in probes]
     needed = limits.detection + max(looks, default=timedelta(0))
     if hold <= needed:
-        yield written.here((*call_path(e), "for"), f"held for at most {_s(hold)}, but the detection limit of {limits.row} "
-                           f"with one look takes {_s(needed)}", f"hold it longer than {_s(needed)}")  # fmt: skip
+        yield written.here(
+            (*call_path(e), "for"),
+            f"held for at most {_s(hold)}, but the detection limit of {limits.row} with one look takes {_s(needed)}",
+            f"hold it longer than {_s(needed)}",
+        )
 
 
 def _budget(written: Written) -> Iterator[Problem]:
@@ -225,14 +250,18 @@ def _budget(written: Written) -> Iterator[Problem]:
     names = {name for _, name in used_probes(written.experiment)}
     for key, rate in environment.budget.items():
         base = str(environment.values.get(key, key))
-        asked = sum(1 / spec.every.total_seconds() for name, spec in environment.probes.items()
-                    if name in names and base in str(spec.arguments))  # fmt: skip
+        asked = sum(
+            1 / spec.every.total_seconds()
+            for name, spec in environment.probes.items()
+            if name in names and base in str(spec.arguments)
+        )
         if asked > per_second(rate) + 1e-9:
-            yield written.there(("budget", key), f"the probes ask {key} {asked:g} times a second, its budget is {rate}",
-                                "look less often, or raise the budget")  # fmt: skip
+            yield written.there(
+                ("budget", key),
+                f"the probes ask {key} {asked:g} times a second, its budget is {rate}",
+                "look less often, or raise the budget",
+            )
 
 
 def _s(value: timedelta) -> str:
     return f"{value.total_seconds():g}s"
-
-

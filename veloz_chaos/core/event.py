@@ -203,12 +203,30 @@ class RunEnded(_Event):
 
 
 Event = Annotated[
-    RunStarted | BaselineBegan | BaselineEnded | RunRefused | LookTaken | GuardianStarted | FaultPrepared
-    | InjectionBegan | InjectionReturned | InjectionFailed | PresenceLooked | FaultLost | RevertBegan | RevertReturned
-    | RevertFailed | FaultCleared | LoopStalled | ClockJumped | AbortRequested | ServiceRestored | RunnerFailed
+    RunStarted
+    | BaselineBegan
+    | BaselineEnded
+    | RunRefused
+    | LookTaken
+    | GuardianStarted
+    | FaultPrepared
+    | InjectionBegan
+    | InjectionReturned
+    | InjectionFailed
+    | PresenceLooked
+    | FaultLost
+    | RevertBegan
+    | RevertReturned
+    | RevertFailed
+    | FaultCleared
+    | LoopStalled
+    | ClockJumped
+    | AbortRequested
+    | ServiceRestored
+    | RunnerFailed
     | RunEnded,
     Field(discriminator="event"),
-]  # fmt: skip
+]
 
 _adapter: TypeAdapter[Event] = TypeAdapter(Event)
 

@@ -46,7 +46,7 @@ class Fault(ABC, Generic[T]):
     def in_place(self, target: T, receipt: Receipt) -> Presence:
         """Is the effect there? Never our own setting read back."""
 
-    def revert(self, target: T, receipt: Receipt) -> None:  # noqa: B027
+    def revert(self, target: T, receipt: Receipt) -> None:
         """Take it out. Nothing to do for what strikes once."""
 
     def by_hand(self, target_reference: str, receipt: Receipt) -> str:  # noqa: ARG002

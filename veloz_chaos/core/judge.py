@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from veloz_chaos import errors
@@ -88,8 +89,11 @@ def worst(findings: tuple[Finding, ...]) -> Verdict:
 
 def _no_verdict(history: History) -> tuple[str, list[str]]:
     """What stands in the way of a verdict, the gravest first; empty if nothing does."""
-    left = [_left(name, record.revert_error, record.by_hand) for name, record in history.faults.items()
-            if record.prepared and record.inject_began and not record.cleared and _held(history, name)]  # fmt: skip
+    left = [
+        _left(name, record.revert_error, record.by_hand)
+        for name, record in history.faults.items()
+        if record.prepared and record.inject_began and not record.cleared and _held(history, name)
+    ]
     down = [f"{service} is still down" for service in (history.ended.down if history.ended else [])]
     if history.ended is not None and (left or down):
         return "left-behind", left + down
@@ -117,29 +121,39 @@ def _findings(plan: Plan, history: History, m: Measurement) -> Iterator[Finding]
     if plan.placebo:
         yield from _placebo(m)
         return
-    missing = _not_in_place(plan, history, m)
+    missing = _not_in_place(history, m)
     if missing is not None:
         yield missing
     doubt = missing.reason if missing else _clock(history)
     for finding in _expectations(plan, history, m):
         doubtful = doubt and finding.verdict != "inconclusive"
-        yield Finding(finding.expectation, "inconclusive", doubt, finding.measured, finding.limit) if doubtful else finding
+        yield (
+            Finding(finding.expectation, "inconclusive", doubt, finding.measured, finding.limit)
+            if doubtful
+            else finding
+        )
     yield from _reverted(plan, history)
 
 
 def _placebo(m: Measurement) -> Iterator[Finding]:
     noticed = [s.name for s in m.signals if s.shown]
     entries = tuple(s.shown.entry for s in m.signals if s.shown)
-    yield Finding("placebo: no detection", "failed" if noticed else "passed",
-                  f"{', '.join(noticed)} was shown though nothing was done" if noticed else "nothing was noticed",
-                  entries=entries)  # fmt: skip
+    yield Finding(
+        "placebo: no detection",
+        "failed" if noticed else "passed",
+        f"{', '.join(noticed)} was shown though nothing was done" if noticed else "nothing was noticed",
+        entries=entries,
+    )
     hurt = m.impact is not None
-    yield Finding("placebo: no impact", "failed" if hurt else "passed",
-                  "the steady state broke though nothing was done" if hurt else "the steady state held",
-                  entries=tuple(m.entries.get("impact", ())))  # fmt: skip
+    yield Finding(
+        "placebo: no impact",
+        "failed" if hurt else "passed",
+        "the steady state broke though nothing was done" if hurt else "the steady state held",
+        entries=tuple(m.entries.get("impact", ())),
+    )
 
 
-def _not_in_place(plan: Plan, history: History, m: Measurement) -> Finding | None:
+def _not_in_place(history: History, m: Measurement) -> Finding | None:
     if not m.in_place:
         evidence = next((r.failed or r.evidence for r in history.faults.values() if r.failed or r.evidence), "")
         why = "the fault's effect was never found at its target" + (f": {evidence}" if evidence else "")
@@ -178,10 +192,22 @@ def against(name: str, length: Interval, limit: Nanoseconds, entries: tuple[int,
     if length.at_most <= limit:
         return Finding(name, "passed", "within the limit", length, limit, entries)
     if length.at_least > limit:
-        return Finding(name, "failed", f"took at least {show_ns(length.at_least)}, the limit is {show_ns(limit)}",
-                       length, limit, entries)  # fmt: skip
-    return Finding(name, "inconclusive", f"the limit {show_ns(limit)} lies inside the measured interval; look more often",
-                   length, limit, entries)  # fmt: skip
+        return Finding(
+            name,
+            "failed",
+            f"took at least {show_ns(length.at_least)}, the limit is {show_ns(limit)}",
+            length,
+            limit,
+            entries,
+        )
+    return Finding(
+        name,
+        "inconclusive",
+        f"the limit {show_ns(limit)} lies inside the measured interval; look more often",
+        length,
+        limit,
+        entries,
+    )
 
 
 def _limit(value: Any) -> int | None:
@@ -199,8 +225,14 @@ def _detection(plan: Plan, m: Measurement) -> Finding:
         return _unnoticed(plan, m, length, limit)
     lost = next((s for s in m.signals if s.lost and s.at.at_most == m.detection.at_most), None) if m.detection else None
     if lost is not None and lost.lost is not None:
-        return Finding("detection", "failed", f"flapped: `{lost.name}` was shown and lost again while the system was "
-                       "still broken", length, limit, (*entries, lost.lost.entry))  # fmt: skip
+        return Finding(
+            "detection",
+            "failed",
+            f"flapped: `{lost.name}` was shown and lost again while the system was still broken",
+            length,
+            limit,
+            (*entries, lost.lost.entry),
+        )
     if limit is None:
         return Finding("detection", "passed", "measured; the document gives no limit", length, None, entries)
     return against("detection", length, limit, entries)
@@ -224,7 +256,9 @@ def _impact(plan: Plan, m: Measurement) -> Finding:
     if plan.impact == "none":
         if m.impact is None:
             return Finding("impact", "passed", "none, as expected")
-        return Finding("impact", "failed", "the steady state broke, but no impact is expected", m.time_to_impact, None, entries)
+        return Finding(
+            "impact", "failed", "the steady state broke, but no impact is expected", m.time_to_impact, None, entries
+        )
     if m.impact is not None:
         return Finding("impact", "passed", "the steady state broke", m.time_to_impact, None, entries)
     if m.early:
@@ -272,7 +306,7 @@ def widest_gap(trace: Trace, start: Nanoseconds, end: Nanoseconds) -> Nanosecond
     """The longest stretch of [start, end] in which no look was asked, in ns."""
     asked = [look.asked for look in trace.inside(start, math.inf) if look.outcome != UNKNOWN and look.asked <= end]
     edges = [start, *asked, end]
-    return max(b - a for a, b in zip(edges, edges[1:], strict=False))
+    return max(b - a for a, b in pairwise(edges))
 
 
 def _whiles(plan: Plan, history: History, m: Measurement) -> Iterator[Finding]:
@@ -296,7 +330,9 @@ def _kept(name: str, history: History, m: Measurement) -> Finding:
     before = next((v for v in reversed(values) if v.answered <= begun), None)
     after = _value_after(name, values, history, m)
     if before is None or after is None:
-        return Finding(title, "inconclusive", "not read in the baseline" if before is None else "not read after recovery")
+        return Finding(
+            title, "inconclusive", "not read in the baseline" if before is None else "not read after recovery"
+        )
     entries = (before.entry, after.entry)
     if before.value == after.value:
         return Finding(title, "passed", "the same before and after", entries=entries)
@@ -323,6 +359,10 @@ def _reverted(plan: Plan, history: History) -> Iterator[Finding]:
     for fault in plan.faults:
         record = history.fault(fault.id)
         if fault.held and record.inject_began and not record.cleared and history.ended is not None:
-            yield Finding("reverted", "failed", _left(f"{fault.kind} on {fault.on}", record.revert_error, record.by_hand))
+            yield Finding(
+                "reverted", "failed", _left(f"{fault.kind} on {fault.on}", record.revert_error, record.by_hand)
+            )
         elif fault.held and record.cleared:
-            yield Finding("reverted", "passed", "looked for and not found any more", entries=(record.entries["cleared"],))
+            yield Finding(
+                "reverted", "passed", "looked for and not found any more", entries=(record.entries["cleared"],)
+            )

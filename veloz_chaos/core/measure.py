@@ -105,7 +105,7 @@ def measure(history: History) -> Measurement:
     since = began.at_least if began else start
     bad = bad_looks(history, plan.steady_state, since)
     outages = tuple(cluster(bad, nanoseconds(plan.hold)))
-    recovery, decisive = recovered(history, plan, outages)
+    recovery, decisive = recovered(history, outages)
     impact, first_bad = _impact(history, bad, start)
     signals = tuple(signal(history, name, since, outages, plan) for name in _signals(plan))
     entries = {"recovery": decisive, "impact": first_bad, "detection": [s.shown.entry for s in signals if s.shown]}
@@ -194,9 +194,7 @@ def _is_shown(look: Look) -> bool:
 
 def bad_looks(history: History, probes: Iterable[str], since: float) -> list[tuple[Look, str]]:
     """Every look that broke the steady state, in the order of asking; those under way at `since` count."""
-    found = [
-        (look, name) for name in probes for look in history.trace(name).answered_since(since) if look.bad
-    ]  # fmt: skip
+    found = [(look, name) for name in probes for look in history.trace(name).answered_since(since) if look.bad]
     return sorted(found, key=lambda item: item[0].asked)
 
 
@@ -230,7 +228,7 @@ def _broke(trace: Trace, bad: Look, start: int) -> Interval:
     return Interval(min(max(good, start), bad.answered), bad.answered)
 
 
-def recovered(history: History, plan: Plan, outages: Sequence[Outage]) -> tuple[Interval | None, list[int]]:
+def recovered(history: History, outages: Sequence[Outage]) -> tuple[Interval | None, list[int]]:
     """The start of the last stretch in which every probe holds: per probe [asked of its last bad look, answered of
     the first good one after it], for the system the maximum of each end; infinite while one is still broken."""
     last: dict[str, Look] = {}

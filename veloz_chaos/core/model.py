@@ -15,9 +15,14 @@ class Written(BaseModel):
     """A frozen model read from YAML or from a journal."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=kebab, validate_by_alias=True, validate_by_name=True,
-        serialize_by_alias=True, ser_json_inf_nan="constants",
-    )  # fmt: skip
+        frozen=True,
+        extra="forbid",
+        alias_generator=kebab,
+        validate_by_alias=True,
+        validate_by_name=True,
+        serialize_by_alias=True,
+        ser_json_inf_nan="constants",
+    )
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._>-]*[a-z0-9])?$", max_length=100)]

@@ -72,8 +72,13 @@ def _stand_in(written: Written, path: Path, call: FaultCall, problems: list[Prob
     """Where no wire can be cut, a partition becomes another fault on a service."""
     link = written.environment.links[call.link or ""]
     if call.kind != "partition":
-        problems.append(written.here(path, f"link `{call.link}` has only a stand-in, which models a partition",
-                                     f"{call.kind} needs a link that can be reached, such as toxiproxy"))  # fmt: skip
+        problems.append(
+            written.here(
+                path,
+                f"link `{call.link}` has only a stand-in, which models a partition",
+                f"{call.kind} needs a link that can be reached, such as toxiproxy",
+            )
+        )
         return None
     try:
         return FaultCall.model_validate(link.arguments).model_copy(update={"for_": call.for_})
@@ -87,13 +92,17 @@ def _wanted(written: Written, item: _Bound, known: Vocabulary, problems: list[Pr
     room = "services" if call.service else "links"
     binding: Any = (environment.services if call.service else environment.links).get(call.on)
     if binding is None:
-        problems.append(written.there((room,), f"there is no {room[:-1]} `{call.on}`", did_you_mean(call.on, environment.services)))
+        problems.append(
+            written.there((room,), f"there is no {room[:-1]} `{call.on}`", did_you_mean(call.on, environment.services))
+        )
         return None
     place: Path = (room, call.on, binding.type)
     try:
         selector = known.selector(binding.type)
     except KeyError:
-        problems.append(written.there(place, _no_backend(binding.type, known), did_you_mean(binding.type, known.backends())))
+        problems.append(
+            written.there(place, _no_backend(binding.type, known), did_you_mean(binding.type, known.backends()))
+        )
         return None
     home = written.homes.get(place[:2], written.environment_file)
     problems.extend(arguments(selector, binding.arguments, home, place))
@@ -110,7 +119,9 @@ def plan(written: Written, inventory: Inventory, known: Vocabulary, choices: Cho
     """Raises InvalidFile (files), or Refused (the world, or the guard) with every reason at once."""
     problems: list[Problem] = []
     bound = _bound(written, problems)
-    reasons = [f"{item.call.on}: {inventory.missing[item.call.on]}" for item in bound if item.call.on in inventory.missing]
+    reasons = [
+        f"{item.call.on}: {inventory.missing[item.call.on]}" for item in bound if item.call.on in inventory.missing
+    ]
     faults: list[PlannedFault] = []
     for item in bound if not reasons else ():
         faults += _planned(written, item, inventory, known, choices, problems, reasons, len(faults))
@@ -124,17 +135,28 @@ def plan(written: Written, inventory: Inventory, known: Vocabulary, choices: Cho
 
 
 def _planned(
-    written: Written, item: _Bound, inventory: Inventory, known: Vocabulary, choices: Choices,
-    problems: list[Problem], reasons: list[str], number: int,
-) -> list[PlannedFault]:  # fmt: skip
+    written: Written,
+    item: _Bound,
+    inventory: Inventory,
+    known: Vocabulary,
+    choices: Choices,
+    problems: list[Problem],
+    reasons: list[str],
+    number: int,
+) -> list[PlannedFault]:
     call, kind = item.call, known.fault(item.call.kind)
     needs = capability_of(kind.needs)
     candidates = inventory.found.get(call.on, ())
     able = [found for found in candidates if needs in found.offers]
     if not able:
         offered = sorted({name for found in candidates for name in found.offers}) or ["nothing"]
-        problems.append(written.here(item.path, f"`{call.kind}` needs a target that is {needs}; {call.on} offers "
-                                     f"{', '.join(offered)}", "bind it to a backend that offers it"))  # fmt: skip
+        problems.append(
+            written.here(
+                item.path,
+                f"`{call.kind}` needs a target that is {needs}; {call.on} offers {', '.join(offered)}",
+                "bind it to a backend that offers it",
+            )
+        )
         return []
     picked = pick(call, able, choices.seed)
     reasons += _blast(written.experiment.blast_radius, call, len(picked), len(candidates))
@@ -221,9 +243,14 @@ def _assemble(written: Written, faults: list[PlannedFault], choices: Choices) ->
 
 def _probe(spec: ProbeSpec) -> PlannedProbe:
     return PlannedProbe(
-        type=spec.type, arguments=spec.arguments, ok=spec.ok or "", value=spec.value,
-        every=spec.every, timeout=spec.timeout, title=spec.title,
-    )  # fmt: skip
+        type=spec.type,
+        arguments=spec.arguments,
+        ok=spec.ok or "",
+        value=spec.value,
+        every=spec.every,
+        timeout=spec.timeout,
+        title=spec.title,
+    )
 
 
 def _restores(environment: Environment, faults: Sequence[PlannedFault]) -> dict[str, PlannedRestore]:
@@ -240,14 +267,20 @@ def _restores(environment: Environment, faults: Sequence[PlannedFault]) -> dict[
 
 def lock_key(environment: Environment) -> str:
     """Two environments that reach the same things exclude each other; two sandboxes side by side do not."""
-    reached = [environment.name, *sorted(f"{s.type}{s.arguments}" for s in environment.services.values()),
-               *sorted(f"{link.type}{link.arguments}" for link in environment.links.values())]  # fmt: skip
+    reached = [
+        environment.name,
+        *sorted(f"{s.type}{s.arguments}" for s in environment.services.values()),
+        *sorted(f"{link.type}{link.arguments}" for link in environment.links.values()),
+    ]
     return f"{environment.name}-{sha256('|'.join(reached).encode()).hexdigest()[:12]}"
 
 
 def _warnings(faults: Sequence[PlannedFault]) -> list[str]:
-    found = [f"{f.kind} on {f.on}: no expiry; if this machine dies, only `revert` ends it" for f in faults
-             if f.held and f.offer.expiry is None]  # fmt: skip
+    found = [
+        f"{f.kind} on {f.on}: no expiry; if this machine dies, only `revert` ends it"
+        for f in faults
+        if f.held and f.offer.expiry is None
+    ]
     found += [f"{f.kind} on {f.on}: emulated" for f in faults if f.offer.emulated]
     return found + [f"{f.kind} on {f.on} stands in for {f.models}" for f in faults if f.models]
 
@@ -260,15 +293,28 @@ def _guard(written: Written, result: Plan, inventory: Inventory) -> list[str]:
         reasons.append(f"{e.name} is allowed on {', '.join(e.allowed_on)}; {environment.name} is {environment.tier}")
     kinds = {call.kind for _, call in calls(e)} | {fault.kind for fault in result.faults}
     permitted = environment.permit.faults
-    reasons += [f"{environment.name} does not permit {kind}" for kind in sorted(kinds) if permitted is not None and kind not in permitted]
+    reasons += [
+        f"{environment.name} does not permit {kind}"
+        for kind in sorted(kinds)
+        if permitted is not None and kind not in permitted
+    ]
     if environment.identity:
-        reasons.append(f"this version can't check the identity that {environment.name} asks for; it is not taken on trust")
+        reasons.append(
+            f"this version can't check the identity that {environment.name} asks for; it is not taken on trust"
+        )
     if environment.permit.approvals:
-        reasons.append(f"{environment.name} wants {environment.permit.approvals} approvals; this version has no drills yet")
+        reasons.append(
+            f"{environment.name} wants {environment.permit.approvals} approvals; this version has no drills yet"
+        )
     if environment.blackouts:
         reasons.append(f"{environment.name} has blackout windows; this version can't check them")
     if environment.tier == "production":
-        reasons += [f"{f.kind} on {f.on} has no expiry of its own ({f.offer.mechanism}): refused in production"
-                    for f in result.faults if f.held and f.offer.expiry is None]  # fmt: skip
+        reasons += [
+            f"{f.kind} on {f.on} has no expiry of its own ({f.offer.mechanism}): refused in production"
+            for f in result.faults
+            if f.held and f.offer.expiry is None
+        ]
     names = {fault.on for fault in result.faults}
-    return reasons + [f"{name}: {text}" for name in sorted(names) for found in inventory.found[name] for text in found.leftovers]
+    return reasons + [
+        f"{name}: {text}" for name in sorted(names) for found in inventory.found[name] for text in found.leftovers
+    ]

@@ -18,9 +18,12 @@ class Entry(Written):
     environment: str
     every: Literal["day", "week", "month", "quarter", "year"]
     #: a weekday, a day of the month, or `first-saturday`, `last-friday`, …
-    day: Weekday | Annotated[int, Field(ge=1, le=31)] | Annotated[
-        str, StringConstraints(pattern=r"^(first|second|third|fourth|last)-[a-z]+day$")
-    ] | None = None  # fmt: skip
+    day: (
+        Weekday
+        | Annotated[int, Field(ge=1, le=31)]
+        | Annotated[str, StringConstraints(pattern=r"^(first|second|third|fourth|last)-[a-z]+day$")]
+        | None
+    ) = None
     at: TimeOfDay
     grace: Duration | None = None
     jitter: Duration | None = None

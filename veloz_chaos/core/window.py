@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from veloz_chaos.core.duration import nanoseconds, show_ns
@@ -108,16 +109,14 @@ def _gap(looks: Sequence[Look], window: Interval, period: int) -> str:
         return f"no look lies wholly inside the window of {show_ns(window.width)}"
     edges = [window.at_least, *(look.asked for look in looks), window.at_most]
     longest = looks[0].answered - looks[0].asked
-    widest = max(b - a for a, b in zip(edges, edges[1:], strict=False))
+    widest = max(b - a for a, b in pairwise(edges))
     slack = max(longest, *(look.answered - look.asked for look in looks))
     if widest > GAP_PERIODS * period + slack:
         return f"{show_ns(widest)} without a look; the period is {show_ns(period)}"
     return ""
 
 
-def _decide(
-    clause: str, quantifier: str, looks: tuple[list[Look], list[Look], int], gap: str, why: str
-) -> Ruling:  # fmt: skip
+def _decide(clause: str, quantifier: str, looks: tuple[list[Look], list[Look], int], gap: str, why: str) -> Ruling:
     hits, misses, unsure = looks
     total = len(hits) + len(misses) + unsure
     match quantifier:
@@ -132,7 +131,9 @@ def _decide(
     if gap or unsure:
         return Ruling("inconclusive", gap or f"{unsure} of {total} looks got no answer", _entries(misses))
     if quantifier == "eventually":
-        return Ruling("failed", f"`{clause}` held in none of {total} looks" + (f": {why}" if why else ""), _entries(misses))
+        return Ruling(
+            "failed", f"`{clause}` held in none of {total} looks" + (f": {why}" if why else ""), _entries(misses)
+        )
     return Ruling("passed", f"in all of {total} looks", _entries((hits or misses)[:1]))
 
 

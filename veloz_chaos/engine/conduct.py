@@ -33,7 +33,6 @@ from veloz_chaos.engine.survey import survey
 from veloz_chaos.errors import Refused
 from veloz_chaos.mechanisms import proc
 
-
 #: So long may the guardian need for what a broken runner left. Seconds.
 _GUARDIAN_WORKS = 60.0
 
@@ -82,7 +81,9 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
     """One run. `observe` sees every event as it is written. Raises errors.Error for what never became a run."""
     written, parameters = files.written(request.experiment, request.environment, request.settings)
     run_id = uuid4().hex[:8]
-    with lock.held(lock_key(written.environment), f"run {run_id} (pid {os.getpid()} on {socket.gethostname()})") as held:
+    with lock.held(
+        lock_key(written.environment), f"run {run_id} (pid {os.getpid()} on {socket.gethostname()})"
+    ) as held:
         refuse_leftovers(request.runs, lock_key(written.environment))
         made = _plan(written, parameters, request, registry)
         folder = request.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{made.experiment}-{run_id}"
@@ -117,7 +118,9 @@ def _journal(folder: Path, observe: Callable[[ev.Event], None]) -> Iterator[tupl
     try:
         journal = Journal.create(folder, secrets, observe)
     except OSError as error:
-        raise Refused(f"no journal can be written to {folder}: {error.strerror}; choose another place with --runs") from None
+        raise Refused(
+            f"no journal can be written to {folder}: {error.strerror}; choose another place with --runs"
+        ) from None
     try:
         yield journal, secrets
     finally:
@@ -126,7 +129,7 @@ def _journal(folder: Path, observe: Callable[[ev.Event], None]) -> Iterator[tupl
 
 def _run(
     made: Plan, run_id: str, registry: Registry, journal: Journal, secrets: Secrets, history: History, held: int
-) -> Guardian | None:  # fmt: skip
+) -> Guardian | None:
     try:
         journal.append(_started(made, run_id), sync=True)
     except OSError as error:
@@ -138,14 +141,14 @@ def _run(
             journal.append(pid)
         asyncio.run(execute(Run(made, run_id, registry, journal, secrets, guardian, history)))
     except Exception as error:  # noqa: BLE001  # one of two places: our own bug becomes an event, and the guardian reverts
-        _bug(error, journal, history)
+        _bug(error, journal)
     finally:
         if guardian is not None:
             guardian.dismiss()
     return guardian
 
 
-def _bug(error: Exception, journal: Journal, history: History) -> None:
+def _bug(error: Exception, journal: Journal) -> None:
     import traceback
 
     (journal.folder / "bug.txt").write_text("".join(traceback.format_exception(error)))

@@ -1,4 +1,4 @@
-"""From names on a command line to typed files: where they are found, how they are read and merged. All errors at once."""
+"""From names on a command line to typed files: where they are found, how they are read and merged."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from veloz_chaos.core.checking import Written
 from veloz_chaos.core.checking import Path as Place
+from veloz_chaos.core.checking import Written
 from veloz_chaos.core.document import Document, parse, validate
 from veloz_chaos.core.environment import Environment, EnvironmentPart
 from veloz_chaos.core.experiment import Experiment
@@ -91,8 +91,12 @@ def _parameters(read: Document, overrides: Sequence[Mapping[str, Any]]) -> dict[
     for given in overrides:
         unknown = [name for name in given if name not in declared]
         if unknown:
-            raise InvalidFile([read.problem(("parameters",), f"parameter `{name}` is not declared", did_you_mean(name, declared))
-                               for name in unknown])  # fmt: skip
+            raise InvalidFile(
+                [
+                    read.problem(("parameters",), f"parameter `{name}` is not declared", did_you_mean(name, declared))
+                    for name in unknown
+                ]
+            )
         values |= given
     return values
 
@@ -158,8 +162,13 @@ def _merge(data: dict[str, Any], read: Document, merged: dict[str, Any], homes: 
         into = merged.setdefault(section, {})
         for name, value in said.items():
             if section == "probes" and name in into and not (isinstance(value, dict) and value.get("replace")):
-                problems.append(read.problem((section, name), f"`{name}` is defined in a file that this one uses",
-                                             "say replace: true, or give it another name"))  # fmt: skip
+                problems.append(
+                    read.problem(
+                        (section, name),
+                        f"`{name}` is defined in a file that this one uses",
+                        "say replace: true, or give it another name",
+                    )
+                )
             into[name] = value
             homes[(section, name)] = read
     if problems:
@@ -168,12 +177,16 @@ def _merge(data: dict[str, Any], read: Document, merged: dict[str, Any], homes: 
 
 def _secrets(data: Mapping[str, Any], read: Document) -> None:
     """Every `${env:…}` and `${file:…}` must be there before anything starts."""
-    problems = [read.problem((), why) for kind, name in dict.fromkeys(references(dict(data))) if (why := missing(kind, name))]
+    problems = [
+        read.problem((), why) for kind, name in dict.fromkeys(references(dict(data))) if (why := missing(kind, name))
+    ]
     if problems:
         raise InvalidFile(problems)
 
 
-def written(experiment_path: Path, environment_path: Path, settings: Mapping[str, Any]) -> tuple[Written, dict[str, Any]]:
+def written(
+    experiment_path: Path, environment_path: Path, settings: Mapping[str, Any]
+) -> tuple[Written, dict[str, Any]]:
     """Both files, checked alone; the environment's own parameters for the experiment are under `--set`'s."""
     read = environment(environment_path)
     name = document(experiment_path).data.get("name")

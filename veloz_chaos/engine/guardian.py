@@ -41,7 +41,12 @@ class Guardian:
         log = (folder / "guardian.log").open("wb")
         return cls(
             subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True, pass_fds=[lock]
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=[lock],
             )
         )
 

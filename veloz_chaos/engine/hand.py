@@ -58,7 +58,12 @@ class Hand:
             presence = Presence(None, str(error))
         outcomes: dict[bool | None, ev.Outcome] = {True: "shown", False: "not-shown", None: "unanswered"}
         return ev.PresenceLooked(
-            fault=self.id, asked=asked, answered=now(), outcome=outcomes[presence.shown], evidence=presence.evidence, **moment()
+            fault=self.id,
+            asked=asked,
+            answered=now(),
+            outcome=outcomes[presence.shown],
+            evidence=presence.evidence,
+            **moment(),
         )
 
 

@@ -39,7 +39,9 @@ class Journal:
         return cls(folder, descriptor, secrets, observe)
 
     @classmethod
-    def reopen(cls, folder: Path, observe: Callable[[ev.Event], None] = lambda _: None, *, wait: bool = True) -> Journal:
+    def reopen(
+        cls, folder: Path, observe: Callable[[ev.Event], None] = lambda _: None, *, wait: bool = True
+    ) -> Journal:
         """To add to what another process left. Raises BlockingIOError if that one lives and `wait` is False."""
         descriptor = os.open(folder / FILE, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         try:
@@ -94,7 +96,9 @@ def lines(folder: Path) -> Iterator[ev.Event]:
 
 def _event(line: bytes, path: Path, number: int) -> ev.Event:
     if number == 1 and b'"format":' in line and _format(line) > ev.FORMAT:
-        raise UsageError(f"{path}: written by a newer veloz-chaos (journal format {_format(line)}); this one reads {ev.FORMAT}")
+        raise UsageError(
+            f"{path}: written by a newer veloz-chaos (journal format {_format(line)}); this one reads {ev.FORMAT}"
+        )
     try:
         return ev.read(line)
     except ValidationError as error:

@@ -114,6 +114,8 @@ class Looker:
         except UsageError as error:
             self.broken = error
             self._report(asked, now(), "not-shown", str(error), None)
+        except OSError as error:
+            self.broken = UsageError(f"probe {self.name} can't look: {error}")
         else:
             self._judge(asked, now(), seen)
         self.looked.set()
@@ -143,8 +145,18 @@ class Looker:
 
     def _report(self, asked: int, answered: int, outcome: ev.Outcome, reason: str, value: Any) -> None:
         stalled = outcome == "unanswered" and self._lag.stood_still(asked, answered)
-        self._emit(ev.LookTaken(probe=self.name, asked=asked, answered=answered, outcome=outcome, reason=reason,
-                                stalled=stalled, value=value, **moment()))  # fmt: skip
+        self._emit(
+            ev.LookTaken(
+                probe=self.name,
+                asked=asked,
+                answered=answered,
+                outcome=outcome,
+                reason=reason,
+                stalled=stalled,
+                value=value,
+                **moment(),
+            )
+        )
 
 
 def _variables(seen: Seen, took: int) -> dict[str, Any]:
@@ -168,14 +180,14 @@ def why(seen: Seen) -> str:
     return f"{seen.status or ''} {text[:160]}".strip()
 
 
-def lookers(
-    probes: Mapping[str, PlannedProbe], known: Probes, secrets: Secrets, lag: Lag, emit: Emit
-) -> list[Looker]:  # fmt: skip
+def lookers(probes: Mapping[str, PlannedProbe], known: Probes, secrets: Secrets, lag: Lag, emit: Emit) -> list[Looker]:
     """Raises UsageError for what the probes' own types refuse."""
-    return [
-        Looker(name, plan, known.probe(plan.type).__pydantic_validator__.validate_python(plan.arguments), secrets, lag, emit)  # type: ignore[attr-defined]
-        for name, plan in probes.items()
-    ]
+    return [Looker(name, plan, _made(plan, known), secrets, lag, emit) for name, plan in probes.items()]
+
+
+def _made(plan: PlannedProbe, known: Probes) -> Probe:
+    made: Probe = known.probe(plan.type).__pydantic_validator__.validate_python(plan.arguments)  # type: ignore[attr-defined]
+    return made
 
 
 def longest(probes: Mapping[str, PlannedProbe]) -> int:

@@ -1,4 +1,4 @@
-"""A site's own command: an argument list, no shell, a time-out, output kept (the end of it) and redacted by the caller."""
+"""A site's own command: an argument list, no shell, a time-out; the end of its output is kept."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ def run(command: list[str], timeout: timedelta, cwd: str | None) -> Outcome:
     arguments = [sys.executable if argument == "{python}" else argument for argument in command]
     try:
         process = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd, start_new_session=True
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            start_new_session=True,
         )
     except OSError as error:
         return Outcome(False, f"{command[0]}: {error.strerror}")

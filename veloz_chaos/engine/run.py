@@ -122,7 +122,9 @@ class Run:
 
     async def baseline(self) -> None:
         """Raises Refused unless the steady state holds, and no signal is shown, for the whole window."""
-        await self.until(lambda: all(looker.looked.is_set() for looker in self.lookers), now() + longest(self.plan.probes))
+        await self.until(
+            lambda: all(looker.looked.is_set() for looker in self.lookers), now() + longest(self.plan.probes)
+        )
         began = now()
         self.emit(ev.BaselineBegan(**moment()))
         await self.until(lambda: bool(self._not_steady(began)), began + nanoseconds(self.plan.baseline))
@@ -132,20 +134,31 @@ class Run:
         self.emit(ev.BaselineEnded(**moment()))
 
     def _not_steady(self, began: int) -> list[str]:
-        broken = [f"{name} does not hold: {self.history.reasons.get(name, 'no answer')}" for name in self.plan.steady_state
-                  if any(look.bad for look in self.history.trace(name).since(began))]  # fmt: skip
+        broken = [
+            f"{name} does not hold: {self.history.reasons.get(name, 'no answer')}"
+            for name in self.plan.steady_state
+            if any(look.bad for look in self.history.trace(name).since(began))
+        ]
         signals = self.plan.detection.signals if self.plan.detection else []
-        shown = [f"{name} is shown already, before anything was injected" for name in signals
-                 if any(look.outcome == SHOWN for look in self.history.trace(name).since(began))]  # fmt: skip
-        alarms = [f"{name} is shown: this run would be aborted at once" for name in self.plan.abort_when
-                  if any(look.outcome == SHOWN for look in self.history.trace(name).since(began))]  # fmt: skip
+        shown = [
+            f"{name} is shown already, before anything was injected"
+            for name in signals
+            if any(look.outcome == SHOWN for look in self.history.trace(name).since(began))
+        ]
+        alarms = [
+            f"{name} is shown: this run would be aborted at once"
+            for name in self.plan.abort_when
+            if any(look.outcome == SHOWN for look in self.history.trace(name).since(began))
+        ]
         return broken + shown + alarms
 
     def _unlooked(self, began: int) -> list[str]:
         """A probe that never answered in the baseline says nothing of the steady state."""
-        return [f"{name} gave no answer in the baseline: {self.history.reasons.get(name, 'it was never looked at')}"
-                for name in self.plan.steady_state
-                if not any(look.outcome == SHOWN for look in self.history.trace(name).since(began))]  # fmt: skip
+        return [
+            f"{name} gave no answer in the baseline: {self.history.reasons.get(name, 'it was never looked at')}"
+            for name in self.plan.steady_state
+            if not any(look.outcome == SHOWN for look in self.history.trace(name).since(began))
+        ]
 
     async def prepare(self) -> None:
         """Look only; then every receipt is on disk."""
@@ -231,7 +244,9 @@ class Run:
         """Blocking, newest first, to the end: revert has its own clock."""
         for hand in reversed(self.hands):
             if hand.fault.held and not self.history.fault(hand.id).cleared:
-                take_out(hand, "runner", self.emit_from_thread, hand.fault.by_hand(str(hand.target.reference), hand.receipt))
+                take_out(
+                    hand, "runner", self.emit_from_thread, hand.fault.by_hand(str(hand.target.reference), hand.receipt)
+                )
 
     async def watch(self) -> None:
         """Until all that can be judged has been seen."""
@@ -243,8 +258,15 @@ class Run:
             return []
         for service, planned in self.plan.restores.items():
             outcome = await asyncio.to_thread(procedure.run, planned.command, planned.timeout, planned.cwd)
-            self.emit(ev.ServiceRestored(service=service, procedure=planned.procedure, succeeded=outcome.succeeded,
-                                         output=outcome.output, **moment()))  # fmt: skip
+            self.emit(
+                ev.ServiceRestored(
+                    service=service,
+                    procedure=planned.procedure,
+                    succeeded=outcome.succeeded,
+                    output=outcome.output,
+                    **moment(),
+                )
+            )
         deadline = now() + (RESTORED_WITHIN if self.plan.restores else 0)
         if await self.until(lambda: not self._broken(), deadline):
             return []
