@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 
 class GoJsonError(Exception):
@@ -37,31 +37,35 @@ def members(value: Any, into: str) -> Mapping[str, Any]:
 
 def text(members: Mapping[str, Any], name: str, default: str, struct: str) -> str:
     value = members.get(name, default)
-    return value if isinstance(value, str) else _refuse(value, f"{struct}.{name}", "string")
+    if isinstance(value, str):
+        return value
+    raise _mismatch(value, f"{struct}.{name}", "string")
 
 
 def boolean(members: Mapping[str, Any], name: str, default: bool, struct: str) -> bool:
     value = members.get(name, default)
-    return value if isinstance(value, bool) else _refuse(value, f"{struct}.{name}", "bool")
+    if isinstance(value, bool):
+        return value
+    raise _mismatch(value, f"{struct}.{name}", "bool")
 
 
 def number(members: Mapping[str, Any], name: str, default: float, struct: str) -> float:
     value = members.get(name, default)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
-    _refuse(value, f"{struct}.{name}", "float32")
+    raise _mismatch(value, f"{struct}.{name}", "float32")
 
 
 def whole(members: Mapping[str, Any], name: str, default: int, struct: str) -> int:
     value = members.get(name, default)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    _refuse(value, f"{struct}.{name}", "int64")
+    raise _mismatch(value, f"{struct}.{name}", "int64")
 
 
-def _refuse(value: Any, field: str, type_name: str) -> NoReturn:
+def _mismatch(value: Any, field: str, type_name: str) -> GoJsonError:
     shown = f"number {value}" if isinstance(value, float) else kind(value)
-    raise GoJsonError(f"json: cannot unmarshal {shown} into Go struct field {field} of type {type_name}")
+    return GoJsonError(f"json: cannot unmarshal {shown} into Go struct field {field} of type {type_name}")
 
 
 def kind(value: Any) -> str:

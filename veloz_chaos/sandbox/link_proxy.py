@@ -58,9 +58,11 @@ class Proxy:
         """Listen; nothing if it listens already. Raises ListenError."""
         if self.enabled:
             return
-        host, port = address(self.listen)
         try:
+            host, port = address(self.listen)
             server = await asyncio.get_running_loop().create_server(lambda: ClientSide(self), host or "127.0.0.1", port)
+        except ListenError as problem:
+            raise ListenError(f"listen tcp: {problem}") from None
         except OSError as problem:
             raise ListenError(f"listen tcp {self.listen}: {in_words(problem)}") from None
         bound = server.sockets[0].getsockname()

@@ -146,7 +146,7 @@ class Trading:
                 continue
 
     async def _reconcile(self) -> None:
-        """Ask the exchange about orders of unknown outcome and open ones that it has no longer open; tell the engine."""
+        """Ask about orders of unknown outcome, and about open ones that are open no longer; tell the engine."""
         for order in self._store.in_state(("UNKNOWN",)):
             await self._ask_about(order)
         if mine := self._store.in_state(OPEN):

@@ -1,0 +1,135 @@
+"""Up, status, down: it comes up trading, says what is wrong with a request, and goes without a trace."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.sandbox.conftest import Start
+from tests.sandbox.stack import Stack, call, processes_of, until
+from veloz_chaos.errors import UsageError
+from veloz_chaos.sandbox import control, ports
+from veloz_chaos.sandbox.flaws import FLAWS
+from veloz_chaos.sandbox.settings import PORTS
+
+pytestmark = pytest.mark.sandbox
+
+
+def test_comes_up_trading(stack: Stack) -> None:
+    status = control.status(stack.directory)
+    assert status and {name: service.state for name, service in status.services.items()} == dict.fromkeys(
+        ("engine", "exchange", "links", "gateway"), "healthy"
+    )
+    assert stack.healthy()
+    states = stack.gateway("/api/orders_state").json["orders"]
+    assert sorted(states.values()) == ["FILLED", "NEW", "NEW"]
+    for name, service in status.services.items():
+        assert service.pid == stack.pid(name)
+
+
+def test_down_leaves_no_trace(start: Start, tmp_path: Path) -> None:
+    stack = start(name="deep/within")
+    control.down(stack.directory)
+    assert list(tmp_path.iterdir()) == []
+    assert not processes_of(tmp_path)
+    control.down(stack.directory)
+    assert control.find(stack.directory) is None and control.status(stack.directory) is None
+
+
+def test_down_keeps_what_is_not_the_sandboxs(start: Start, tmp_path: Path) -> None:
+    mine = tmp_path / "sandbox" / "notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    control.down(start().directory)
+    assert list(mine.parent.iterdir()) == [mine]
+
+
+def test_two_side_by_side(start: Start) -> None:
+    one, other = start(name="one"), start(name="other")
+    assert one.order("only-in-one").json["ok"]
+    assert other.gateway("/api/order_state?client_order_id=only-in-one").status == 404
+    control.down(one.directory)
+    assert other.healthy()
+
+
+def test_everything_dies_with_the_supervisor(stack: Stack) -> None:
+    stack.kill("engine", signal.SIGSTOP)
+    stack.kill("supervisor", signal.SIGKILL)
+    until(lambda: not processes_of(stack.directory))
+    assert control.find(stack.directory) is None
+
+
+def test_can_come_up_again_after_it_died(start: Start) -> None:
+    first = start()
+    os.kill(first.pid("supervisor"), signal.SIGKILL)
+    until(lambda: not processes_of(first.directory))
+    assert start().healthy()
+
+
+def test_environment_file(start: Start, tmp_path: Path) -> None:
+    base = tmp_path / "base.yaml"
+    stack = Stack(control.up(tmp_path / "sandbox", free_ports=True, base=base))
+    start_finds_it = control.find(tmp_path / "sandbox")
+    environment = yaml.safe_load(stack.sandbox.environment.read_text())
+    control.down(tmp_path / "sandbox")
+    assert start_finds_it == stack.sandbox
+    assert environment["kind"] == "Environment" and environment["uses"] == [str(base)]
+    values, numbers = environment["values"], stack.sandbox.ports
+    assert values == {
+        "directory": str(tmp_path / "sandbox"),
+        "gateway": f"http://127.0.0.1:{numbers['gateway']}",
+        "exchange": f"http://127.0.0.1:{numbers['exchange']}",
+        "supervisor": f"http://127.0.0.1:{numbers['supervisor']}",
+        "links": f"127.0.0.1:{numbers['links']}",
+        "engine-port": str(numbers["engine"]),
+        "gateway-port": str(numbers["gateway"]),
+    }
+    assert "uses" not in yaml.safe_load(start().sandbox.environment.read_text())
+
+
+def test_refuses_what_is_already_up(stack: Stack) -> None:
+    with pytest.raises(UsageError, match=r"already up in .*sandbox; .*down"):
+        control.up(stack.directory, free_ports=True)
+    assert stack.healthy()
+
+
+def test_suggests_the_nearest_flaw(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown flaw 'engine-slow'; did you mean 'engine-slow-restart'"):
+        control.up(tmp_path / "sandbox", flaws=["engine-slow"])
+    with pytest.raises(UsageError, match="the flaws are: detection-flaps"):
+        control.up(tmp_path / "sandbox", flaws=["!?"])
+    assert not (tmp_path / "sandbox").exists()
+
+
+def test_says_which_port_is_in_use(tmp_path: Path) -> None:
+    taken = PORTS["supervisor"]
+    if not all(map(ports.free, PORTS.values())):
+        pytest.skip("a sandbox with the fixed ports is up on this machine")
+    with (
+        socket.create_server(("127.0.0.1", taken)),
+        pytest.raises(UsageError, match=rf"port {taken} \(sandbox supervisor\) is in use; "),
+    ):
+        control.up(tmp_path / "sandbox")
+    assert not (tmp_path / "sandbox").exists()
+
+
+def test_a_failed_start_shows_the_log_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "aiohttp.py").write_text("raise ImportError('aiohttp is broken here')")
+    with pytest.raises(UsageError, match=r"(?s)did not start.*aiohttp is broken here"):
+        control.up(tmp_path / "sandbox", free_ports=True)
+    assert not (tmp_path / "sandbox").exists() and not processes_of(tmp_path)
+
+
+def test_every_flaw_names_its_experiments() -> None:
+    assert all(flaw.title and flaw.caught_by for flaw in FLAWS.values())
+
+
+def test_unknown_paths_of_the_supervisor(stack: Stack) -> None:
+    assert call(stack.sandbox.url("supervisor") + "/nowhere").status == 404
