@@ -178,7 +178,10 @@ def _ancestry(pid: int) -> set[int]:
     found = set()
     while pid > 0:
         found.add(pid)
-        pid = parent(pid)
+        try:
+            pid = parent(pid)
+        except Gone:  # not in our pid namespace
+            break
     return found
 
 

@@ -31,7 +31,7 @@ from veloz_chaos.errors import Gone, Unavailable
 
 Flaw = Literal["does-nothing", "revert-fails", "dies-by-itself", "hangs", "unavailable"]
 #: An undisturbed round trip in seconds, the bytes of one answer, and the bytes a second that pass undisturbed.
-ROUND_TRIP, ANSWER, WIDTH = 0.001, 200, 50_000_000
+ROUND_TRIP, ANSWER, WIDTH = 0.001, 200, 20_000_000
 #: A target that hangs does so until it is released, or for this long if nobody does.
 PATIENCE = 30.0
 

@@ -104,12 +104,11 @@ class Process(Killable, Pausable):
 def find(name: str, selector: Selector) -> list[Process]:
     """The processes behind `name`. Raises Missing, or Gone where a pidfile outlived its process."""
     if selector.pidfile is not None:
-        pids = [_pid_in(Path(selector.pidfile))]
-    elif selector.port is not None:
-        pids = _eldest(proc.listening(selector.port))
+        return [_process(name, _pid_in(Path(selector.pidfile)))]
+    if selector.port is not None:
+        processes = _still_there(name, _eldest(proc.listening(selector.port)))
     else:
-        pids = proc.matching(selector.command or "")
-    processes = [_process(name, pid) for pid in pids]
+        processes = _still_there(name, proc.matching(selector.command or ""))
     if not processes:
         raise Missing(f"{name}: no process {_sought(selector)}; start it, or correct the environment")
     return processes
@@ -128,6 +127,15 @@ def reopen(reference: Reference) -> Process:
 def _process(name: str, pid: int) -> Process:
     identity = {"pid": pid, "start": proc.start_time(pid), "boot_id": proc.boot_id()}
     return Process(Reference(backend="process", name=name, identity=identity))
+
+
+def _still_there(name: str, pids: list[int]) -> list[Process]:
+    """Without those that died while we looked."""
+    found = []
+    for pid in pids:
+        with suppress(Gone):
+            found.append(_process(name, pid))
+    return [process for process in found if process.alive()]
 
 
 def _pid_in(pidfile: Path) -> int:
@@ -158,7 +166,11 @@ def _read(pidfile: Path) -> tuple[int, float]:
 
 def _eldest(pids: list[int]) -> list[int]:
     """Without those whose parent listens as well: they inherited the socket."""
-    return [pid for pid in pids if proc.parent(pid) not in pids]
+    eldest = []
+    for pid in pids:
+        with suppress(Gone):
+            eldest += [pid] if proc.parent(pid) not in pids else []
+    return eldest
 
 
 def _sought(selector: Selector) -> str:
