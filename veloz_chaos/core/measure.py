@@ -107,7 +107,8 @@ def measure(history: History) -> Measurement:
     outages = tuple(cluster(bad, nanoseconds(plan.hold)))
     recovery, decisive = recovered(history, outages)
     impact, first_bad = _impact(history, bad, start)
-    signals = tuple(signal(history, name, since, outages, plan) for name in _signals(plan))
+    until = _hurting_until(bool(held), ended, outages)
+    signals = tuple(signal(history, name, since, until, plan) for name in _signals(plan))
     entries = {"recovery": decisive, "impact": first_bad, "detection": [s.shown.entry for s in signals if s.shown]}
     return Measurement(
         in_place=began is not None and not plan.placebo,
@@ -243,7 +244,7 @@ def recovered(history: History, outages: Sequence[Outage]) -> tuple[Interval | N
     return Interval(at_least, at_most), slowest + [g.entry for g in good.values() if g and g.answered == at_most]
 
 
-def signal(history: History, name: str, since: float, outages: Sequence[Outage], plan: Plan) -> Signal:
+def signal(history: History, name: str, since: float, until: float, plan: Plan) -> Signal:
     """[asked of the last look that did not show it, answered of the first that did]; [last asked, inf) if never."""
     trace = history.trace(name)
     shown = min(filter(_is_shown, trace.answered_since(since)), key=lambda look: look.answered, default=None)
@@ -252,14 +253,25 @@ def signal(history: History, name: str, since: float, outages: Sequence[Outage],
     at_least = since if missed is None else max(since, missed)
     if shown is None:
         return Signal(name, Interval(at_least, math.inf), None, None)
-    lost = _lost_again(history, trace, shown, outages, plan)
+    lost = _lost_again(history, trace, shown, until, plan)
     return Signal(name, Interval(min(at_least, shown.answered), shown.answered), shown, lost)
 
 
-def _lost_again(history: History, trace: Trace, shown: Look, outages: Sequence[Outage], plan: Plan) -> Look | None:
+def _hurting_until(held: bool, ended: Interval | None, outages: Sequence[Outage]) -> float:
+    """Until then the fault was surely at work: in place, or (what strikes once) its first outage not yet over."""
+    if held:
+        return ended.at_least if ended else math.inf
+    return broken_until(outages) or 0
+
+
+def broken_until(outages: Sequence[Outage]) -> int | None:
+    """Asked of the earliest last-broken look of the first outage: until then each probe it broke was broken."""
+    return min(look.asked for look in outages[0].last_bad.values()) if outages else None
+
+
+def _lost_again(history: History, trace: Trace, shown: Look, until: float, plan: Plan) -> Look | None:
     """A later look that no longer showed it, taken while a steady-state probe was surely still broken."""
-    end = max((look.asked for outage in outages for look in outage.last_bad.values()), default=0)
-    for look in trace.inside(shown.answered, end):
+    for look in trace.inside(shown.answered, until):
         if look.outcome == NOT_SHOWN and any(_broken_around(history.trace(p), look) for p in plan.steady_state):
             return look
     return None

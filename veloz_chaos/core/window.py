@@ -16,7 +16,7 @@ from veloz_chaos.core.duration import nanoseconds, show_ns
 from veloz_chaos.core.experiment import AnyOf, Clause, While
 from veloz_chaos.core.history import History
 from veloz_chaos.core.interval import Interval
-from veloz_chaos.core.measure import Measurement
+from veloz_chaos.core.measure import Measurement, broken_until
 from veloz_chaos.core.plan import Plan
 from veloz_chaos.core.trace import NOT_SHOWN, SHOWN, UNANSWERED, UNKNOWN, Look
 
@@ -44,7 +44,7 @@ def interior(name: str, history: History, m: Measurement) -> Interval | None:
 
 def _ends(name: str, history: History, m: Measurement) -> tuple[float | None, float | None]:
     begun = min((r.inject_began for r in history.faults.values() if r.inject_began), default=history.last_at)
-    broken = _broken_until(m)
+    broken = broken_until(m.outages)
     match name:
         case "baseline":
             return history.baseline_began, begun
@@ -65,13 +65,6 @@ def _revert_asked(history: History) -> int | None:
         return None
     begun = [r.revert_began for r in history.faults.values() if r.revert_began is not None]
     return min(begun, default=history.last_at)
-
-
-def _broken_until(m: Measurement) -> int | None:
-    """Asked of the earliest last-broken look of the first outage: until then every broken probe was surely broken."""
-    if not m.outages:
-        return None
-    return min(look.asked for look in m.outages[0].last_bad.values())
 
 
 def rule(clause: Clause, quantifier: Quantifier, window: Interval, history: History, plan: Plan) -> Ruling:

@@ -319,7 +319,7 @@ async def _steps(run: Run) -> None:
     except UsageError as error:
         run.emit(ev.RunRefused(reasons=[str(error)], **moment()))
         cause = "refused"
-    run.emit(ev.RunEnded(cause=cause, by="runner", down=down, **moment()))  # type: ignore[arg-type]
+    run.emit(ev.RunEnded(cause=cause, by="runner", down=down, **moment()))
 
 
 async def _strike(run: Run) -> None:
