@@ -1,0 +1,72 @@
+"""Which environment is meant: the one that was named, else the sandbox, started for the command where it is not up."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from veloz_chaos.engine import files
+from veloz_chaos.errors import Aborted, UsageError
+
+#: Where `sandbox up` puts it.
+SANDBOX = Path(".sandbox")
+
+
+@contextmanager
+def environment(name: str | None, flaws: Sequence[str] = ()) -> Iterator[Path]:
+    """The environment's file. A sandbox that was started for it is stopped again, whatever happens."""
+    if name is not None:
+        if flaws:
+            raise UsageError("--flaw seeds the sandbox that is started for this command; leave -e out")
+        yield files.find("environments", name)
+        return
+    found = None if flaws else _running()
+    if found is not None:
+        yield found
+        return
+    with _own(flaws) as started:
+        yield started
+
+
+def _running() -> Path | None:
+    from veloz_chaos.sandbox import control
+
+    sandbox = control.find(SANDBOX)
+    return sandbox.environment if sandbox else None
+
+
+@contextmanager
+def _own(flaws: Sequence[str]) -> Iterator[Path]:
+    from veloz_chaos.sandbox import control
+
+    base = files.find("environments", "sandbox")
+    with terminable(), tempfile.TemporaryDirectory(prefix="veloz-chaos-sandbox-") as folder:
+        try:
+            yield control.up(Path(folder) / "sandbox", free_ports=True, flaws=flaws, base=base).environment
+        finally:
+            control.down(Path(folder) / "sandbox")
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM and SIGHUP unwind like Ctrl-C, so that nothing that was started stays."""
+    catch()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def catch() -> None:
+    """Again after each run: a run's own handlers end with it."""
+    signal.signal(signal.SIGTERM, _unwind)
+    signal.signal(signal.SIGHUP, _unwind)
+
+
+def _unwind(number: int, _: FrameType | None) -> None:
+    raise Aborted(f"{signal.Signals(number).name} received; nothing is left in place")

@@ -1,0 +1,89 @@
+"""`veloz-chaos sandbox`: the embedded trading stack by hand; `run` starts one of its own where none is up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from veloz_chaos.cli import options, screen
+from veloz_chaos.cli.choice import SANDBOX
+from veloz_chaos.engine import files
+from veloz_chaos.errors import PASSED, UsageError
+from veloz_chaos.reports.table import table
+from veloz_chaos.sandbox import control
+from veloz_chaos.sandbox.flaws import FLAWS
+
+Directory = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the sandbox lives.")]
+
+app = typer.Typer(
+    help="Start and stop the embedded trading stack.",
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command()
+def up(
+    directory: Directory = SANDBOX,
+    free_ports: Annotated[bool, typer.Option("--free-ports", help="Any ports, not the usual ones.")] = False,
+    flaw: options.Flaws = None,
+) -> int:
+    """Start it; returns when it trades."""
+    base = files.find("environments", "sandbox")
+    sandbox = control.up(directory, free_ports=free_ports, flaws=flaw or (), base=base)
+    screen.out(f"the sandbox is up: {sandbox.url('gateway')}", f"environment: {directory / sandbox.environment.name}")
+    return PASSED
+
+
+@app.command()
+def down(directory: Directory = SANDBOX) -> int:
+    """Stop it and remove all that it created."""
+    was_up = control.find(directory) is not None
+    control.down(directory)
+    screen.out("the sandbox is down" if was_up else f"no sandbox was up in {directory}")
+    return PASSED
+
+
+@app.command()
+def status(directory: Directory = SANDBOX, as_json: options.Json = False) -> int:
+    """Show its services; exit 1 if it is not up."""
+    found = control.status(directory)
+    if as_json:
+        services = {name: vars(one) for name, one in found.services.items()} if found else {}
+        flaws = list(found.sandbox.flaws) if found else []
+        screen.out(json.dumps({"up": found is not None, "flaws": flaws, "services": services}))
+    elif found is None:
+        screen.out(f"no sandbox is up in {directory}; start it with: veloz-chaos sandbox up")
+    else:
+        screen.out(*_services(found))
+    return PASSED if found else 1
+
+
+def _services(found: control.Status) -> list[str]:
+    rows = [[name, one.state, str(one.pid or "—"), str(one.restarts)] for name, one in found.services.items()]
+    flaws = f"flaws: {', '.join(found.sandbox.flaws)}" if found.sandbox.flaws else "no flaws"
+    return [*table(["service", "state", "pid", "restarts"], rows, screen.width()), flaws]
+
+
+@app.command()
+def flaws() -> int:
+    """List the weaknesses that can be seeded, and the experiments that must catch each."""
+    rows = [[name, flaw.title, ", ".join(flaw.caught_by)] for name, flaw in FLAWS.items()]
+    screen.out(*table(["flaw", "what is wrong", "caught by"], rows, screen.width()))
+    return PASSED
+
+
+@app.command()
+def restart(service: str, directory: Directory = SANDBOX) -> int:
+    """Have its supervisor start a service again."""
+    sandbox = control.find(directory)
+    if sandbox is None:
+        raise UsageError(f"no sandbox is up in {directory}; start it with: veloz-chaos sandbox up")
+    control.restart(directory, service)
+    screen.out(f"{service} is starting again")
+    return PASSED

@@ -1,0 +1,167 @@
+"""`veloz-chaos validate`: every problem of every file, each at its place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from veloz_chaos import errors
+from veloz_chaos.cli import screen
+from veloz_chaos.cli.options import Json
+from veloz_chaos.core import checking, condition
+from veloz_chaos.core.document import Document, validate
+from veloz_chaos.core.environment import EnvironmentPart, LinkBinding, ProbeSpec, Service
+from veloz_chaos.core.experiment import Experiment
+from veloz_chaos.core.matrix import ResponseMatrix
+from veloz_chaos.core.nearest import did_you_mean
+from veloz_chaos.core.schedule import Schedule
+from veloz_chaos.engine import files
+from veloz_chaos.errors import InvalidFile, Problem, UsageError
+from veloz_chaos.registry import Registry
+
+ROOMS = ("experiments", "environments", "schedules")
+_KNOWN = Registry()
+_KINDS = ("Experiment", "Environment", "ResponseMatrix", "Schedule")
+
+
+def command(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[FILE...]", help="Without any: all there are.")] = None,
+    environment: Annotated[
+        str | None, typer.Option("--environment", "-e", metavar="ENV", help="Check each experiment against this one.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Check files; show everything wrong with them at once."""
+    paths = [_find(name) for name in names] if names else _all()
+    against = files.find("environments", environment) if environment else None
+    problems = sorted({problem for path in paths for problem in _problems(path, against)})
+    code = errors.USAGE if problems else errors.PASSED
+    if as_json:
+        found = {"files": list(map(str, paths)), "problems": list(map(vars, problems)), "exit_code": code}
+        screen.out(json.dumps(found, ensure_ascii=False))
+    else:
+        screen.out(*map(str, problems), _closing(len(paths), len(problems)))
+    return code
+
+
+def _closing(paths: int, problems: int) -> str:
+    checked = f"{paths} file{'' if paths == 1 else 's'} checked"
+    return f"{checked}, {problems} problem{'' if problems == 1 else 's'}" if problems else f"{checked}, nothing wrong"
+
+
+def _find(name: str) -> Path:
+    """A file, or a name in any room. Raises UsageError."""
+    for room in ROOMS:
+        try:
+            return files.find(room, name)
+        except UsageError:
+            continue
+    if Path(name).suffix or "/" in name:
+        raise UsageError(f"{name}: no such file")
+    known = [known for room in ROOMS for known in files.names(room)]
+    raise UsageError(f"no experiment, environment or schedule is called `{name}`; {did_you_mean(name, known)}")
+
+
+def _all() -> list[Path]:
+    """The files of this folder; those that ship with veloz-chaos where there are none."""
+    for n in range(2):
+        found = [path for room in ROOMS for path in sorted(files.shelves(room)[n].glob("*.yaml"))]
+        if found:
+            return found
+    return []
+
+
+def _problems(path: Path, against: Path | None) -> Iterator[Problem]:
+    try:
+        yield from _of_kind(files.document(path), path, against)
+    except InvalidFile as error:
+        yield from error.problems
+
+
+def _of_kind(read: Document, path: Path, against: Path | None) -> Iterable[Problem]:
+    """By the file's own word for what it is."""
+    match read.data.get("kind"):
+        case "Experiment":
+            return _experiment(path, against)
+        case "Environment":
+            return _environment(read, path)
+        case "ResponseMatrix":
+            validate(ResponseMatrix, read)
+        case "Schedule":
+            validate(Schedule, read)
+        case None:
+            return [read.problem((), "it does not say what kind of file it is", f"write kind: {' or '.join(_KINDS)}")]
+        case kind:
+            return [read.problem(("kind",), f"there is no kind `{kind}`", did_you_mean(str(kind), _KINDS))]
+    return []
+
+
+def _experiment(path: Path, against: Path | None) -> Sequence[Problem]:
+    if against is None:
+        parsed, read, _ = files.experiment(path)
+        return list(checking.experiment_alone(parsed, read, _matrix(path.parent), _KNOWN))
+    written, _ = files.written(path, against, {})
+    return list(checking.all_together(written, _KNOWN))
+
+
+def _environment(read: Document, path: Path) -> Sequence[Problem]:
+    """Alone, or as a part that others use (it has no name then)."""
+    if "name" not in read.data and "tier" not in read.data:
+        validate(EnvironmentPart, read)
+        return []
+    whole = files.environment(path)
+    return [*_bindings(whole), *_probes(whole)]
+
+
+def _bindings(read: files.ReadEnvironment) -> Iterator[Problem]:
+    """The selectors of services and links, each against the backend it names; what is to come is not looked into."""
+    rooms = {"services": read.environment.services, "links": read.environment.links}
+    for room, bound in rooms.items():
+        for name, binding in bound.items():
+            if binding.type != "stand-in" and not _KNOWN.later("targets", binding.type):
+                yield from _arguments(read, (room, name), binding, _KNOWN.selector, _KNOWN.backends())
+
+
+def _probes(read: files.ReadEnvironment) -> Iterator[Problem]:
+    for name, spec in read.environment.probes.items():
+        if not _KNOWN.later("probes", spec.type):
+            yield from _arguments(read, ("probes", name), spec, _KNOWN.probe, _KNOWN.probes())
+        for key, text in (("ok", spec.ok), ("value", spec.value)):
+            try:
+                condition.compile(text or "true", condition.LOOK_VARIABLES)
+            except ValueError as error:
+                yield _home(read, ("probes", name)).problem(("probes", name, key), f"not a condition: {error}")
+
+
+def _arguments(
+    read: files.ReadEnvironment,
+    path: checking.Path,
+    bound: Service | LinkBinding | ProbeSpec,
+    look_up: Callable[[str], type],
+    known: list[str],
+) -> Iterator[Problem]:
+    home = _home(read, path)
+    try:
+        kind = look_up(bound.type)
+    except KeyError:
+        yield home.problem(path, f"there is no `{bound.type}`", did_you_mean(bound.type, known))
+    else:
+        yield from checking.arguments(kind, bound.arguments, home, (*path, bound.type))
+
+
+def _home(read: files.ReadEnvironment, path: checking.Path) -> Document:
+    return read.homes.get(path, read.file)
+
+
+@cache
+def _matrix(folder: Path) -> ResponseMatrix:
+    return files.matrix(folder / "any.yaml")
+
+
+_EMPTY = ResponseMatrix.model_construct(rows={})
+_NOTHING = Experiment.model_construct()

@@ -1,0 +1,78 @@
+"""What `--json` prints. Lengths are seconds as [at least, at most], instants are seconds since the run started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from veloz_chaos.core.interval import SECOND, Interval
+from veloz_chaos.core.judge import Judgement
+from veloz_chaos.core.measure import Measurement
+from veloz_chaos.core.plan import Plan
+
+
+def document(runs: Sequence[dict[str, Any]], exit_code: int, version: str) -> dict[str, Any]:
+    return {"tool": "veloz-chaos", "version": version, "runs": list(runs), "exit_code": exit_code}
+
+
+def run(judgement: Judgement, plan: Plan, folder: str, started: int) -> dict[str, Any]:
+    """One run. `started` is its first event's instant, in boot-time ns."""
+    return {
+        "run": judgement.run,
+        "folder": folder,
+        "experiment": plan.experiment,
+        "environment": plan.environment,
+        "verdict": judgement.verdict,
+        "exit_code": judgement.exit_code,
+        "reasons": list(judgement.reasons),
+        "findings": [finding.as_json() for finding in judgement.findings],
+        "measurement": measurement(judgement.measurement, started),
+        "plan": plan.model_dump(mode="json", by_alias=True),
+    }
+
+
+def no_run(experiment: str, environment: str, exit_code: int, reasons: Sequence[str]) -> dict[str, Any]:
+    """What never became a run: a refusal or an invalid file."""
+    return {
+        "run": None,
+        "folder": None,
+        "experiment": experiment,
+        "environment": environment,
+        "verdict": "refused" if exit_code == 4 else "invalid",
+        "exit_code": exit_code,
+        "reasons": list(reasons),
+        "findings": [],
+        "measurement": None,
+        "plan": None,
+    }
+
+
+def measurement(m: Measurement, started: int) -> dict[str, Any]:
+    instants = {
+        "began": m.began,
+        "ended": m.ended,
+        "detection": m.detection,
+        "impact": m.impact,
+        "recovery": m.recovery,
+    }
+    lengths = {
+        "time_to_detect": m.time_to_detect,
+        "time_to_detect_from_impact": m.time_to_detect_from_impact,
+        "time_to_impact": m.time_to_impact,
+        "time_to_recover": m.time_to_recover,
+    }
+    return {
+        "in_place": m.in_place,
+        **{name: _instant(instant, started) for name, instant in instants.items()},
+        **{name: length and length.as_json() for name, length in lengths.items()},
+        "signals": {s.name: _instant(s.at, started) for s in m.signals},
+        "relapses": m.relapses,
+        "ended_early": m.early or None,
+        "watched": round((m.end - started) / SECOND, 6),
+    }
+
+
+def _instant(instant: Interval | None, started: int) -> dict[str, Any] | None:
+    if instant is None:
+        return None
+    return Interval(instant.at_least - started, instant.at_most - started).as_json()

@@ -1,0 +1,102 @@
+"""A run told as it happens, one line for each thing worth one: `3.421 s  engine-connected not shown: refused`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from veloz_chaos.core import event as ev
+from veloz_chaos.core.interval import SECOND
+from veloz_chaos.core.plan import Plan, PlannedFault
+from veloz_chaos.reports.lengths import length
+
+_LEFT_TO_SAY = {"shown": "shown", "not-shown": "not shown", "unanswered": "no answer"}
+
+
+class Narrator:
+    """Folds the events of one run; only changes are told, unless `every` look is wanted."""
+
+    def __init__(self, *, every: bool = False) -> None:
+        self._every = every
+        self._start: int | None = None
+        self._plan: Plan | None = None
+        self._last: dict[str, str] = {}
+
+    def tell(self, event: ev.Event) -> str | None:
+        """The event's line, None if it is not worth one."""
+        if self._start is None:
+            self._start = event.at
+        text = self._text(event)
+        return text and f"{(event.at - self._start) / SECOND:8.3f} s  {text}"
+
+    def _text(self, event: ev.Event) -> str | None:
+        if isinstance(event, ev.RunStarted):
+            self._plan = event.plan
+            return f"run {event.run}: {event.plan.title} on {event.plan.environment}"
+        if isinstance(event, ev.LookTaken):
+            return self._look(event)
+        if isinstance(event, ev.PresenceLooked):
+            return self._presence(event)
+        tell = _TOLD.get(type(event))
+        return tell(event, self._name(getattr(event, "fault", ""))) if tell else None
+
+    def _look(self, event: ev.LookTaken) -> str | None:
+        before, self._last[event.probe] = self._last.get(event.probe), event.outcome
+        if before == event.outcome and not self._every:
+            return None
+        if before is None and not self._every and self._is_expected(event):
+            return None
+        reason = f": {event.reason}" if event.reason and event.outcome != "shown" else ""
+        return f"{event.probe} {_LEFT_TO_SAY[event.outcome]}{reason}"
+
+    def _is_expected(self, event: ev.LookTaken) -> bool:
+        """In the baseline the steady state is shown and nothing else is said of it."""
+        steady = self._plan is not None and event.probe in self._plan.steady_state
+        return event.outcome == "shown" if steady else event.outcome == "not-shown"
+
+    def _presence(self, event: ev.PresenceLooked) -> str | None:
+        key = f"in place: {event.fault}"
+        before, self._last[key] = self._last.get(key, "not-shown"), event.outcome
+        if before == event.outcome and not self._every:
+            return None
+        words = {"shown": "in place", "not-shown": "not in place", "unanswered": "can't be told"}
+        return f"{self._name(event.fault)}: {words[event.outcome]}: {event.evidence}"
+
+    def _name(self, fault: str) -> str:
+        return fault_name(self._plan, fault)
+
+
+def fault_name(plan: Plan | None, fault: str) -> str:
+    """`kill on engine`, or the bare id where the plan does not know it."""
+    found: PlannedFault | None = next((f for f in plan.faults if f.id == fault), None) if plan else None
+    return f"{found.kind} on {found.on}" if found else fault
+
+
+def _ended(event: ev.RunEnded, _: str) -> str:
+    down = f"; still down: {', '.join(event.down)}" if event.down else ""
+    by = "" if event.by == "runner" else f" by the {event.by}"
+    return f"{event.cause}{by}{down}"
+
+
+def _restored(event: ev.ServiceRestored, _: str) -> str:
+    outcome = "succeeded" if event.succeeded else f"failed: {event.output}"
+    return f"restoring {event.service} by {event.procedure} {outcome}"
+
+
+_TOLD: dict[type, Callable[[Any, str], str]] = {
+    ev.BaselineBegan: lambda *_: "looking at the steady state",
+    ev.BaselineEnded: lambda *_: "the steady state holds",
+    ev.RunRefused: lambda event, _: "refused: " + "; ".join(event.reasons),
+    ev.InjectionBegan: lambda _, name: f"{name}: injecting",
+    ev.InjectionFailed: lambda event, name: f"{name}: injection failed: {event.error}",
+    ev.FaultLost: lambda event, name: f"{name}: lost: {event.cause}",
+    ev.RevertBegan: lambda event, name: f"{name}: taking it out" + ("" if event.by == "runner" else f" ({event.by})"),
+    ev.RevertFailed: lambda event, name: f"{name}: NOT TAKEN OUT: {event.error}; undo it with: {event.by_hand}",
+    ev.FaultCleared: lambda _, name: f"{name}: gone",
+    ev.LoopStalled: lambda event, _: f"the runner itself stood still for {length(event.at - event.since)}",
+    ev.ClockJumped: lambda *_: "the clock jumped: the machine slept",
+    ev.AbortRequested: lambda event, _: f"aborting: {event.cause}",
+    ev.ServiceRestored: _restored,
+    ev.RunnerFailed: lambda event, _: f"our own bug: {event.error}",
+    ev.RunEnded: _ended,
+}

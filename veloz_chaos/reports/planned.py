@@ -1,0 +1,116 @@
+"""A plan in words: what would be done to what, how it is undone, by which limits it is judged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from veloz_chaos.core.plan import Plan, PlannedFault
+from veloz_chaos.core.window import clauses
+from veloz_chaos.reports.lengths import length
+from veloz_chaos.reports.table import table
+from veloz_chaos.reports.verdict import wrapped
+
+_LABEL = 13
+
+
+def describe(plan: Plan, width: int = 80) -> list[str]:
+    lines = [f"{plan.experiment} on {plan.environment} ({plan.tier}): {plan.title}"]
+    for fault in plan.faults:
+        lines += ["", *_fault(fault, width)]
+    lines += ["", *_labelled(_limits(plan), width), "", *_steps(plan, width), "", *_probes(plan, width)]
+    return lines + [line for text in plan.warnings for line in ["", *wrapped(f"note: {text}", width)]]
+
+
+def _labelled(pairs: Iterator[tuple[str, str]], width: int) -> list[str]:
+    lines = []
+    for label, text in pairs:
+        first, *rest = wrapped(text, width - _LABEL - 4) or [""]
+        lines += [f"  {label:{_LABEL}}  {first}", *(" " * (_LABEL + 4) + line.strip() for line in rest)]
+    return lines
+
+
+def _fault(fault: PlannedFault, width: int) -> list[str]:
+    given = f" {json.dumps(fault.arguments, ensure_ascii=False)}" if fault.arguments else ""
+    return [f"{fault.id}: {fault.kind} on {fault.on}{given}", *_labelled(_facts(fault), width)]
+
+
+def _facts(fault: PlannedFault) -> Iterator[tuple[str, str]]:
+    offer = fault.offer
+    yield "target", str(fault.reference)
+    why = f"{fault.kind} needs a target that is {offer.capability}; this is how {fault.reference.backend} does it"
+    yield "mechanism", f"{offer.mechanism} ({why})"
+    yield "touches", offer.touches
+    yield "held", _held(fault)
+    yield "undo", offer.undo
+    if fault.held:
+        yield "expiry", offer.expiry or "no expiry"
+    if offer.emulated:
+        yield "emulated", "not the real thing on this machine"
+    if fault.models:
+        yield "stands in", f"for {fault.models}"
+
+
+def _held(fault: PlannedFault) -> str:
+    if fault.hold is None:
+        return "no: it strikes once"
+    decided = "at most " if fault.hold.until_decided else ""
+    early = ", lifted as soon as all that needs it is decided" if fault.hold.until_decided else ""
+    return f"{decided}{length(fault.hold.at_most)}{early}"
+
+
+def _limits(plan: Plan) -> Iterator[tuple[str, str]]:
+    limits = plan.limits
+    yield "row", f"{limits.row}: {limits.title}"
+    yield "detection", _limit(limits.detection, "the document gives no limit: measured, not judged")
+    given_up = f"variable: measured, and failed beyond {length(limits.give_up)}"
+    yield "recovery", _limit(limits.recovery, given_up)
+    yield "manual action", limits.manual_action
+
+
+def _limit(limit: timedelta | None, otherwise: str) -> str:
+    return otherwise if limit is None else f"within {length(limit)}"
+
+
+def _steps(plan: Plan, width: int) -> list[str]:
+    return [line for number, text in enumerate(_what_happens(plan), start=1)
+            for line in wrapped(f"{number}. {text}", width)]  # fmt: skip
+
+
+def _what_happens(plan: Plan) -> Iterator[str]:
+    yield f"the steady state holds for {length(plan.baseline)}: {', '.join(plan.steady_state)}"
+    if plan.placebo:
+        yield "placebo: nothing is injected; nothing may be noticed or break"
+        return
+    yield "the guardian starts; a receipt for each fault is on disk before it is injected"
+    names = ", ".join(f"{fault.kind} on {fault.on}" for fault in plan.faults)
+    yield f"inject {names}; confirm it at the target"
+    if plan.held:
+        yield f"hold it, looking, for at most {length(plan.longest_hold)}"
+        yield "take it out; look until it has been gone for 2 s"
+    if plan.detection is not None:
+        word = " (masking is allowed)" if plan.detection.optional else ""
+        yield f"watch for the detection: {' or '.join(plan.detection.signals)}{word}"
+    impact = "no impact is expected" if plan.impact == "none" else "an impact is expected"
+    yield f"watch the recovery: {impact}; it must hold for {length(plan.hold)}, and is watched {length(plan.settle)}"
+    for name, window in plan.while_.items():
+        for quantifier, clause in clauses(window):
+            text = clause if isinstance(clause, str) else "any of " + ", ".join(clause.any_of)
+            yield f"while {name}: {quantifier} {text}"
+    if plan.keeps:
+        yield f"the same before and after: {', '.join(plan.keeps)}"
+    for service, restore in plan.restores.items():
+        yield f"if {service} stays dead: restore it by {restore.procedure} (never counted as recovery)"
+
+
+def _probes(plan: Plan, width: int) -> list[str]:
+    rows = [[name, probe.type, length(probe.every), length(probe.timeout), probe.ok or "—"]
+            for name, probe in plan.probes.items()]  # fmt: skip
+    return table(["probe", "type", "every", "time-out", "ok when"], rows, width)
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    dumped: dict[str, Any] = plan.model_dump(mode="json", by_alias=True)
+    return dumped

@@ -1,0 +1,113 @@
+"""A judgement as a reader wants it: the table, why what did not pass did not, one closing line."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from veloz_chaos.core.interval import Interval, Nanoseconds
+from veloz_chaos.core.judge import Finding, Judgement
+from veloz_chaos.core.plan import Plan
+from veloz_chaos.reports.lengths import interval, length
+from veloz_chaos.reports.table import table
+
+_NOTHING_TO_DO = "none"
+#: Journal lines named in one finding.
+_ENTRIES = 4
+
+
+def report(judgement: Judgement, plan: Plan, folder: str, width: int = 80) -> list[str]:
+    """All lines, the closing one last."""
+    lines = findings_table(judgement, plan, width) if judgement.findings else []
+    lines += reasons(judgement, folder, width)
+    lines += manual_action(judgement, plan, width)
+    return [*lines, *([""] if lines else []), closing(judgement, plan, folder)]
+
+
+def findings_table(judgement: Judgement, plan: Plan, width: int = 80) -> list[str]:
+    rows = [[f.expectation, interval(f.measured), _limit(f, plan), f.verdict] for f in judgement.findings]
+    return table(["expectation", "measured", "limit", "verdict"], rows, width)
+
+
+def _limit(finding: Finding, plan: Plan) -> str:
+    if finding.limit is None:
+        return "—"
+    variable = finding.expectation == "recovery" and plan.limits.recovery is None
+    return f"variable, {length(finding.limit)}" if variable else length(finding.limit)
+
+
+def reasons(judgement: Judgement, folder: str, width: int = 80) -> list[str]:
+    """What stopped the run, then each expectation that did not pass, with its journal entries."""
+    lines: list[str] = []
+    for text in judgement.reasons:
+        lines += ["", *wrapped(text, width)]
+    for finding in judgement.findings:
+        if finding.verdict != "passed":
+            lines += ["", *wrapped(f"{finding.verdict}: {finding.expectation}: {why(finding)}", width)]
+            lines += [f"  {place}" for place in places(finding, folder)]
+    return lines
+
+
+def places(finding: Finding, folder: str) -> Iterator[str]:
+    """`runs/…/journal.jsonl:123`"""
+    for entry in finding.entries[:_ENTRIES]:
+        yield f"{folder}/journal.jsonl:{entry}"
+
+
+def why(finding: Finding) -> str:
+    """The finding's reason, with the lengths as this report writes them."""
+    measured, limit = finding.measured, finding.limit
+    if measured is None or limit is None:
+        return finding.reason
+    if finding.verdict == "failed" and finding.reason.startswith("took at least"):
+        return _beyond(measured, limit)
+    if finding.verdict == "inconclusive" and measured.at_least <= limit < measured.at_most < math.inf:
+        return f"took {interval(measured)}, and the limit {length(limit)} lies in between; look more often"
+    return finding.reason
+
+
+def _beyond(measured: Interval, limit: Nanoseconds) -> str:
+    return f"took at least {length(measured.at_least)}, the limit is {length(limit)}"
+
+
+def manual_action(judgement: Judgement, plan: Plan, width: int = 80) -> list[str]:
+    """What the matrix wants a person to do after this failure."""
+    action = plan.limits.manual_action
+    if action == _NOTHING_TO_DO or judgement.verdict == "refused" or plan.placebo:
+        return []
+    return ["", *wrapped(f"manual action after {plan.limits.title}: {action}", width)]
+
+
+def closing(judgement: Judgement, plan: Plan, folder: str) -> str:
+    """`FAILED engine-crash on sandbox: detection took at least 6.2 s, the limit is 5 s — evidence runs/…`"""
+    what = f"{judgement.verdict.upper()} {plan.experiment} on {plan.environment}"
+    placebo = " (placebo)" if plan.placebo else ""
+    said = summary(judgement)
+    return f"{what}{placebo}{': ' + said if said else ''} — evidence {folder}"
+
+
+def summary(judgement: Judgement) -> str:
+    """The one reason that decides; for a pass the times."""
+    if judgement.reasons:
+        return judgement.reasons[0]
+    decisive = [f for f in judgement.findings if f.verdict == judgement.verdict]
+    if judgement.verdict == "passed":
+        return ", ".join(_times(judgement.findings))
+    return f"{decisive[0].expectation} {_said(decisive[0])}" if decisive else "nothing was judged"
+
+
+def _said(finding: Finding) -> str:
+    reason = why(finding)
+    return reason if reason.startswith("took ") else f"— {reason}"
+
+
+def _times(findings: Sequence[Finding]) -> Iterator[str]:
+    words = {"detection": "detected after", "recovery": "recovered after"}
+    for finding in findings:
+        if finding.expectation in words and finding.measured is not None and not math.isinf(finding.measured.at_most):
+            yield f"{words[finding.expectation]} {interval(finding.measured)}"
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
