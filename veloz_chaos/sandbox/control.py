@@ -72,16 +72,20 @@ def up(directory: Path, *, free_ports: bool = False, flaws: Sequence[str] = (), 
     """
     directory = directory.resolve()
     chosen = known_flaws.checked(flaws)
-    if find(directory):
-        raise UsageError(f"a sandbox is already up in {directory}; use it, or `veloz-chaos sandbox down` first")
-    down(directory)
-    settings = traces.leave(directory, ports.unused() if free_ports else ports.fixed(), chosen)
-    try:
-        _start(settings)
-        traces.write_environment(settings, base)
-    except BaseException:
-        down(directory)
-        raise
+    with traces.locked(directory) as made:
+        if find(directory):
+            raise UsageError(f"a sandbox is already up in {directory}; use it, or `veloz-chaos sandbox down` first")
+        made = (*traces.made_by(directory), *made)
+        try:
+            down(directory)
+            directory.mkdir(parents=True, exist_ok=True)
+            settings = Settings(directory, ports.unused() if free_ports else ports.fixed(), chosen, made)
+            _start(settings)
+            traces.write_environment(settings, base)
+        except BaseException:
+            down(directory)
+            traces.remove_empty(made)
+            raise
     return Sandbox(directory, settings.ports, chosen)
 
 
@@ -117,7 +121,28 @@ def status(directory: Path) -> Status | None:
     return Status(sandbox, {name: ServiceStatus(**fields) for name, fields in services.items()})
 
 
+def restart(directory: Path, service: str) -> None:
+    """Kill a service if it lives, start it again at once, wait until it serves. Raises UsageError."""
+    if service not in SERVICES:
+        raise UsageError(f"the sandbox has no service `{service}`; known: {', '.join(SERVICES)}")
+    identities = _identities(directory.resolve())
+    ended = [one for one in identities if one["service"] == service]
+    supervisor = [one for one in identities if one["service"] == "supervisor"]
+    _signal(ended, signal.SIGKILL)
+    if not _until(lambda: not _alive(ended) and _serves(directory, service, supervisor), READY_WITHIN):
+        raise UsageError(f"{service} did not start; {_tail(directory.resolve())}")
+
+
+def _serves(directory: Path, service: str, supervisor: Iterable[Mapping[str, Any]]) -> bool:
+    """Tells the supervisor, again and again, not to wait with what is down."""
+    found = status(directory)
+    if found is not None and found.services[service].state == "down":
+        _signal(supervisor, signal.SIGHUP)
+    return found is not None and found.services[service].state == "healthy"
+
+
 def _start(settings: Settings) -> None:
+    traces.leave(settings)
     supervisor = _spawn_supervisor(settings.directory)
     deadline = time.monotonic() + READY_WITHIN
     while not _ready(settings):
