@@ -1,0 +1,26 @@
+"""Every bench, one after the other (about an hour and a half on two cores)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+BENCHES = (
+    ["starting"],
+    ["validating"],
+    ["overhead"],
+    ["truth"],
+    ["truth", "--busy"],
+    ["killed"],
+    ["memory"],
+)
+
+
+def main() -> None:
+    for bench in BENCHES:
+        print("===", *bench, flush=True)
+        subprocess.run([sys.executable, "-m", f"bench.{bench[0]}", *bench[1:]], check=True)
+
+
+if __name__ == "__main__":
+    main()
