@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,8 @@ def test_can_come_up_again_after_it_died(start: Start) -> None:
     os.kill(first.pid("supervisor"), signal.SIGKILL)
     until(lambda: not processes_of(first.directory))
     assert start().healthy()
+    control.down(first.directory)
+    assert not first.directory.exists()
 
 
 def test_environment_file(start: Start, tmp_path: Path) -> None:
@@ -96,6 +99,25 @@ def test_refuses_what_is_already_up(stack: Stack) -> None:
     with pytest.raises(UsageError, match=r"already up in .*sandbox; .*down"):
         control.up(stack.directory, free_ports=True)
     assert stack.healthy()
+
+
+def test_two_starts_at_once_in_one_directory(tmp_path: Path) -> None:
+    """One comes up, the other is told; what is up is whole."""
+
+    def attempt(_: int) -> bool:
+        try:
+            control.up(tmp_path / "sandbox", free_ports=True)
+        except UsageError as refusal:
+            assert "already up" in str(refusal) or "being started" in str(refusal)
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(attempt, range(4))) == [False, False, False, True]
+    sandbox = control.find(tmp_path / "sandbox")
+    assert sandbox and Stack(sandbox).healthy()
+    control.down(tmp_path / "sandbox")
+    assert list(tmp_path.iterdir()) == [] and not processes_of(tmp_path)
 
 
 def test_suggests_the_nearest_flaw(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from veloz_chaos.errors import UsageError
@@ -17,19 +19,29 @@ DIRECTORIES = ("truth", "log", "engine", "exchange", "gateway")
 FILES = (ENVIRONMENT, PROCESSES, *(f"{name}.pid" for name in (*SERVICES, "supervisor")))
 
 
-def leave(directory: Path, ports: Mapping[str, int], flaws: tuple[str, ...]) -> Settings:
-    """Make the directory and its settings file. Raises UsageError if somebody else is doing that right now."""
-    made = [path for path in (directory, *directory.parents) if not path.exists()]
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[tuple[Path, ...]]:
+    """Hold the directory, which is made if it is not there, against others who start a sandbox in it.
+
+    Gives the directories that this made, outermost first. Raises UsageError if somebody else holds it.
+    """
+    made = tuple(path for path in (*reversed(directory.parents), directory) if not path.exists())
     directory.mkdir(parents=True, exist_ok=True)
-    settings = Settings(directory, ports, flaws, tuple(reversed(made)))
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        with open(directory / settings_file.FILE, "x") as file:
-            file.write(to_json(settings))
-    except FileExistsError:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield made
+    except BlockingIOError:
         raise UsageError(f"a sandbox is being started in {directory}; wait for it or use another directory") from None
+    finally:
+        os.close(descriptor)
+
+
+def leave(settings: Settings) -> None:
+    """The settings file and the directories that every process writes to."""
+    (settings.directory / settings_file.FILE).write_text(to_json(settings))
     for name in ("truth", "log"):
-        (directory / name).mkdir(exist_ok=True)
-    return settings
+        (settings.directory / name).mkdir(exist_ok=True)
 
 
 def write_environment(settings: Settings, base: Path | None) -> None:
@@ -50,16 +62,27 @@ def environment_values(settings: Settings) -> dict[str, str]:
 
 def remove(directory: Path) -> None:
     """Remove what `up` made, with the directories it had to create, as far as they are empty."""
-    try:
-        made = settings_file.read(directory).made
-    except (FileNotFoundError, ValueError):
-        made = ()
-    if not (directory / settings_file.FILE).exists():
+    file = directory / settings_file.FILE
+    if not file.exists():
         return
+    made = made_by(directory)
     for name in DIRECTORIES:
         shutil.rmtree(directory / name, ignore_errors=True)
-    for name in (*FILES, settings_file.FILE):
+    for name in FILES:
         (directory / name).unlink(missing_ok=True)
+    file.unlink(missing_ok=True)
+    remove_empty(made)
+
+
+def made_by(directory: Path) -> tuple[Path, ...]:
+    """The directories that an earlier `up` created, so far as its settings can still be read."""
+    try:
+        return settings_file.read(directory).made
+    except (OSError, ValueError, KeyError):
+        return ()
+
+
+def remove_empty(made: Sequence[Path]) -> None:
     for path in reversed(made):
         with contextlib.suppress(OSError):
             path.rmdir()
