@@ -77,13 +77,12 @@ def up(directory: Path, *, free_ports: bool = False, flaws: Sequence[str] = (), 
             raise UsageError(f"a sandbox is already up in {directory}; use it, or `veloz-chaos sandbox down` first")
         made = (*traces.made_by(directory), *made)
         try:
-            down(directory)
-            directory.mkdir(parents=True, exist_ok=True)
+            _clear(directory)
             settings = Settings(directory, ports.unused() if free_ports else ports.fixed(), chosen, made)
             _start(settings)
             traces.write_environment(settings, base)
         except BaseException:
-            down(directory)
+            _clear(directory)
             traces.remove_empty(made)
             raise
     return Sandbox(directory, settings.ports, chosen)
@@ -92,6 +91,13 @@ def up(directory: Path, *, free_ports: bool = False, flaws: Sequence[str] = (), 
 def down(directory: Path) -> None:
     """End every process of the sandbox in a directory and remove all that `up` created there. Safe twice."""
     directory = directory.resolve()
+    made = traces.made_by(directory)
+    _clear(directory)
+    traces.remove_empty(made)
+
+
+def _clear(directory: Path) -> None:
+    """End what runs there and remove the files, but no directory that `up` may be holding."""
     identities = _identities(directory)
     _signal((one for one in identities if one["service"] == "supervisor"), signal.SIGTERM)
     if not _until(lambda: not _alive(identities), GRACE):

@@ -61,17 +61,15 @@ def environment_values(settings: Settings) -> dict[str, str]:
 
 
 def remove(directory: Path) -> None:
-    """Remove what `up` made, with the directories it had to create, as far as they are empty."""
+    """Remove what `up` and its processes wrote, if there was a sandbox; the settings file last."""
     file = directory / settings_file.FILE
     if not file.exists():
         return
-    made = made_by(directory)
     for name in DIRECTORIES:
         shutil.rmtree(directory / name, ignore_errors=True)
     for name in FILES:
         (directory / name).unlink(missing_ok=True)
     file.unlink(missing_ok=True)
-    remove_empty(made)
 
 
 def made_by(directory: Path) -> tuple[Path, ...]:
