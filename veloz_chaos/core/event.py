@@ -7,9 +7,12 @@ enough to revert, judge and report.
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic_core import PydanticSerializationError
 
 from veloz_chaos.core.capability import Reference
 from veloz_chaos.core.plan import Plan
@@ -18,6 +21,20 @@ from veloz_chaos.core.plan import Plan
 FORMAT = 1
 Outcome = Literal["shown", "not-shown", "unanswered"]
 By = Literal["runner", "guardian", "revert", "itself"]
+
+
+def _plain(value: Any) -> Any:
+    """The same as JSON can hold it, so that a value live and one read years later compare alike: what JSON has no word
+    for becomes text (NaN too: `null` would say that nothing was read), half characters become U+FFFD."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {_plain(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, int) else str(value)
 
 
 class _Event(BaseModel):
@@ -68,7 +85,7 @@ class LookTaken(_Event):
     #: our own loop stood still meanwhile: a time-out then says nothing
     stalled: bool = False
     #: only where it differs from the probe's last one
-    value: Any = None
+    value: Annotated[Any, BeforeValidator(_plain)] = None
 
 
 class GuardianStarted(_Event):
@@ -86,7 +103,7 @@ class FaultPrepared(_Event):
     arguments: dict[str, Any]
     reference: Reference
     receipt: dict[str, Any]
-    #: nothing to take out once it has struck
+    #: False: it strikes once, and there is nothing to take out
     held: bool
     #: how to undo it without us
     by_hand: str = ""
@@ -232,8 +249,13 @@ _adapter: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 def write(event: Event) -> str:
-    """One line of JSON without its newline."""
-    return event.model_dump_json(exclude_defaults=False, by_alias=True)
+    """One line of JSON without its newline. Text that is no Unicode is mended: nothing may keep an event out."""
+    try:
+        return event.model_dump_json(exclude_defaults=False, by_alias=True)
+    except PydanticSerializationError:
+        return json.dumps(
+            _plain(event.model_dump(mode="json", by_alias=True)), ensure_ascii=False, separators=(",", ":")
+        )
 
 
 def read(line: str | bytes) -> Event:
