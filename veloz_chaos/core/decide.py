@@ -22,7 +22,7 @@ def hold_over(plan: Plan, history: History, now: int) -> bool:
     m = measure(history)
     if m.began is None or not _noticed(plan, m, now) or not _hurt(plan, m, now):
         return False
-    seen = max((i.at_most for i in (m.detection, m.impact) if i is not None and not math.isinf(i.at_most)), default=now)
+    seen = max(i.at_most for i in (m.began, m.detection, m.impact) if i is not None and not math.isinf(i.at_most))
     return now >= seen + nanoseconds(plan.hold) and _windows_decided(plan, history, m)
 
 
@@ -47,7 +47,7 @@ def watch_over(plan: Plan, history: History, now: int) -> bool:
         return True
     if plan.placebo:
         return now >= start.at_most + nanoseconds(plan.limits.detection or plan.hold) + nanoseconds(plan.settle)
-    if now > start.at_least + _patience(plan):
+    if now > start.at_most + _patience(plan) and _passed(plan, m, now):
         return True
     return _noticed(plan, m, now) and _hurt(plan, m, now) and _settled(plan, history, m)
 
@@ -68,24 +68,24 @@ def _passed(plan: Plan, m: Measurement, now: int) -> bool:
 
 
 def _longest_look(plan: Plan) -> int:
-    names = plan.detection.signals if plan.detection else plan.steady_state
+    names = [*plan.steady_state, *(plan.detection.signals if plan.detection else ())]
     return max(nanoseconds(plan.probes[n].every) + nanoseconds(plan.probes[n].timeout) for n in names)
 
 
 def _settled(plan: Plan, history: History, m: Measurement) -> bool:
-    """Recovered, and every steady-state probe has been good for as long as it must settle."""
-    since = m.recovery or m.began
-    assert since is not None
-    if math.isinf(since.at_most):
+    """Recovered, the fault gone, and since then every steady-state probe good for as long as it must settle."""
+    since = max(i.at_most for i in (m.recovery or m.began, m.ended) if i is not None)
+    if math.isinf(since) or (plan.held and m.ended is None):
         return False
-    until = since.at_most + nanoseconds(plan.settle)
+    until = since + max(nanoseconds(plan.settle), nanoseconds(plan.hold))
     return all((history.trace(name).last_answer() or 0) >= until for name in plan.steady_state)
 
 
 def _patience(plan: Plan) -> int:
-    """How long an unrecovered system is watched: beyond twice its limit nothing changes the verdict."""
-    limits = plan.limits
-    if limits.recovery is None:
-        return nanoseconds(limits.give_up)
-    limit = nanoseconds(limits.recovery)
-    return min(nanoseconds(limits.give_up), max(2 * limit, limit + 10 * SECOND))
+    """How long an unrecovered system is watched: beyond twice its limit, and the time to prove a recovery just within
+    it, nothing changes the verdict."""
+    proof = max(nanoseconds(plan.settle), nanoseconds(plan.hold)) + _longest_look(plan)
+    if plan.limits.recovery is None:
+        return nanoseconds(plan.limits.give_up) + proof
+    limit = nanoseconds(plan.limits.recovery)
+    return max(2 * limit, limit + 10 * SECOND) + proof

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from veloz_chaos.core.duration import nanoseconds
-from veloz_chaos.core.history import FaultRecord, History
+from veloz_chaos.core.history import History
 from veloz_chaos.core.interval import Interval
-from veloz_chaos.core.plan import Plan, PlannedFault
-from veloz_chaos.core.trace import NOT_SHOWN, SHOWN, Look, Trace
+from veloz_chaos.core.plan import Plan
+from veloz_chaos.core.presence import ended_early, fault_began, fault_ended, hull, last_of
+from veloz_chaos.core.trace import NOT_SHOWN, Look, Trace, is_shown
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,13 @@ class Outage:
 
     first: int
     last_bad: dict[str, Look]
+    #: each probe's latest answer that was bad (looks overlap: not always its last bad look's)
+    answered: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def end(self) -> int:
+        """When the last bad look was asked."""
+        return max(look.asked for look in self.last_bad.values())
 
 
 @dataclass(frozen=True)
@@ -43,8 +51,10 @@ class Measurement:
     in_place: bool
     began: Interval | None
     ended: Interval | None
-    #: the fault ended before we took it out
+    #: why the fault ended before we took it out; empty if it did not
     early: str
+    #: until then every held fault was surely in place
+    surely_until: int | None = None
     signals: tuple[Signal, ...] = ()
     impact: Interval | None = None
     outages: tuple[Outage, ...] = ()
@@ -94,14 +104,15 @@ class Measurement:
 def measure(history: History) -> Measurement:
     """Of a run that got as far as its injection; before that everything is None."""
     plan = history.plan
-    start = _start(history)
+    start = struck(history)
     if plan is None or start is None:
         return Measurement(in_place=False, began=None, ended=None, early="", end=history.last_at)
-    began = _hull([fault_began(fault, history.fault(fault.id)) for fault in plan.faults])
+    began = hull([fault_began(fault, history.fault(fault.id)) for fault in plan.faults])
     if plan.placebo:
         began = Interval(start, start)
     held = [fault for fault in plan.faults if fault.held]
-    ended = _hull([fault_ended(fault, history.fault(fault.id)) for fault in held]) if held and began else None
+    ends = [fault_ended(fault, history.fault(fault.id)) for fault in held] if began else []
+    ended = last_of(ends)
     since = began.at_least if began else start
     bad = bad_looks(history, plan.steady_state, since)
     outages = tuple(cluster(bad, nanoseconds(plan.hold)))
@@ -114,7 +125,8 @@ def measure(history: History) -> Measurement:
         in_place=began is not None and not plan.placebo,
         began=began,
         ended=ended,
-        early=next((history.fault(f.id).lost for f in plan.faults if history.fault(f.id).lost), ""),
+        early=next(filter(None, (ended_early(history.fault(f.id)) for f in held)), ""),
+        surely_until=min((int(i.at_least) for i in ends if i), default=None) if ended else None,
         signals=signals,
         impact=impact,
         outages=outages,
@@ -128,69 +140,12 @@ def _signals(plan: Plan) -> Sequence[str]:
     return plan.detection.signals if plan.detection else ()
 
 
-def _start(history: History) -> int | None:
+def struck(history: History) -> int | None:
     """The instant before which nothing can have been caused by us."""
     begun = [r.inject_began for r in history.faults.values() if r.inject_began is not None]
     if begun:
         return min(begun)
     return history.baseline_ended if history.plan and history.plan.placebo else None
-
-
-def _hull(intervals: Sequence[Interval | None]) -> Interval | None:
-    """From the first that may have begun to the last that surely had; None unless all are known."""
-    known = [interval for interval in intervals if interval is not None]
-    if not known or len(known) < len(intervals):
-        return None
-    return Interval(min(i.at_least for i in known), max(i.at_most for i in known))
-
-
-def fault_began(fault: PlannedFault, record: FaultRecord) -> Interval | None:
-    """[max(inject begun, asked of the last look that did not find it), answered of the first that did].
-
-    A mechanism that acts before its call returns (`at_once`), once a look confirmed it, began by that return.
-    """
-    if record.inject_began is None:
-        return None
-    first = record.presence.first_answered(_is_shown, record.inject_began)
-    if first is None:
-        return None
-    before = [look.asked for look in record.presence.since(record.inject_began) if _missed_before(look, first)]
-    at_least = max([record.inject_began, *before])
-    at_most = first.answered
-    returned = record.inject_returned
-    if fault.offer.at_once and returned is not None and at_least <= returned <= first.asked:
-        at_most = min(at_most, returned)
-    return Interval(at_least, at_most)
-
-
-def _missed_before(look: Look, first: Look) -> bool:
-    return look.outcome == NOT_SHOWN and look.asked < first.asked
-
-
-def fault_ended(fault: PlannedFault, record: FaultRecord) -> Interval | None:
-    """The same at the other end, whoever ended it; None while it is in place (or nobody has looked since)."""
-    last = _last_shown(record)
-    if last is None:
-        return None
-    gone = record.presence.first_answered(lambda look: look.outcome == NOT_SHOWN, last.asked + 1)
-    if gone is None:
-        return None
-    at_least, at_most = last.asked, gone.answered
-    began, returned = record.revert_began, record.revert_returned
-    if began is not None and not record.lost:
-        at_least = max(at_least, began)
-        if fault.offer.at_once and returned is not None and at_least <= returned <= gone.asked:
-            at_most = min(at_most, returned)
-    return Interval(at_least, max(at_least, at_most))
-
-
-def _last_shown(record: FaultRecord) -> Look | None:
-    looks = record.presence.back_from(math.inf)
-    return next((look for look in looks if _is_shown(look)), None)
-
-
-def _is_shown(look: Look) -> bool:
-    return look.outcome == SHOWN
 
 
 def bad_looks(history: History, probes: Iterable[str], since: float) -> list[tuple[Look, str]]:
@@ -207,6 +162,7 @@ def cluster(bad: Sequence[tuple[Look, str]], hold: int) -> list[Outage]:
         if look.asked - last > hold:
             outages.append(Outage(look.asked, {}))
         outages[-1].last_bad[name] = look
+        outages[-1].answered[name] = max(look.answered, outages[-1].answered.get(name, 0))
         last = look.asked
     return outages
 
@@ -225,29 +181,36 @@ def _impact(history: History, bad: Sequence[tuple[Look, str]], start: int) -> tu
 
 
 def _broke(trace: Trace, bad: Look, start: int) -> Interval:
-    good = next((look.asked for look in trace.back_from(bad.asked) if _is_shown(look)), start)
+    good = next((look.asked for look in trace.back_from(bad.asked) if is_shown(look)), start)
     return Interval(min(max(good, start), bad.answered), bad.answered)
 
 
 def recovered(history: History, outages: Sequence[Outage]) -> tuple[Interval | None, list[int]]:
     """The start of the last stretch in which every probe holds: per probe [asked of its last bad look, answered of
-    the first good one after it], for the system the maximum of each end; infinite while one is still broken."""
+    the first good one after it], for the system the maximum of each end; infinite while one is still broken.
+
+    Looks overlap: only a look asked after every bad answer surely saw a later state than they did.
+    """
     last: dict[str, Look] = {}
+    answered: dict[str, int] = {}
     for outage in outages:
         last.update(outage.last_bad)
+        answered |= {name: max(at, answered.get(name, 0)) for name, at in outage.answered.items()}
     if not last:
         return None, []
-    good = {name: history.trace(name).first_answered(_is_shown, look.asked + 1) for name, look in last.items()}
+    good = {name: history.trace(name).first_answered(is_shown, at) for name, at in answered.items()}
     at_least = max(look.asked for look in last.values())
-    at_most = max(math.inf if look is None else look.answered for look in good.values())
     slowest = [look.entry for look in last.values() if look.asked == at_least]
+    if history.restored:
+        return Interval(min(at_least, history.restored[0].at), math.inf), slowest
+    at_most = max(math.inf if look is None else look.answered for look in good.values())
     return Interval(at_least, at_most), slowest + [g.entry for g in good.values() if g and g.answered == at_most]
 
 
 def signal(history: History, name: str, since: float, until: float, plan: Plan) -> Signal:
     """[asked of the last look that did not show it, answered of the first that did]; [last asked, inf) if never."""
     trace = history.trace(name)
-    shown = min(filter(_is_shown, trace.answered_since(since)), key=lambda look: look.answered, default=None)
+    shown = min(filter(is_shown, trace.answered_since(since)), key=lambda look: look.answered, default=None)
     upto = shown.asked if shown else math.inf
     missed = next((look.asked for look in trace.back_from(upto) if look.outcome == NOT_SHOWN), None)
     at_least = since if missed is None else max(since, missed)
@@ -283,4 +246,4 @@ def _broken_around(trace: Trace, look: Look) -> bool:
     after = next((item for item in trace.since(look.answered)), None)
     if before is None or after is None or not (before.bad and after.bad):
         return False
-    return not any(map(_is_shown, trace.inside(before.asked, after.answered)))
+    return not any(map(is_shown, trace.inside(before.asked, after.answered)))

@@ -26,6 +26,10 @@ class Look:
         return self.outcome in (NOT_SHOWN, UNANSWERED)
 
 
+def is_shown(look: Look) -> bool:
+    return look.outcome == SHOWN
+
+
 class Trace:
     def __init__(self) -> None:
         self._asked = array("q")
@@ -71,13 +75,21 @@ class Trace:
 
     def inside(self, start: float, end: float) -> list[Look]:
         """Looks that lie wholly inside [start, end]."""
-        upto = bisect_right(self._asked, end)
-        first = bisect_left(self._asked, start)
-        return [self[i] for i in range(first, upto) if self._answered[i] <= end]
+        return [look for look in self.asked_in(start, end) if look.answered <= end]
+
+    def asked_in(self, start: float, end: float) -> list[Look]:
+        """Looks asked in [start, end], whenever they were answered."""
+        return [self[i] for i in range(bisect_left(self._asked, start), bisect_right(self._asked, end))]
 
     def first_answered(self, wanted: Callable[[Look], bool], since: float) -> Look | None:
         """Of the looks asked at or after `since`, the wanted one that was answered first."""
-        return min(filter(wanted, self.since(since)), key=lambda look: look.answered, default=None)
+        found: Look | None = None
+        for look in self.since(since):
+            if found is not None and look.asked > found.answered:
+                break
+            if wanted(look) and (found is None or look.answered < found.answered):
+                found = look
+        return found
 
     def last_answer(self) -> int | None:
         return self._answered[-1] if self._answered else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from veloz_chaos.core.coverage import GAP_PERIODS
 from veloz_chaos.core.duration import nanoseconds, show_ns
 from veloz_chaos.core.experiment import AnyOf, Clause, While
 from veloz_chaos.core.history import History
@@ -21,8 +22,6 @@ from veloz_chaos.core.plan import Plan
 from veloz_chaos.core.trace import NOT_SHOWN, SHOWN, UNANSWERED, UNKNOWN, Look
 
 Verdict = Literal["passed", "failed", "inconclusive"]
-#: A stretch without looks longer than so many periods proves nothing.
-GAP_PERIODS = 3
 WINDOWS = ("baseline", "fault", "detected", "reverted", "recovered")
 Quantifier = Literal["always", "eventually", "never"]
 
@@ -43,20 +42,24 @@ def interior(name: str, history: History, m: Measurement) -> Interval | None:
 
 
 def _ends(name: str, history: History, m: Measurement) -> tuple[float | None, float | None]:
-    begun = min((r.inject_began for r in history.faults.values() if r.inject_began), default=history.last_at)
+    begun = min(
+        (r.inject_began for r in history.faults.values() if r.inject_began is not None), default=history.last_at
+    )
     broken = broken_until(m.outages)
     match name:
         case "baseline":
             return history.baseline_began, begun
         case "fault":
-            until = m.ended.at_least if m.ended else _revert_asked(history) or broken
+            until = m.surely_until if m.ended else _revert_asked(history) or broken
             return (m.began.at_most if m.began else None), until
         case "detected":
             return (m.detection.at_most if m.detection else None), broken
         case "reverted":
             return (m.ended.at_most if m.ended else None), m.end
-        case _:
+        case "recovered":
             return (m.recovery.at_most if m.recovery else None), m.end
+        case _:
+            return None, None
 
 
 def _revert_asked(history: History) -> int | None:
@@ -68,12 +71,13 @@ def _revert_asked(history: History) -> int | None:
 
 
 def rule(clause: Clause, quantifier: Quantifier, window: Interval, history: History, plan: Plan) -> Ruling:
-    """One clause in one window; of any-of the best member counts."""
+    """One clause in one window; of any-of the best member counts, but `never` wants none of them."""
     if not isinstance(clause, AnyOf):
         return _rule_one(clause, quantifier, window, history, plan)
     rulings = [_rule_one(name, quantifier, window, history, plan) for name in clause.any_of]
     order: list[Verdict] = ["passed", "inconclusive", "failed"]
-    return min(rulings, key=lambda ruling: order.index(ruling.verdict))
+    choose = max if quantifier == "never" else min
+    return choose(rulings, key=lambda ruling: order.index(ruling.verdict))
 
 
 def _rule_one(clause: str, quantifier: Quantifier, window: Interval, history: History, plan: Plan) -> Ruling:
@@ -85,7 +89,9 @@ def _rule_one(clause: str, quantifier: Quantifier, window: Interval, history: Hi
     hits = [look for look in known if _says(look, negated, quantifier) is True]
     misses = [look for look in known if _says(look, negated, quantifier) is False]
     unsure = len(known) - len(hits) - len(misses)
-    gap = _gap(known, window, period)
+    asked = [look for look in trace.asked_in(window.at_least, window.at_most) if look.answered <= window.at_most
+             or _says(look, negated, quantifier) is (quantifier != "never")]  # fmt: skip
+    gap = _gap(known, asked, window, period)
     return _decide(clause, quantifier, (hits, misses, unsure), gap, history.reasons.get(name, ""))
 
 
@@ -96,15 +102,14 @@ def _says(look: Look, negated: bool, quantifier: Quantifier) -> bool | None:
     return (look.outcome == SHOWN) != negated
 
 
-def _gap(looks: Sequence[Look], window: Interval, period: int) -> str:
-    """Why these looks do not cover the window; empty if they do."""
-    if not looks:
+def _gap(inside: Sequence[Look], asked: Sequence[Look], window: Interval, period: int) -> str:
+    """Why these looks do not cover the window; empty if they do. One still under way at its end covers its stretch if
+    it agrees, and otherwise says nothing: what it saw may have come after."""
+    if not inside:
         return f"no look lies wholly inside the window of {show_ns(window.width)}"
-    edges = [window.at_least, *(look.asked for look in looks), window.at_most]
-    longest = looks[0].answered - looks[0].asked
+    edges = [window.at_least, *(look.asked for look in asked if look.outcome != UNKNOWN), window.at_most]
     widest = max(b - a for a, b in pairwise(edges))
-    slack = max(longest, *(look.answered - look.asked for look in looks))
-    if widest > GAP_PERIODS * period + slack:
+    if widest > GAP_PERIODS * period:
         return f"{show_ns(widest)} without a look; the period is {show_ns(period)}"
     return ""
 

@@ -1,0 +1,43 @@
+"""Were we looking? What was not looked at cannot be said to have held: a stretch without looks proves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+from veloz_chaos.core.duration import nanoseconds, show_ns
+from veloz_chaos.core.history import History
+from veloz_chaos.core.interval import Nanoseconds
+from veloz_chaos.core.plan import Plan
+from veloz_chaos.core.trace import NOT_SHOWN, SHOWN, UNKNOWN, Trace
+
+#: A stretch without looks longer than so many periods proves nothing.
+GAP_PERIODS = 3
+
+
+def widest_gap(trace: Trace, start: Nanoseconds, end: Nanoseconds, *, answers: bool = False) -> Nanoseconds:
+    """The longest stretch of [start, end] in which no look was asked, in ns; with `answers`, none that was answered."""
+    looks = trace.asked_in(start, end)
+    counts = (SHOWN, NOT_SHOWN) if answers else tuple(code for code in range(4) if code != UNKNOWN)
+    edges = [start, *(look.asked for look in looks if look.outcome in counts), max(start, end)]
+    return max(b - a for a, b in pairwise(edges))
+
+
+def unwatched(
+    plan: Plan, history: History, probes: Iterable[str], start: Nanoseconds, end: Nanoseconds, *, answers: bool = False
+) -> str:
+    """Why these probes' looks do not cover [start, end]; empty if they do."""
+    for name in probes:
+        period = nanoseconds(plan.probes[name].every)
+        widest = widest_gap(history.trace(name), start, end, answers=answers)
+        if widest > GAP_PERIODS * period:
+            starved = widest > GAP_PERIODS * period + nanoseconds(plan.probes[name].timeout)
+            why = "the runner or the machine was starved" if starved else "look more often or give it more room"
+            return f"{show_ns(widest)} without a look of {name}, whose period is {show_ns(period)}; {why}"
+    return ""
+
+
+def last_asked(history: History, probes: Iterable[str]) -> int:
+    """When the last look of any of these probes was asked: so long somebody was looking."""
+    lasts = (next(iter(history.trace(name).back_from(float("inf"))), None) for name in probes)
+    return max((look.asked for look in lasts if look is not None), default=0)

@@ -1,0 +1,82 @@
+"""When a fault began and ended, from looks at its effect; never from our own calls alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from veloz_chaos.core.history import FaultRecord
+from veloz_chaos.core.interval import Interval
+from veloz_chaos.core.plan import PlannedFault
+from veloz_chaos.core.trace import NOT_SHOWN, Look, is_shown
+
+
+def hull(intervals: Sequence[Interval | None]) -> Interval | None:
+    """From the first that may have begun to the last that surely had; None unless all are known."""
+    known = [interval for interval in intervals if interval is not None]
+    if not known or len(known) < len(intervals):
+        return None
+    return Interval(min(i.at_least for i in known), max(i.at_most for i in known))
+
+
+def last_of(intervals: Sequence[Interval | None]) -> Interval | None:
+    """When the last of them had come; None unless all are known."""
+    known = [interval for interval in intervals if interval is not None]
+    if not known or len(known) < len(intervals):
+        return None
+    return Interval(max(i.at_least for i in known), max(i.at_most for i in known))
+
+
+def fault_began(fault: PlannedFault, record: FaultRecord) -> Interval | None:
+    """[max(inject begun, asked of the last look that did not find it), answered of the first that did].
+
+    A mechanism that acts before its call returns (`at_once`), once a look confirmed it, began by that return.
+    """
+    if record.inject_began is None:
+        return None
+    first = record.presence.first_answered(is_shown, record.inject_began)
+    if first is None:
+        return None
+    before = [look.asked for look in record.presence.since(record.inject_began) if _missed_before(look, first)]
+    at_least = max([record.inject_began, *before])
+    at_most = first.answered
+    returned = record.inject_returned
+    if fault.offer.at_once and returned is not None and at_least <= returned <= first.asked:
+        at_most = min(at_most, returned)
+    return Interval(at_least, at_most)
+
+
+def _missed_before(look: Look, first: Look) -> bool:
+    return look.outcome == NOT_SHOWN and look.asked < first.asked
+
+
+def fault_ended(fault: PlannedFault, record: FaultRecord) -> Interval | None:
+    """The same at the other end, whoever ended it: [asked of the last look that found it, answered of the first after
+    it that did not]. That we began to take it out says nothing: it may have been gone by then."""
+    last, gone = _last_shown(record), _gone(record)
+    if last is None or gone is None:
+        return None
+    returned = record.revert_returned
+    at_most = gone.answered
+    if fault.offer.at_once and returned is not None and last.asked <= returned <= gone.asked:
+        at_most = min(at_most, returned)
+    return Interval(last.asked, at_most)
+
+
+def ended_early(record: FaultRecord) -> str:
+    """Why a held fault was gone before anybody took it out; empty if it was not."""
+    gone = _gone(record)
+    if record.lost or gone is None or record.revert_began is None or gone.answered >= record.revert_began:
+        return record.lost
+    return "its effect was gone before it was taken out"
+
+
+def _last_shown(record: FaultRecord) -> Look | None:
+    looks = record.presence.back_from(math.inf)
+    return next((look for look in looks if is_shown(look)), None)
+
+
+def _gone(record: FaultRecord) -> Look | None:
+    """The first look after the last one that found it."""
+    last = _last_shown(record)
+    return last and record.presence.first_answered(lambda look: look.outcome == NOT_SHOWN, last.asked + 1)
