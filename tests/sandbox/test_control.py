@@ -155,3 +155,14 @@ def test_every_flaw_names_its_experiments() -> None:
 
 def test_unknown_paths_of_the_supervisor(stack: Stack) -> None:
     assert call(stack.sandbox.url("supervisor") + "/nowhere").status == 404
+
+
+def test_restart_brings_back_what_stays_dead(start: Start) -> None:
+    stack = start("engine-never-restarts")
+    dead = stack.kill("engine", signal.SIGKILL)
+    until(lambda: stack.service("engine")["state"] == "down")
+    control.restart(stack.directory, "engine")
+    assert stack.pid("engine") != dead
+    until(stack.healthy)
+    with pytest.raises(UsageError, match="no service `database`"):
+        control.restart(stack.directory, "database")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 
@@ -114,3 +115,15 @@ def test_a_restart_keeps_orders_and_balances(stack: Stack) -> None:
     assert (
         stack.exchange("POST", "order", **{**LIMIT, "price": "1", "newClientOrderId": "x-kept"}).json["code"] == -2010
     )
+
+
+def test_rate_limit_is_binances_and_the_gateway_stops_calling(stack: Stack) -> None:
+    file = stack.directory / "sandbox.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "weight_limit": 10}))
+    stack.kill("exchange", signal.SIGKILL)
+    until(lambda: stack.exchange("GET", "ping").status == 429)
+    limited = stack.exchange("GET", "ping")
+    assert limited.json["code"] == -1003 and 0 < int(limited.headers["Retry-After"]) <= 61
+    until(lambda: stack.gateway("/health").json["exchange"]["status"] == "unavailable")
+    refused = stack.order("limited")
+    assert (refused.status, refused.json["error"]) == (503, "exchange_unavailable")
