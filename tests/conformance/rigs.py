@@ -149,7 +149,7 @@ class ProxyRig(LinkRig):
     def begin(self) -> None:
         self.admin = self.serve()
         self.proxy = f"rig {next(numbers)}"
-        self.listen = self._create("127.0.0.1:0")
+        self.listen = self._create(f"127.0.0.1:{free_port()}")
 
     @abstractmethod
     def serve(self) -> Admin:
