@@ -16,7 +16,6 @@ from veloz_chaos.cli.options import Json
 from veloz_chaos.core import checking, condition
 from veloz_chaos.core.document import Document, validate
 from veloz_chaos.core.environment import EnvironmentPart, LinkBinding, ProbeSpec, Service
-from veloz_chaos.core.experiment import Experiment
 from veloz_chaos.core.matrix import ResponseMatrix
 from veloz_chaos.core.nearest import did_you_mean
 from veloz_chaos.core.schedule import Schedule
@@ -105,7 +104,12 @@ def _experiment(path: Path, against: Path | None) -> Sequence[Problem]:
     if against is None:
         parsed, read, _ = files.experiment(path)
         return list(checking.experiment_alone(parsed, read, _matrix(path.parent), _KNOWN))
-    written, _ = files.written(path, against, {})
+    surroundings = _surroundings(against)
+    own = surroundings.environment.experiments.get(str(files.document(path).data.get("name")), {})
+    parsed, read, _ = files.experiment(path, own)
+    written = checking.Written(
+        parsed, read, surroundings.environment, surroundings.file, _matrix(path.parent), surroundings.homes
+    )
     return list(checking.all_together(written, _KNOWN))
 
 
@@ -120,11 +124,12 @@ def _environment(read: Document, path: Path) -> Sequence[Problem]:
 
 def _bindings(read: files.ReadEnvironment) -> Iterator[Problem]:
     """The selectors of services and links, each against the backend it names; what is to come is not looked into."""
-    rooms = {"services": read.environment.services, "links": read.environment.links}
-    for room, bound in rooms.items():
-        for name, binding in bound.items():
-            if binding.type != "stand-in" and not _KNOWN.later("targets", binding.type):
-                yield from _arguments(read, (room, name), binding, _KNOWN.selector, _KNOWN.backends())
+    bound: list[tuple[checking.Path, Service | LinkBinding]] = []
+    bound += [(("services", name), service) for name, service in read.environment.services.items()]
+    bound += [(("links", name), link) for name, link in read.environment.links.items() if link.type != "stand-in"]
+    for path, binding in bound:
+        if not _KNOWN.later("targets", binding.type):
+            yield from _arguments(read, path, binding, _KNOWN.selector, _KNOWN.backends())
 
 
 def _probes(read: files.ReadEnvironment) -> Iterator[Problem]:
@@ -159,9 +164,10 @@ def _home(read: files.ReadEnvironment, path: checking.Path) -> Document:
 
 
 @cache
+def _surroundings(path: Path) -> files.ReadEnvironment:
+    return files.environment(path)
+
+
+@cache
 def _matrix(folder: Path) -> ResponseMatrix:
     return files.matrix(folder / "any.yaml")
-
-
-_EMPTY = ResponseMatrix.model_construct(rows={})
-_NOTHING = Experiment.model_construct()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from veloz_chaos.core.matrix import Limits
 from veloz_chaos.core.plan import Plan, PlannedFault
 from veloz_chaos.core.window import clauses
 from veloz_chaos.reports.lengths import length
@@ -20,7 +21,7 @@ def describe(plan: Plan, width: int = 80) -> list[str]:
     lines = [f"{plan.experiment} on {plan.environment} ({plan.tier}): {plan.title}"]
     for fault in plan.faults:
         lines += ["", *_fault(fault, width)]
-    lines += ["", *_labelled(_limits(plan), width), "", *_steps(plan, width), "", *_probes(plan, width)]
+    lines += ["", *_labelled(limits_in_words(plan.limits), width), "", *_steps(plan, width), "", *_probes(plan, width)]
     return lines + [line for text in plan.warnings for line in ["", *wrapped(f"note: {text}", width)]]
 
 
@@ -61,8 +62,7 @@ def _held(fault: PlannedFault) -> str:
     return f"{decided}{length(fault.hold.at_most)}{early}"
 
 
-def _limits(plan: Plan) -> Iterator[tuple[str, str]]:
-    limits = plan.limits
+def limits_in_words(limits: Limits) -> Iterator[tuple[str, str]]:
     yield "row", f"{limits.row}: {limits.title}"
     yield "detection", _limit(limits.detection, "the document gives no limit: measured, not judged")
     given_up = f"variable: measured, and failed beyond {length(limits.give_up)}"

@@ -1,0 +1,54 @@
+"""`veloz-chaos revert`: what the guardian does, by hand, on any machine that has the journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from veloz_chaos.cli import options, recorded, screen
+from veloz_chaos.core import event as ev
+from veloz_chaos.engine import journal as journals
+from veloz_chaos.engine.revert import revert
+from veloz_chaos.errors import LEFT_BEHIND, PASSED, REFUSED, UsageError, worst
+from veloz_chaos.registry import Registry
+
+
+def command(
+    run: Annotated[list[str] | None, typer.Argument(metavar="[RUN...]", help="Folders or ids.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All that are unfinished; so it is without RUN, too.")] = False,
+    runs: options.Runs = Path("runs"),
+) -> int:
+    """Take out what unfinished runs left in place."""
+    if every and run:
+        raise UsageError("--all and RUN exclude each other; give one of them")
+    folders = [journals.find(runs, name) for name in run] if run else list(recorded.unfinished(runs))
+    if not folders:
+        screen.out(f"nothing to take out: every run under {runs} has ended")
+    return worst([take_out(folder) for folder in folders])
+
+
+def take_out(folder: Path) -> int:
+    """One run; says what was done. Returns the exit code."""
+    found = recorded.read(folder)
+    if recorded.under_way(found.started) and found.history.ended is None:
+        screen.err(f"{folder}: its runner is alive (pid {found.started.pid}); end it with: veloz-chaos abort {folder}")
+        return REFUSED
+    try:
+        left = revert(folder, Registry(), "revert", wait=False)
+    except BlockingIOError:
+        screen.err(f"{folder}: its guardian is at work; wait for it")
+        return REFUSED
+    except PermissionError:
+        raise UsageError(f"{folder}: its journal belongs to another user; run as that user or as root") from None
+    screen.out(*_said(folder, found.events, left))
+    return LEFT_BEHIND if left else PASSED
+
+
+def _said(folder: Path, before: list[ev.Event], left: list[str]) -> list[str]:
+    still_open = {fault.fault for fault in ev.open_faults(journals.read(folder))}
+    taken = [fault for fault in ev.open_faults(before) if fault.fault not in still_open]
+    lines = [f"{folder}: {fault.kind} on {fault.reference.name} is taken out" for fault in taken]
+    lines += [f"{folder}: STILL IN PLACE: {text}" for text in left]
+    return lines or [f"{folder}: nothing was in place; the run is closed"]
