@@ -150,12 +150,17 @@ async def supervise(settings: Settings) -> None:
     services = [Service(name, settings, truth) for name in SERVICES]
     server = await plain_http.serve(settings.ports["supervisor"], "/status", lambda: overview(services))
     keepers = [asyncio.create_task(service.keep_running()) for service in services]
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: [one.wanted.set() for one in services])
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, start_all, services)
     await stop.wait()
     for keeper in keepers:
         keeper.cancel()
     await asyncio.gather(*(service.end() for service in reversed(services)))
     server.close()
+
+
+def start_all(services: list[Service]) -> None:
+    for service in services:
+        service.wanted.set()
 
 
 def overview(services: list[Service]) -> dict[str, object]:
