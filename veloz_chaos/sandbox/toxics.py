@@ -87,7 +87,10 @@ async def timeout(stage: Stage, attributes: Attributes) -> None:
 
 
 async def reset_peer(stage: Stage, attributes: Attributes) -> None:
-    """At the first data or end of stream, wait `timeout` milliseconds, then reset both ends."""
+    """At the first data or end of stream, wait `timeout` milliseconds, then reset both ends.
+
+    The original only closes, without RST, connections that are older than the toxic; here they are reset too.
+    """
     await stage.receive()
     await asyncio.sleep(attributes["timeout"] / 1000)
     stage.close(reset=True)
