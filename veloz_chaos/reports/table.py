@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 
 GAP = "  "
-#: A column is never squeezed below this.
-_LEAST = 12
+#: A number stays with its unit: no line breaks there.
+_UNIT = re.compile(r"(?<=\d) (?=(?:ns|µs|ms|s|min|h|d)\b)")
+_GLUE = "\u00a0"
+#: Words longer than this may be broken where the width is short.
+_WORD = 24
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int = 80) -> list[str]:
-    """The widest columns give way until every line fits into `width`; words longer than that are broken."""
-    cells = [list(columns), *map(list, rows)]
-    widths = _fitted([max(len(row[n]) for row in cells) for n in range(len(columns))], width)
-    lines = [line for row in cells for line in _lines(row, widths)]
+    """The widest columns give way until every line fits into `width`, as far as their words allow."""
+    cells = [list(columns), *([_UNIT.sub(_GLUE, cell) for cell in row] for row in rows)]
+    widths = _fitted(list(zip(*cells, strict=True)), width)
+    lines = [_lines(row, widths) for row in cells]
     rule = GAP.join("─" * size for size in widths)
-    head = len(_lines(cells[0], widths))
-    return [*lines[:head], rule, *lines[head:]]
+    return [*lines[0], rule, *(line for row in lines[1:] for line in row)]
 
 
-def _fitted(widths: list[int], width: int) -> list[int]:
+def _fitted(columns: Sequence[Sequence[str]], width: int) -> list[int]:
+    widths = [max(map(len, column)) for column in columns]
+    floors = [max(_longest_word(cell) for cell in column) for column in columns]
     room = width - len(GAP) * (len(widths) - 1)
-    while sum(widths) > room and max(widths) > _LEAST:
-        widest = widths.index(max(widths))
+    while sum(widths) > room:
+        spare = [size - floor for size, floor in zip(widths, floors, strict=True)]
+        if max(spare) <= 0:
+            break
+        widest = max((n for n in range(len(widths)) if spare[n] > 0), key=widths.__getitem__)
         widths[widest] -= 1
     return widths
 
 
+def _longest_word(cell: str) -> int:
+    return min(_WORD, max(map(len, cell.split(" ")), default=0))
+
+
 def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    wrapped = [textwrap.wrap(cell, size) or [""] for cell, size in zip(row, widths, strict=True)]
+    wrapped = [
+        textwrap.wrap(cell, size, break_on_hyphens=False) or [""] for cell, size in zip(row, widths, strict=True)
+    ]
     height = max(map(len, wrapped))
     columns = [cell + [""] * (height - len(cell)) for cell in wrapped]
-    return [GAP.join(part.ljust(size) for part, size in zip(line, widths, strict=True)).rstrip()
-            for line in zip(*columns, strict=True)]  # fmt: skip
+    return [
+        GAP.join(part.ljust(size) for part, size in zip(line, widths, strict=True)).rstrip().replace(_GLUE, " ")
+        for line in zip(*columns, strict=True)
+    ]
