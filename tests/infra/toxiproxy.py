@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 READY = 10.0
+#: What `free_port` gave away already.
+given: set[int] = set()
 
 
 def program() -> str | None:
@@ -32,7 +34,9 @@ def free_port() -> int:
     while True:
         port = random.randrange(20_000, 32_000)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+            if port not in given:
+                given.add(port)
+                return port
 
 
 class Admin:
