@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, NamedTuple, TypeVar
 
 import yaml
@@ -62,20 +63,23 @@ class Document:
 
 def parse(text: str, file: str) -> Document:
     """The one mapping that the text holds; InvalidFile carries everything that is wrong with it as YAML."""
-    problems = set(_unreadable(text))
-    reader = None
+    if unreadable := list(_unreadable(text)):
+        raise _invalid(file, unreadable)
+    problems: set[_Found] = set()
     for _ in range(_RETRIES):
-        if problems and reader is None:
-            break
         reader = _Reader(text)
         bare = reader.read()
         problems |= reader.problems
         if bare is None:
             break
         text = text[: bare.start()] + "$" + "_" * (len(bare[0]) - 1) + text[bare.end() :]
-    if problems or reader is None:
-        raise InvalidFile([Problem(file, *mark, message, remedy) for mark, message, remedy in problems])
+    if problems:
+        raise _invalid(file, problems)
     return Document(file, reader.data, reader.marks, reader.keys)
+
+
+def _invalid(file: str, found: Iterable[_Found]) -> InvalidFile:
+    return InvalidFile([Problem(file, *mark, message, remedy) for mark, message, remedy in found])
 
 
 class _Found(NamedTuple):
@@ -99,9 +103,8 @@ def _mark_of(text: str, offset: int) -> Mark:
 
 
 def _offset_of(text: str, mark: Mark) -> int:
-    """Where in the text a mark lies; the text's end for one beyond it."""
     starts = [0] + [match.end() for match in _BREAK.finditer(text)]
-    return min(starts[mark.line - 1] + mark.column - 1, len(text)) if mark.line <= len(starts) else len(text)
+    return min(starts[mark.line - 1] + mark.column - 1, len(text))
 
 
 class _Stop(Exception):
@@ -117,6 +120,7 @@ class _Reader:
         self.marks: dict[Path, Mark] = {}
         self.keys: dict[Path, Mark] = {}
         self.problems: set[_Found] = set()
+        self._end = _mark_of(text, len(text))
         self._events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
 
     def read(self) -> re.Match[str] | None:
@@ -140,18 +144,18 @@ class _Reader:
             self.data = self._node(event, ())
             self._check_root(event)
         if not roots:
-            self._complain(Mark(1, 1), "the file is empty", "start it with `kind:`")
+            self._check_root(None)
 
     def _check_root(self, event: Any) -> None:
-        if isinstance(event, yaml.MappingStartEvent):
+        if isinstance(event, yaml.MappingStartEvent | yaml.AliasEvent):
             return
         if self.data is None and not self.problems:
             self._complain(Mark(1, 1), "the file is empty", "start it with `kind:`")
-        elif not isinstance(event, yaml.AliasEvent):
-            self._complain(_mark(event), f"the file is {complaint.kind_of(self.data)}", "write a mapping of keys")
+        elif event:
+            self._complain(self._mark(event), f"the file is {complaint.kind_of(self.data)}", "write a mapping of keys")
 
     def _node(self, event: Any, path: Path) -> Any:
-        self.marks[path] = _mark(event)
+        self.marks[path] = self._mark(event)
         self._refuse_extras(event)
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
@@ -179,27 +183,27 @@ class _Reader:
             if key in values:
                 self._duplicate(event, at)
             else:
-                self.keys[at] = _mark(event)
+                self.keys[at] = self._mark(event)
             values[key] = self._node(next(self._events), at)
         return values
 
     def _key(self, event: Any, path: Path) -> str:
         """The text of a key; a key that is no text is a problem, and stands in by its spelling."""
         if not isinstance(event, yaml.ScalarEvent):
-            self._complain(_mark(event), "a key must be text", "write a plain word")
+            self._complain(self._mark(event), "a key must be text", "write a plain word")
             self._node(event, (*path, "?"))
             return "?"
         self._refuse_extras(event)
         if event.value == "<<" and event.implicit[0]:
-            self._complain(_mark(event), "the merge key `<<` is not allowed", "write the keys out")
+            self._complain(self._mark(event), "the merge key `<<` is not allowed", "write the keys out")
         elif not isinstance(key := self._scalar(event, "quote it"), str):
-            self._complain(_mark(event), f"the key `{event.value}` is {complaint.kind_of(key)}", "quote it")
+            self._complain(self._mark(event), f"the key `{event.value}` is {complaint.kind_of(key)}", "quote it")
         return str(event.value)
 
     def _duplicate(self, event: Any, at: Path) -> None:
         first = self.keys[at]
         message = f"the key `{at[-1]}` stands here for the second time (first in line {first.line}:{first.column})"
-        self._complain(_mark(event), message, "remove one of them")
+        self._complain(self._mark(event), message, "remove one of them")
 
     def _scalar(self, event: Any, remedy: str = "") -> scalar.Scalar:
         if not event.implicit[0]:
@@ -208,27 +212,29 @@ class _Reader:
             return scalar.read(event.value)
         except scalar.Trap as trap:
             message, better = complaint.split(str(trap))
-            self._complain(_mark(event), message, remedy or better)
+            self._complain(self._mark(event), message, remedy or better)
             return str(event.value)
 
     def _refuse_extras(self, event: Any) -> None:
         """Anchors, aliases and tags: ways to grow a file, or to change what its text says."""
         if event.anchor is not None:
             sign, word = ("*", "alias") if isinstance(event, yaml.AliasEvent) else ("&", "anchor")
-            self._complain(_mark(event), f"the {word} `{sign}{event.anchor}` is not allowed", "write the value out")
+            self._complain(
+                self._mark(event), f"the {word} `{sign}{event.anchor}` is not allowed", "write the value out"
+            )
         if getattr(event, "tag", None) is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-            self._complain(_mark(event), f"the tag `{tag}` is not allowed", "write the plain value")
+            self._complain(self._mark(event), f"the tag `{tag}` is not allowed", "write the plain value")
 
     def _complain(self, mark: Mark, message: str, remedy: str) -> None:
         self.problems.add(_Found(mark, message, remedy))
 
     def _stop(self, event: Any, message: str, remedy: str) -> _Stop:
-        self._complain(_mark(event), message, remedy)
+        self._complain(self._mark(event), message, remedy)
         return _Stop()
 
     def _syntax(self, error: yaml.YAMLError) -> re.Match[str] | None:
-        mark = _error_mark(self.text, error)
+        mark = self._error_mark(error)
         offset = _offset_of(self.text, mark)
         bare = _REFERENCE.match(self.text, offset - 1) if offset else None
         if bare:
@@ -239,16 +245,13 @@ class _Reader:
         self._complain(mark, *_said(error, self.text[offset : offset + 1]))
         return None
 
+    def _mark(self, event: Any) -> Mark:
+        """Where it starts; libyaml puts what is left out at the end of a file behind that end."""
+        return min(Mark(event.start_mark.line + 1, event.start_mark.column + 1), self._end)
 
-def _mark(event: Any) -> Mark:
-    return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
-
-
-def _error_mark(text: str, error: yaml.YAMLError) -> Mark:
-    """Where yaml stopped, moved into the text where it points behind its end."""
-    found = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    mark = Mark(found.line + 1, found.column + 1) if found else Mark(1, 1)
-    return min(mark, _mark_of(text, len(text)))
+    def _error_mark(self, error: yaml.YAMLError) -> Mark:
+        found = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        return min(Mark(found.line + 1, found.column + 1), self._end) if found else Mark(1, 1)
 
 
 def _said(error: yaml.YAMLError, character: str) -> tuple[str, str]:
@@ -290,8 +293,4 @@ def validate(model: type[M], document: Document, data: Any = None, path: Path = 
 
 
 def _below(document: Document, data: Any, path: Path) -> Any:
-    if data is None:
-        data = document.data
-        for part in path:
-            data = data[part]
-    return data
+    return reduce(lambda below, part: below[part], path, document.data) if data is None else data

@@ -40,7 +40,8 @@ def read(text: str) -> Scalar:
         return _number(text)
     if text.lower() in _TRUE + _FALSE and (len(text) > 1 or text in "yYnN"):
         meaning = "true" if text.lower() in _TRUE else "false"
-        raise Trap(f"`{text}` is read as {meaning}; write {meaning} or quote it")
+        by = " by some readers" if len(text) == 1 else ""
+        raise Trap(f"`{text}` is read as {meaning}{by}; write {meaning} or quote it")
     return text
 
 
