@@ -35,6 +35,8 @@ from veloz_chaos.mechanisms import proc
 
 #: So long may the guardian need for what a broken runner left. Seconds.
 _GUARDIAN_WORKS = 60.0
+#: So long is it waited for after a good run: it holds the lock, which the next run wants. Seconds.
+_GUARDIAN_LEAVES = 2.0
 
 
 class Registry(Vocabulary, Backends, Protocol):
@@ -95,8 +97,9 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
 
         with _journal(folder, both) as (journal, secrets):
             guardian = _run(made, run_id, registry, journal, secrets, history, held)
-        if guardian is not None and history.runner_failed:
-            guardian.await_end(_GUARDIAN_WORKS)
+        if guardian is not None:
+            guardian.await_end(_GUARDIAN_WORKS if history.runner_failed else _GUARDIAN_LEAVES)
+        if history.runner_failed:
             history = of(journals.read(folder))
     return Result(judge(history), folder, history)
 
