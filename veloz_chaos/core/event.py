@@ -173,6 +173,8 @@ class FaultCleared(_Event):
     event: Literal["fault-cleared"] = "fault-cleared"
     fault: str
     by: By
+    #: if its effect could not be looked for any more: what was relied on instead
+    note: str = ""
 
 
 class LoopStalled(_Event):

@@ -141,16 +141,19 @@ def _recovery(plan: Plan, history: History, m: Measurement) -> Finding:
 
 
 def _open_end(plan: Plan, history: History, m: Measurement, recovery: Interval) -> str:
-    """Why the recovery is not proven to have lasted, after the fault's end too; empty if it is."""
+    """Why the recovery is not proven to have lasted, after the fault's end too; empty if it is. A gap in the settling
+    time may hide a relapse as well as one in the hold."""
     if math.isinf(recovery.at_most):
         return "not recovered by the end of the watch"
     if plan.held and m.ended is None:
         return "the fault was not seen to end: nobody knows whether the recovery survives that"
     ended: Nanoseconds = m.ended.at_most if m.ended else 0
-    until = max(recovery.at_most, ended) + nanoseconds(plan.hold)
-    if m.end < until:
+    since = max(recovery.at_most, ended)
+    held = since + nanoseconds(plan.hold)
+    if m.end < held:
         return "the watch ended before the steady state had held for long enough"
-    return unwatched(plan, history, plan.steady_state, recovery.at_most, until)
+    settled = min(since + nanoseconds(plan.settle), last_asked(history, plan.steady_state))
+    return unwatched(plan, history, plan.steady_state, recovery.at_most, max(held, settled))
 
 
 # --- windows, values -----------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def experiment(path: Path, *overrides: Mapping[str, Any]) -> tuple[Experiment, D
     read = document(path)
     parameters = _parameters(read, overrides)
     data = read.data | {"parameters": {}} if isinstance(read.data, dict) else read.data
-    filled = substitute(data, parameters, read, kept)
+    filled = substitute(data, parameters, read, kept, again=True)
     if isinstance(filled, dict) and "parameters" in read.data:
         filled["parameters"] = read.data["parameters"]
     return validate(Experiment, read, filled), read, parameters
@@ -148,7 +148,7 @@ def _used(path: Path, above: list[Path]) -> list[Document]:
 
 def _filled(read: Document, values: Mapping[str, Any]) -> dict[str, Any]:
     data = {key: value for key, value in read.data.items() if key != "values"}
-    filled: dict[str, Any] = substitute(data, values, read, kept)
+    filled: dict[str, Any] = substitute(data, values, read, kept, again=True)
     validate(EnvironmentPart, read, filled)
     return filled
 

@@ -21,6 +21,9 @@ from veloz_chaos.errors import Gone, TargetError
 CLEAN = 2_000_000_000
 #: A revert has its own clock; after this it is reported as failed. Nanoseconds.
 REVERT_PATIENCE = 30_000_000_000
+#: If the effect is still unmeasurable (the upstream died) so long after a revert that worked, the platform's word is
+#: taken that nothing of ours is left. Nanoseconds.
+UNMEASURED = 5_000_000_000
 #: Between two attempts, and between two looks at whether the effect is there. Seconds.
 PAUSE = 0.05
 
@@ -46,6 +49,13 @@ class Hand:
 
     def inject(self) -> None:
         self.fault.inject(self.target, self.receipt)
+
+    def removed(self) -> bool:
+        """The platform's word that nothing of ours is left: all there is when what the fault hurt died meanwhile."""
+        try:
+            return not self.target.leftovers()
+        except TargetError as error:
+            return isinstance(error, Gone)
 
     def look(self) -> ev.PresenceLooked:
         """Is it in place? A target that cannot be asked leaves the look unanswered; one that is gone took it along."""
@@ -91,26 +101,28 @@ def _reopen(backends: Backends, reference: Reference) -> Target:
 def take_out(hand: Hand, by: ev.By, emit: Emit, by_hand: str) -> bool:
     """Revert, look, again until it has stayed gone for CLEAN; every error is kept. Says whether it is closed."""
     emit(ev.RevertBegan(fault=hand.id, by=by, **moment()))
-    deadline = now() + REVERT_PATIENCE
+    began = now()
     clean_since: int | None = None
     error = _attempt(hand, by, emit)
-    while now() < deadline:
+    while now() < began + REVERT_PATIENCE:
         look = hand.look()
         emit(look)
         if look.outcome == "not-shown" and not error:
             clean_since = clean_since or look.asked
             if look.answered - clean_since >= CLEAN:
-                emit(ev.FaultCleared(fault=hand.id, by=by, **moment()))
-                return True
+                return _close(hand, by, emit, "")
         else:
-            clean_since, error = None, _attempt(hand, by, emit) or _unclear(look)
+            clean_since, error = None, _attempt(hand, by, emit)
+        if clean_since is None and not error and look.asked - began > UNMEASURED and hand.removed():
+            return _close(hand, by, emit, f"its effect can't be measured any more: {look.evidence}")
         time.sleep(PAUSE)
     emit(ev.RevertFailed(fault=hand.id, by=by, error=error or "its effect is still there", by_hand=by_hand, **moment()))
     return False
 
 
-def _unclear(look: ev.PresenceLooked) -> str:
-    return look.evidence if look.outcome == "unanswered" else ""
+def _close(hand: Hand, by: ev.By, emit: Emit, note: str) -> bool:
+    emit(ev.FaultCleared(fault=hand.id, by=by, note=note, **moment()))
+    return True
 
 
 def _attempt(hand: Hand, by: ev.By, emit: Emit) -> str:

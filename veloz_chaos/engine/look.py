@@ -78,7 +78,8 @@ class Looker:
         self._lag, self._emit = lag, emit
         self._under_way: set[asyncio.Task[None]] = set()
         self.looked = asyncio.Event()
-        self.broken: UsageError | None = None
+        #: why looking makes no sense any more: a file that is wrong, or a bug
+        self.broken: BaseException | None = None
 
     async def open(self) -> None:
         await self._probe.open(self._eye)
@@ -97,11 +98,17 @@ class Looker:
             if len(self._under_way) < OVERLAP:
                 task = asyncio.create_task(self._look())
                 self._under_way.add(task)
-                task.add_done_callback(self._under_way.discard)
+                task.add_done_callback(self._done)
             due += period
             if loop.time() > due:
                 due += period * ((loop.time() - due) // period + 1)
             await asyncio.sleep(due - loop.time())
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """A look that ends in anything but an answer is a probe's bug, and ends the run."""
+        self._under_way.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.broken = self.broken or task.exception()
 
     async def _look(self) -> None:
         asked = now()

@@ -1,0 +1,215 @@
+"""The run in its order, and every way it can end, on a small system."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from tests.engine.system import names, running, verdicts
+from veloz_chaos import errors
+from veloz_chaos.core.event import LookTaken
+from veloz_chaos.core.probe import Eye, Probe, Seen
+from veloz_chaos.engine import hand, journal, lock
+from veloz_chaos.engine.conduct import Request, planned
+from veloz_chaos.probes import http
+from veloz_chaos.registry import Registry
+from veloz_chaos.targets import fake
+
+PAUSE = {"pause": {"service": "system", "for": {"until": "decided", "at-most": "6s"}}}
+
+
+def _at_look(number: int, deed: Callable[[], None]) -> Registry:
+    """A registry of somebody else's: its http probe does a deed at the n-th look of all."""
+    looks = count(1)
+
+    @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+    class Http(http.Http):
+        async def look(self, eye: Eye) -> Seen:
+            if next(looks) == number:
+                deed()
+            return await super().look(eye)
+
+    class Theirs(Registry):
+        def probe(self, name: str) -> type[Probe]:
+            return Http if name == "http" else super().probe(name)
+
+    return Theirs()
+
+
+def test_a_kill_is_noticed_and_overcome(tmp_path: Path) -> None:
+    with running(tmp_path) as system:
+        result, events = system.run(system.experiment())
+    assert result.judgement.verdict == "passed", verdicts(result)
+    assert names(events) == [
+        "run-started", "baseline-began", "baseline-ended", "fault-prepared", "injection-began", "injection-returned",
+        "run-ended",
+    ]  # fmt: skip
+
+
+def test_what_is_held_is_taken_out_and_looked_for(tmp_path: Path) -> None:
+    with running(tmp_path) as system:
+        result, events = system.run(system.experiment(PAUSE))
+        assert system.healthy
+    assert result.judgement.verdict == "passed", verdicts(result)
+    assert names(events)[-4:] == ["revert-began", "revert-returned", "fault-cleared", "run-ended"]
+
+
+def test_an_injection_that_silently_does_nothing_is_inconclusive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("veloz_chaos.engine.run.CONFIRM", 1_000_000_000)
+    with running(tmp_path, flaw="does-nothing") as system:
+        result, _ = system.run(system.experiment())
+    assert result.judgement.exit_code == errors.INCONCLUSIVE
+    assert set(verdicts(result).values()) == {"inconclusive"}
+    assert verdicts(result)["in place"] == "inconclusive"
+
+
+def test_a_system_that_nobody_restarts_fails_recovery_and_is_named(tmp_path: Path) -> None:
+    matrix = Path("experiments/response-matrix.yaml").read_text()
+    (tmp_path / "response-matrix.yaml").write_text(matrix.replace("recovery: 10s", "recovery: 3s"))
+    with running(tmp_path, restarts_after=None) as system:
+        result, _ = system.run(system.experiment())
+    assert verdicts(result)["recovery"] == "failed"
+    assert result.judgement.exit_code == errors.LEFT_BEHIND
+    assert result.judgement.reasons == ("system is still down",)
+
+
+def test_without_a_steady_state_nothing_is_touched(tmp_path: Path) -> None:
+    with running(tmp_path) as system:
+        environment = system.environment(values={"url": "http://127.0.0.1:9"})
+        result, events = system.run(system.experiment(), environment)
+    assert result.judgement.exit_code == errors.REFUSED
+    assert any("healthy does not hold: refused" in reason for reason in result.judgement.reasons)
+    assert "fault-prepared" not in names(events)
+
+
+def test_a_signal_that_is_shown_before_the_fault_refuses_the_start(tmp_path: Path) -> None:
+    with running(tmp_path) as system:
+        result, events = system.run(system.experiment(expect={"detection": ["healthy"]}))
+    assert result.judgement.exit_code == errors.REFUSED
+    assert any("shown already" in reason for reason in result.judgement.reasons)
+    assert "fault-prepared" not in names(events)
+
+
+def test_a_placebo_detects_nothing(tmp_path: Path) -> None:
+    with running(tmp_path) as system:
+        result, events = system.run(system.experiment(), placebo=True)
+    assert verdicts(result) == {"placebo: no detection": "passed", "placebo: no impact": "passed"}
+    assert "injection-began" not in names(events)
+
+
+def test_a_placebo_notices_a_system_that_fails_by_itself(tmp_path: Path) -> None:
+    with running(tmp_path) as system:
+
+        def break_it() -> None:
+            fake.WORLD[system.name].alive = False
+
+        result, _ = system.run(system.experiment(), placebo=True, registry=_at_look(60, break_it))
+    assert set(verdicts(result).values()) == {"failed"}
+
+
+def test_a_fault_that_ends_by_itself_is_noticed(tmp_path: Path) -> None:
+    """The target dies under its pause and comes back: the rest of the hold proves nothing."""
+    with running(tmp_path, flaw="dies-by-itself") as system:
+        result, events = system.run(system.experiment(PAUSE))
+    assert result.judgement.verdict in ("inconclusive", "failed")
+    assert result.judgement.verdict != "passed"
+    assert names(events)[-1] == "run-ended"
+
+
+def test_a_revert_that_fails_names_the_command_that_mends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hand, "REVERT_PATIENCE", 1_000_000_000)
+    matrix = Path("experiments/response-matrix.yaml").read_text()
+    (tmp_path / "response-matrix.yaml").write_text(matrix.replace("recovery: 10s", "recovery: 3s"))
+    monkeypatch.setattr("veloz_chaos.engine.run.RESTORED_WITHIN", 0)
+    with running(tmp_path, flaw="revert-fails") as system:
+        result, events = system.run(system.experiment(PAUSE))
+    assert result.judgement.exit_code == errors.LEFT_BEHIND
+    assert "undo it with: forget" in " ".join(result.judgement.reasons)
+    assert "revert-failed" in names(events)
+    assert verdicts(result)["reverted"] == "failed"
+
+
+def test_an_alarm_ends_the_run_and_takes_the_fault_out(tmp_path: Path) -> None:
+    with running(tmp_path) as system:
+        experiment = system.experiment(PAUSE, abort_when=["alarm"])
+        result, events = system.run(experiment)
+        assert system.healthy
+    assert result.judgement.exit_code == errors.ABORTED
+    assert result.judgement.reasons == ("alarm was shown",)
+    assert "fault-cleared" in names(events)
+
+
+def test_masked_is_failed_unless_no_impact_is_expected(tmp_path: Path) -> None:
+    with running(tmp_path, lying=("/health", "/status")) as system:
+        result, _ = system.run(
+            system.experiment(PAUSE | {}, {"detection": {"signals": ["reported-down"], "optional": True}})
+        )
+    assert verdicts(result)["impact"] == "failed"
+    with running(tmp_path, lying=("/health", "/status")) as system:
+        quiet = {"detection": {"signals": ["reported-down"], "optional": True}, "impact": "none"}
+        result, _ = system.run(system.experiment(PAUSE, quiet))
+    assert result.judgement.verdict == "passed", verdicts(result)
+
+
+def test_a_second_runner_is_refused_with_the_holders_name(tmp_path: Path) -> None:
+    with running(tmp_path) as system:
+        request = Request(system.experiment(), system.environment())
+        with (
+            lock.held(planned(request, Registry()).lock, "run 1234abcd (pid 1 on here)"),
+            pytest.raises(errors.Refused, match="run 1234abcd"),
+        ):
+            system.run(request.experiment, request.environment)
+
+
+def test_runs_that_can_not_be_written_refuse_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with running(tmp_path) as system, pytest.raises(errors.Refused, match="no journal can be written"):
+        system.run(system.experiment(), runs=tmp_path / "file")
+
+
+def test_secrets_reach_the_system_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", 'hush "quoted" hush')
+    with running(tmp_path) as system:
+        look = {"every": "50ms", "timeout": "500ms"}
+        probe = {
+            "http": {"get": "${url}/health", "headers": {"X-Token": "${env:TOKEN}"}},
+            "ok": "status == 200",
+            **look,
+        }
+        down = {"http": {"get": "${url}/status"}, "ok": "status == 503", **look}
+        environment = system.environment(probes={"healthy": probe, "reported-down": down})
+        result, _ = system.run(system.experiment(), environment)
+        assert any(header.get("x-token") == 'hush "quoted" hush' for header in system.headers)
+    text = (result.folder / journal.FILE).read_text()
+    assert "hush" not in text
+    assert "503 for [secret]" in text
+
+
+def test_a_probe_that_is_broken_is_our_bug_and_leaves_nothing(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise RuntimeError("a bug")
+
+    with running(tmp_path) as system:
+        result, _ = system.run(system.experiment(PAUSE), registry=_at_look(25, fail))
+        assert system.healthy
+    assert result.judgement.exit_code == errors.BUG
+    assert "a bug" in result.judgement.reasons[0]
+
+
+def test_the_journal_alone_gives_the_same_judgement(tmp_path: Path) -> None:
+    from veloz_chaos.core.history import of
+    from veloz_chaos.core.judge import judge
+
+    with running(tmp_path) as system:
+        result, events = system.run(system.experiment())
+    read = journal.read(result.folder)
+    assert read == events
+    assert judge(of(read)) == result.judgement
+    assert any(isinstance(event, LookTaken) for event in read)
