@@ -103,7 +103,7 @@ def start(arguments: Sequence[str]) -> int:
         wrong.show()  # type: ignore[attr-defined]
         code = errors.USAGE
     except KeyboardInterrupt:
-        screen.err("interrupted; nothing is left in place")
+        screen.err("interrupted")
         code = errors.ABORTED
     except BrokenPipeError:
         code = errors.PASSED

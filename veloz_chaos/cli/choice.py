@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from veloz_chaos.engine import files
-from veloz_chaos.errors import Aborted, UsageError
+from veloz_chaos.errors import UsageError
 
 #: Where `sandbox up` puts it.
 SANDBOX = Path(".sandbox")
@@ -63,10 +63,10 @@ def terminable() -> Iterator[None]:
 
 
 def catch() -> None:
-    """Again after each run: a run's own handlers end with it."""
+    """To be called again after each run: a run's own handlers end with it."""
     signal.signal(signal.SIGTERM, _unwind)
     signal.signal(signal.SIGHUP, _unwind)
 
 
 def _unwind(number: int, _: FrameType | None) -> None:
-    raise Aborted(f"{signal.Signals(number).name} received; nothing is left in place")
+    raise KeyboardInterrupt(signal.Signals(number).name)

@@ -81,6 +81,8 @@ def _one(request: Request, *, quiet: bool, verbose: bool) -> Outcome:
             result = conduct(request, Registry(), observe)
     except errors.Error as error:
         return Outcome(request.experiment, request.environment, error=error)
+    finally:
+        choice.catch()
     return Outcome(request.experiment, request.environment, result)
 
 

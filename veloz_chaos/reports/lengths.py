@@ -23,7 +23,7 @@ def length(value: Nanoseconds | timedelta) -> str:
     if n >= _MINUTES:
         return _minutes(n)
     size, unit = _unit(n)
-    return f"{_number(n / size)} {unit}"
+    return f"{_number(n / size, unit)} {unit}"
 
 
 def interval(value: Interval | None) -> str:
@@ -35,7 +35,7 @@ def interval(value: Interval | None) -> str:
     if value.at_most >= _MINUTES:
         return _joined(_minutes(value.at_least), _minutes(value.at_most), "")
     size, unit = _unit(value.at_most)
-    return _joined(_number(value.at_least / size), _number(value.at_most / size), f" {unit}")
+    return _joined(_number(value.at_least / size, unit), _number(value.at_most / size, unit), f" {unit}")
 
 
 def _joined(first: str, last: str, unit: str) -> str:
@@ -46,8 +46,8 @@ def _unit(n: float) -> tuple[float, str]:
     return next(((size, unit) for size, unit in _UNITS if n >= size), (1e6, "ms"))
 
 
-def _number(value: float) -> str:
-    digits = 2 if value < 10 else 1 if value < 100 else 0
+def _number(value: float, unit: str) -> str:
+    digits = 2 if value < 10 else 1 if value < 100 and unit == "s" else 0
     text = f"{value:.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

@@ -10,7 +10,9 @@ from veloz_chaos.core.interval import SECOND
 from veloz_chaos.core.plan import Plan, PlannedFault
 from veloz_chaos.reports.lengths import length
 
-_LEFT_TO_SAY = {"shown": "shown", "not-shown": "not shown", "unanswered": "no answer"}
+#: Characters of a line, unless every look is wanted in full; what undoes a fault by hand is never cut.
+_LONGEST = 110
+_OUTCOMES = {"shown": "shown", "not-shown": "not shown", "unanswered": "no answer"}
 
 
 class Narrator:
@@ -27,6 +29,8 @@ class Narrator:
         if self._start is None:
             self._start = event.at
         text = self._text(event)
+        if text is not None and not self._every:
+            text = _short(text)
         return text and f"{(event.at - self._start) / SECOND:8.3f} s  {text}"
 
     def _text(self, event: ev.Event) -> str | None:
@@ -47,7 +51,7 @@ class Narrator:
         if before is None and not self._every and self._is_expected(event):
             return None
         reason = f": {event.reason}" if event.reason and event.outcome != "shown" else ""
-        return f"{event.probe} {_LEFT_TO_SAY[event.outcome]}{reason}"
+        return f"{event.probe} {_OUTCOMES[event.outcome]}{reason}"
 
     def _is_expected(self, event: ev.LookTaken) -> bool:
         """In the baseline the steady state is shown and nothing else is said of it."""
@@ -70,6 +74,11 @@ def fault_name(plan: Plan | None, fault: str) -> str:
     """`kill on engine`, or the bare id where the plan does not know it."""
     found: PlannedFault | None = next((f for f in plan.faults if f.id == fault), None) if plan else None
     return f"{found.kind} on {found.on}" if found else fault
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST or "undo it with" in text else text[: _LONGEST - 1] + "…"
 
 
 def _ended(event: ev.RunEnded, _: str) -> str:

@@ -68,7 +68,10 @@ def why(finding: Finding) -> str:
 
 
 def _beyond(measured: Interval, limit: Nanoseconds) -> str:
-    return f"took at least {length(measured.at_least)}, the limit is {length(limit)}"
+    least, allowed = length(measured.at_least), length(limit)
+    if least == allowed:
+        least = f"{length(measured.at_least - limit)} more than {allowed}"
+    return f"took at least {least}, the limit is {allowed}"
 
 
 def manual_action(judgement: Judgement, plan: Plan, width: int = 80) -> list[str]:
