@@ -102,10 +102,7 @@ def arguments(kind: type[Any], given: dict[str, Any], file: Document, path: Path
         kind.__pydantic_validator__.validate_python(given)
     except ValidationError as error:
         fields = [field.alias or name for name, field in kind.__pydantic_fields__.items()]
-        placed = Document(
-            file.file, file.data, {p[len(path) :]: m for p, m in file.marks.items() if p[: len(path)] == path}
-        )
-        yield from problems_of(placed, error, lambda _: fields)
+        yield from problems_of(file, error, lambda _: fields, path=path)
 
 
 def all_together(written: Written, known: Vocabulary) -> Iterator[Problem]:

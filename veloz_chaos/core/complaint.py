@@ -38,6 +38,8 @@ _KINDS: tuple[tuple[type | UnionType, str], ...] = (
     (Mapping, "a mapping"),
     (timedelta, "a duration"),
 )
+#: An unknown key: of a model, of a dataclass.
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _SHOULD = re.compile(r"(?:Input|Value|Data|Text|String|List|Tuple|Set|Frozenset|Dictionary|Mapping)\b.*? should (.*)")
 
 
@@ -138,7 +140,7 @@ def _placed(data: Any, error: Mapping[str, Any]) -> _Entry:
             path, data = (*path, part), data[part]
         elif part != "[key]":
             branches.append((path, part))
-    return _Entry(path, tuple(branches), "[key]" in loc or error["type"] == "extra_forbidden", error)
+    return _Entry(path, tuple(branches), "[key]" in loc or error["type"] in _UNKNOWN, error)
 
 
 def _holds(data: Any, part: str | int) -> bool:
@@ -218,7 +220,7 @@ def _not_wanted(entry: _Entry, wanted: Sequence[str]) -> tuple[str, str]:
 def _said(entry: _Entry, known: Known) -> tuple[str, str]:
     error, context = entry.error, entry.error.get("ctx", {})
     match entry.type:
-        case "extra_forbidden":
+        case "extra_forbidden" | "unexpected_keyword_argument":
             key = str(entry.path[-1])
             return f"unknown key `{key}`", did_you_mean(key, known(entry.path[:-1]))
         case "missing":
