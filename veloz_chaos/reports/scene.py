@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Literal
 
 from veloz_chaos.core import event as ev
-from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.interval import Nanoseconds
 from veloz_chaos.core.plan import Plan
 from veloz_chaos.reports.lengths import length
 
 Style = Literal["title", "plain", "good", "bad", "unknown", "faint"]
 Line = tuple[Style, str]
-_MARKS: dict[str, tuple[Style, str]] = {
-    "shown": ("good", "shown"),
-    "not-shown": ("bad", "not shown"),
-    "unanswered": ("unknown", "no answer"),
-}
+_WORDS = {"shown": "shown", "not-shown": "not shown", "unanswered": "no answer"}
 
 
 @dataclass
@@ -96,17 +92,23 @@ class Scene:
         size = max(map(len, self.plan.probes), default=0)
         for name in self.plan.probes:
             state = self.probes.get(name)
-            style, word = _MARKS[state.outcome] if state else ("faint", "not looked")
+            style, word = (self._style(name, state), _WORDS[state.outcome]) if state else ("faint", "not looked")
             reason = state.reason if state and state.outcome != "shown" else ""
             count = f"{state.looks:6d}" if state else "     0"
             yield style, _cut(f"  {name:{size}}  {word:10}{count}  {reason}".rstrip(), width)
 
+    def _style(self, name: str, state: ProbeState) -> Style:
+        """A steady state that holds is good; what is not part of it is no news until it is shown."""
+        assert self.plan is not None
+        if state.outcome == "unanswered":
+            return "unknown"
+        if name in self.plan.steady_state:
+            return "good" if state.outcome == "shown" else "bad"
+        return "plain" if state.outcome == "shown" else "faint"
 
-def _against(since: int, limit: object) -> str:
-    from datetime import timedelta
 
-    allowed = length(nanoseconds(limit)) if isinstance(limit, timedelta) else "—"
-    return f"{length(_whole(since))} / {allowed}"
+def _against(since: int, limit: timedelta | None) -> str:
+    return f"{length(_whole(since))} / {'—' if limit is None else length(limit)}"
 
 
 def _whole(value: Nanoseconds) -> Nanoseconds:

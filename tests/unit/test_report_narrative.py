@@ -1,0 +1,61 @@
+"""A run is told by what changes; the live view shows where it stands."""
+
+from __future__ import annotations
+
+import time
+
+from tests.unit.cli_runs import BEGAN, SECOND, Paper, events
+from veloz_chaos.reports.narrative import Narrator
+from veloz_chaos.reports.scene import Scene
+
+
+def told(*, every: bool = False) -> list[str]:
+    narrator = Narrator(every=every)
+    return [line for event in events(Paper()) if (line := narrator.tell(event))]
+
+
+def test_only_changes_are_told() -> None:
+    said = [line.partition(" s  ")[2] for line in told()]
+    looks = [line for line in said if line.startswith(("steady ", "signal "))]
+    assert looks == ["steady not shown: 503", "signal shown", "steady shown", "signal not shown: 503"]
+
+
+def test_every_look_is_told_when_wanted() -> None:
+    assert len(told(every=True)) > 100
+
+
+def test_the_beginning_and_the_end_are_told() -> None:
+    assert "The engine process dies on paper" in told()[0]
+    assert told()[-1].endswith("completed")
+    assert any("kill on engine: in place: it is dead" in line for line in told())
+
+
+def test_the_scene_counts_against_the_limits() -> None:
+    scene = Scene()
+    for event in events(Paper(recovered=60.0)):
+        if event.at < BEGAN + SECOND:
+            scene.add(event)
+    text = "\n".join(line for _, line in scene.lines(BEGAN + 2 * SECOND))
+    assert "in place, watching" in text
+    assert "recovery 2 s / 10 s" in text
+    assert "/ 5 s" in text
+    assert "steady  not shown" in text
+
+
+def test_the_scene_fits_the_terminal() -> None:
+    scene = Scene()
+    for event in events(Paper()):
+        scene.add(event)
+    assert all(len(line) <= 40 for _, line in scene.lines(10 * SECOND, 40))
+
+
+def test_observing_is_cheap() -> None:
+    """It is part of the measuring loop's time: far below 50 µs an event."""
+    from queue import SimpleQueue
+
+    queue: SimpleQueue[object] = SimpleQueue()
+    many = events(Paper())
+    began = time.perf_counter()
+    for event in many:
+        queue.put(event)
+    assert (time.perf_counter() - began) / len(many) < 50e-6
