@@ -26,7 +26,8 @@ FLAWS: Mapping[str, Flaw] = {
         "Orders, cancels and positions wait for ever while the engine is away", ("engine-crash", "network-partition")
     ),
     "health-lies": Flaw(
-        "/health says that all is well, always", ("engine-crash", "network-partition", "exchange-failure")
+        "/health says that all is well, always",
+        ("engine-crash", "network-partition", "network-latency", "exchange-failure"),
     ),
     "no-exchange-cache": Flaw("No cached price while the exchange is unavailable", ("exchange-failure",)),
     "gateway-state-not-restored": Flaw("A restarted gateway has forgotten its orders", ("pod-kill",)),

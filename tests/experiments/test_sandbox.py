@@ -1,0 +1,87 @@
+"""Each experiment passes on the healthy sandbox, and fails on each flaw that concerns it, by that expectation alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from veloz_chaos.sandbox.flaws import FLAWS
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(300)]
+ROOT = Path(__file__).parent.parent.parent
+
+EXPERIMENTS = ["engine-crash", "pod-kill", "network-partition", "network-latency", "exchange-failure"]
+
+#: experiment, flaw, the one expectation that must fail
+CAUGHT = [
+    ("engine-crash", "engine-slow-restart", "recovery"),
+    ("engine-crash", "engine-never-restarts", "recovery"),
+    ("engine-crash", "relapses-after-recovery", "recovery"),
+    ("engine-crash", "gateway-hangs-without-engine", "while detected: always trading-refused"),
+    ("engine-crash", "health-lies", "detection"),
+    ("engine-crash", "detection-flaps", "detection"),
+    ("pod-kill", "gateway-state-not-restored", "keeps open-orders"),
+    ("network-partition", "gateway-hangs-without-engine", "while detected: always trading-refused"),
+    ("network-partition", "health-lies", "detection"),
+    ("network-partition", "detection-flaps", "detection"),
+    ("network-latency", "health-lies", "detection"),
+    ("exchange-failure", "health-lies", "detection"),
+    ("exchange-failure", "no-exchange-cache", "while detected: always market-data-cached"),
+]
+
+
+def run(experiment: str, runs: Path, *options: str) -> dict[str, Any]:
+    """One run on a sandbox of its own, as a user types it; the document that --json prints for it."""
+    command = [sys.executable, "-m", "veloz_chaos", "run", experiment, "--runs", str(runs), "--json", "-q", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == document["exit_code"], done.stderr
+    return dict(document["runs"][0])
+
+
+def having(result: dict[str, Any], verdict: str) -> list[str]:
+    return [finding["expectation"] for finding in result["findings"] if finding["verdict"] == verdict]
+
+
+def told(result: dict[str, Any]) -> str:
+    """What a test prints when it fails."""
+    lines = [f"{f['verdict']}: {f['expectation']}: {f['reason']}" for f in result["findings"]]
+    return "\n".join([result["verdict"], *result["reasons"], *lines])
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_healthy_system_passes(experiment: str, tmp_path: Path) -> None:
+    result = run(experiment, tmp_path)
+    assert result["verdict"] == "passed", told(result)
+
+
+@pytest.mark.parametrize(("experiment", "flaw", "expectation"), CAUGHT)
+def test_a_flaw_fails_its_expectation_and_no_other(
+    experiment: str, flaw: str, expectation: str, tmp_path: Path
+) -> None:
+    result = run(experiment, tmp_path, "--flaw", flaw)
+    assert having(result, "failed") == [expectation], told(result)
+    assert result["exit_code"] == 1, told(result)
+
+
+def test_every_flaw_is_caught_by_the_experiments_it_names() -> None:
+    assert {(e, flaw) for flaw, row in FLAWS.items() for e in row.caught_by} == {(e, flaw) for e, flaw, _ in CAUGHT}
+
+
+@pytest.mark.parametrize("experiment", ["engine-crash", "network-latency"])
+def test_a_placebo_finds_nothing(experiment: str, tmp_path: Path) -> None:
+    result = run(experiment, tmp_path, "--placebo")
+    assert result["verdict"] == "passed", told(result)
+    assert set(having(result, "passed")) == {"placebo: no detection", "placebo: no impact"}
+
+
+def test_a_lying_gateway_can_not_hide_that_it_died(tmp_path: Path) -> None:
+    """pod-kill asks the supervisor and the orders, never the gateway about itself."""
+    result = run("pod-kill", tmp_path, "--flaw", "health-lies")
+    assert {"detection", "impact", "recovery"} <= set(having(result, "passed")), told(result)
