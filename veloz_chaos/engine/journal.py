@@ -53,12 +53,14 @@ class Journal:
         return cls(folder, descriptor, Secrets(), observe)
 
     def append(self, event: ev.Event, *, sync: bool = False) -> None:
-        line = self._secrets.redact(ev.write(event)).encode() + b"\n"
+        text = ev.write(event)
+        safe = self._secrets.redact_line(text)
+        line = safe.encode() + b"\n"
         if os.write(self._descriptor, line) != len(line):
             raise OSError("the journal's disk is full")
         if sync:
             os.fsync(self._descriptor)
-        self._observe(event)
+        self._observe(event if safe == text else ev.read(safe))
 
     def close(self) -> None:
         os.close(self._descriptor)

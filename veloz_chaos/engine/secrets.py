@@ -14,6 +14,9 @@ from veloz_chaos.errors import UsageError
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}|\$\{unique\}|\$\$\{")
 
+#: What we write into these keys ourselves is no secret, whatever it looks like.
+_OURS = frozenset({"event", "outcome", "by", "run", "boot_id", "fault", "probe"})
+
 
 def kept(name: str) -> bool:
     """Names in `${…}` that are filled in only when a text is used."""
@@ -52,6 +55,19 @@ class Secrets:
         for value in sorted(self._values, key=len, reverse=True):
             text = text.replace(value, "[secret]").replace(json.dumps(value)[1:-1], "[secret]")
         return text
+
+    def redact_line(self, line: str) -> str:
+        """The same in a line of JSON, inside its strings only: a secret of digits must not eat the numbers."""
+        if self.redact(line) == line:
+            return line
+        return json.dumps(self._redacted(json.loads(line)), separators=(",", ":"), ensure_ascii=False)
+
+    def _redacted(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {key: value if key in _OURS else self._redacted(value) for key, value in data.items()}
+        if isinstance(data, list):
+            return [self._redacted(value) for value in data]
+        return self.redact(data) if isinstance(data, str) else data
 
 
 def references(data: Any) -> Iterator[tuple[str, str]]:
