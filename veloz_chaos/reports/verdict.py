@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from veloz_chaos.core.interval import Interval, Nanoseconds
 from veloz_chaos.core.judge import Finding, Judgement
@@ -18,7 +19,9 @@ _ENTRIES = 4
 
 
 def report(judgement: Judgement, plan: Plan, folder: str, width: int = 80) -> list[str]:
-    """All lines, the closing one last."""
+    """All lines, the closing one last. Of a run that was stopped before it hurt anything only that is told."""
+    if judgement.reasons and not judgement.measurement.in_place:
+        judgement = replace(judgement, findings=())
     lines = findings_table(judgement, plan, width) if judgement.findings else []
     lines += reasons(judgement, folder, width)
     lines += manual_action(judgement, plan, width)
