@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import pairwise
 
 from veloz_chaos.core.duration import nanoseconds, show_ns
@@ -37,7 +37,9 @@ def unwatched(
     return ""
 
 
-def last_asked(history: History, probes: Iterable[str]) -> int:
-    """When the last look of any of these probes was asked: so long somebody was looking."""
+def watched_until(plan: Plan, history: History, probes: Collection[str]) -> int:
+    """So long somebody was looking: when the last look of any of these probes was asked, less the longest time-out,
+    since another probe's looks may have been under way when the run ended."""
     lasts = (next(iter(history.trace(name).back_from(float("inf"))), None) for name in probes)
-    return max((look.asked for look in lasts if look is not None), default=0)
+    last = max((look.asked for look in lasts if look is not None), default=0)
+    return last - max((nanoseconds(plan.probes[name].timeout) for name in probes), default=0)

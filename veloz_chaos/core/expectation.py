@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from veloz_chaos.core.coverage import last_asked, unwatched
+from veloz_chaos.core.coverage import unwatched, watched_until
 from veloz_chaos.core.doubt import completed, not_in_place
 from veloz_chaos.core.duration import nanoseconds, show_ns
 from veloz_chaos.core.finding import Finding, against
@@ -116,7 +116,7 @@ def unseen(plan: Plan, history: History, m: Measurement, probes: Sequence[str], 
     """Why the looks do not prove that nothing happened to these probes from the fault to the end of the watch."""
     if m.began is None or not completed(history):
         return "the run ended before all had been seen"
-    watched = last_asked(history, (*plan.steady_state, *probes))
+    watched = watched_until(plan, history, (*plan.steady_state, *probes))
     until = max(watched, (m.ended or m.began).at_most + nanoseconds(plan.hold))
     return unwatched(plan, history, probes, m.began.at_least, until, answers=answers)
 
@@ -152,7 +152,7 @@ def _open_end(plan: Plan, history: History, m: Measurement, recovery: Interval) 
     held = since + nanoseconds(plan.hold)
     if m.end < held:
         return "the watch ended before the steady state had held for long enough"
-    settled = min(since + nanoseconds(plan.settle), last_asked(history, plan.steady_state))
+    settled = min(since + nanoseconds(plan.settle), watched_until(plan, history, plan.steady_state))
     return unwatched(plan, history, plan.steady_state, recovery.at_most, max(held, settled))
 
 
