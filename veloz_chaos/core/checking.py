@@ -58,7 +58,7 @@ def experiment_alone(
             did_you_mean(experiment.failure, matrix.rows),
         )
     for path, call in calls(experiment):
-        yield from _fault_arguments(path, call, file, known)
+        yield from fault_arguments(path, call, file, known)
     for name in experiment.expect.while_:
         if name not in window.WINDOWS and name not in {step.name for step in experiment.steps or ()}:
             yield file.problem(
@@ -78,7 +78,7 @@ def calls(experiment: Experiment) -> list[tuple[Path, FaultCall]]:
     return found
 
 
-def _fault_arguments(path: Path, call: FaultCall, file: Document, known: Vocabulary) -> Iterator[Problem]:
+def fault_arguments(path: Path, call: FaultCall, file: Document, known: Vocabulary) -> Iterator[Problem]:
     try:
         fault = known.fault(call.kind)
     except KeyError:
@@ -109,16 +109,17 @@ def all_together(written: Written, known: Vocabulary) -> Iterator[Problem]:
     """What needs the experiment, the environment and the matrix side by side."""
     experiment = written.experiment
     yield from experiment_alone(experiment, written.experiment_file, written.matrix, known)
-    yield from _not_yet(written)
+    yield from _not_yet(written, known)
     yield from _names(written)
     yield from _probes(written, known)
+    yield from _hold(written)
     if experiment.failure in written.matrix.rows:
         yield from _resolution(written, written.matrix.limits(experiment.failure))
         yield from _longest_hold(written, written.matrix.limits(experiment.failure))
     yield from _budget(written)
 
 
-def _not_yet(written: Written) -> Iterator[Problem]:
+def _not_yet(written: Written, known: Vocabulary) -> Iterator[Problem]:
     """Grammar that is read, but cannot run yet."""
     e = written.experiment
     asked: list[tuple[Path, str]] = []
@@ -130,6 +131,10 @@ def _not_yet(written: Written) -> Iterator[Problem]:
     for path, what in asked:
         yield written.here(path, f"{what} can't be run by this version", "leave it out")
     for path, call in calls(e):
+        if known.later("faults", call.kind):
+            yield written.here(
+                path, f"`{call.kind}` can't be injected by this version", did_you_mean("", known.faults())
+            )
         if call.pick == "leader":
             yield written.here(
                 (*path, "pick"), "`leader` can't be picked by this version", "write one, all, a number or a share"
@@ -197,6 +202,9 @@ def probe_problems(name: str, spec: ProbeSpec, written: Written, known: Vocabula
     for key, text in (("ok", spec.ok), ("value", spec.value)):
         if text is not None:
             yield from _condition(written, (*path, key), text)
+    for key, length in (("every", spec.every), ("timeout", spec.timeout)):
+        if not length:
+            yield written.there((*path, key), f"`{key}` of {name} must be longer than 0s", "write 500ms, say")
     for key, asked in (("as", spec.as_), ("each", spec.each)):
         if asked is not None:
             yield written.there((*path, key), f"`{key}` can't be run by this version", "leave it out")
@@ -207,6 +215,19 @@ def _condition(written: Written, path: Path, text: str) -> Iterator[Problem]:
         condition.compile(text, condition.LOOK_VARIABLES)
     except ValueError as error:
         yield written.there(path, f"not a condition: {error}")
+
+
+def _hold(written: Written) -> Iterator[Problem]:
+    """A hold in which a probe need not have been looked at twice proves nothing."""
+    hold = written.experiment.expect.recovery.hold
+    probes = written.environment.probes
+    for name in written.experiment.steady_state:
+        if name in probes and hold < probes[name].every:
+            yield written.here(
+                ("expect", "recovery", "hold"),
+                f"a hold of {_s(hold)} is shorter than the period of {name} ({_s(probes[name].every)})",
+                f"hold for at least {_s(probes[name].every)}",
+            )
 
 
 def _resolution(written: Written, limits: Limits) -> Iterator[Problem]:
@@ -250,7 +271,7 @@ def _budget(written: Written) -> Iterator[Problem]:
         asked = sum(
             1 / spec.every.total_seconds()
             for name, spec in environment.probes.items()
-            if name in names and base in str(spec.arguments)
+            if name in names and spec.every and base in str(spec.arguments)
         )
         if asked > per_second(rate) + 1e-9:
             yield written.there(

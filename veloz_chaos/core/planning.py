@@ -12,9 +12,10 @@ from hashlib import sha256
 from typing import Any
 
 from veloz_chaos.core.capability import capability_of
-from veloz_chaos.core.checking import Path, Written, all_together, arguments, calls, used_probes
+from veloz_chaos.core.checking import Path, Written, all_together, arguments, calls, fault_arguments, used_probes
 from veloz_chaos.core.environment import Environment, ProbeSpec, Service
-from veloz_chaos.core.experiment import BlastRadius, FaultCall, UntilDecided
+from veloz_chaos.core.experiment import FaultCall, UntilDecided
+from veloz_chaos.core.guard import blast, guard, warnings
 from veloz_chaos.core.nearest import did_you_mean
 from veloz_chaos.core.plan import Plan, PlannedFault, PlannedHold, PlannedProbe, PlannedRestore
 from veloz_chaos.core.survey import Found, Inventory, Wanted
@@ -44,7 +45,7 @@ class _Bound:
 def wanted(written: Written, known: Vocabulary) -> list[Wanted]:
     """What to survey. Raises InvalidFile with every problem that needs no look at the world."""
     problems = list(all_together(written, known))
-    bound = [] if problems else _bound(written, problems)
+    bound = [] if problems else _bound(written, known, problems)
     found: dict[str, Wanted] = {}
     for item in bound:
         one = _wanted(written, item, known, problems)
@@ -55,20 +56,22 @@ def wanted(written: Written, known: Vocabulary) -> list[Wanted]:
     return list(found.values())
 
 
-def _bound(written: Written, problems: list[Problem]) -> list[_Bound]:
+def _bound(written: Written, known: Vocabulary, problems: list[Problem]) -> list[_Bound]:
     found = []
     for path, call in calls(written.experiment):
         link = written.environment.links.get(call.link or "")
         if link is None or link.type != "stand-in":
             found.append(_Bound(path, call, ""))
             continue
-        stand_in = _stand_in(written, path, call, problems)
+        stand_in = _stand_in(written, known, path, call, problems)
         if stand_in is not None:
             found.append(_Bound(path, stand_in, link.models or f"a stand-in for {call.kind}"))
     return found
 
 
-def _stand_in(written: Written, path: Path, call: FaultCall, problems: list[Problem]) -> FaultCall | None:
+def _stand_in(
+    written: Written, known: Vocabulary, path: Path, call: FaultCall, problems: list[Problem]
+) -> FaultCall | None:
     """Where no wire can be cut, a partition becomes another fault on a service."""
     link = written.environment.links[call.link or ""]
     if call.kind != "partition":
@@ -80,11 +83,18 @@ def _stand_in(written: Written, path: Path, call: FaultCall, problems: list[Prob
             )
         )
         return None
+    place: Path = ("links", call.on, "stand-in")
     try:
-        return FaultCall.model_validate(link.arguments).model_copy(update={"for_": call.for_})
+        stand_in = FaultCall.model_validate(link.arguments).model_copy(update={"for_": call.for_})
     except ValueError as error:
-        problems.append(written.there(("links", call.link or "", "stand-in"), f"not a fault: {error}"))
+        problems.append(written.there(place, f"not a fault: {error}"))
         return None
+    home = written.homes.get(place[:2], written.environment_file)
+    wrong = list(fault_arguments((*place, stand_in.kind), stand_in, home, known))
+    if known.later("faults", stand_in.kind):
+        wrong.append(written.there(place, f"`{stand_in.kind}` can't be injected by this version"))
+    problems.extend(wrong)
+    return None if wrong else stand_in
 
 
 def _wanted(written: Written, item: _Bound, known: Vocabulary, problems: list[Problem]) -> Wanted | None:
@@ -93,7 +103,9 @@ def _wanted(written: Written, item: _Bound, known: Vocabulary, problems: list[Pr
     binding: Any = (environment.services if call.service else environment.links).get(call.on)
     if binding is None:
         problems.append(
-            written.there((room,), f"there is no {room[:-1]} `{call.on}`", did_you_mean(call.on, environment.services))
+            written.there(
+                item.path, f"there is no {room[:-1]} `{call.on}`", did_you_mean(call.on, getattr(environment, room))
+            )
         )
         return None
     place: Path = (room, call.on, binding.type)
@@ -118,7 +130,7 @@ def _no_backend(name: str, known: Vocabulary) -> str:
 def plan(written: Written, inventory: Inventory, known: Vocabulary, choices: Choices) -> Plan:
     """Raises InvalidFile (files), or Refused (the world, or the guard) with every reason at once."""
     problems: list[Problem] = []
-    bound = _bound(written, problems)
+    bound = _bound(written, known, problems)
     reasons = [
         f"{item.call.on}: {inventory.missing[item.call.on]}" for item in bound if item.call.on in inventory.missing
     ]
@@ -128,7 +140,7 @@ def plan(written: Written, inventory: Inventory, known: Vocabulary, choices: Cho
     if problems:
         raise InvalidFile(problems)
     result = _assemble(written, faults, choices)
-    reasons += _guard(written, result, inventory)
+    reasons += guard(written, result, inventory)
     if reasons:
         raise Refused("\n".join(dict.fromkeys(reasons)))
     return result
@@ -159,7 +171,9 @@ def _planned(
         )
         return []
     picked = pick(call, able, choices.seed)
-    reasons += _blast(written.experiment.blast_radius, call, len(picked), len(candidates))
+    if isinstance(call.pick, int) and len(picked) < call.pick:
+        reasons.append(f"{call.kind} is to hit {call.pick} targets of {call.on}; there are only {len(picked)}")
+    reasons += blast(written.experiment.blast_radius, call, len(picked), len(candidates))
     return [
         PlannedFault(
             id=f"f{number + n + 1}",
@@ -199,17 +213,6 @@ def pick(call: FaultCall, found: Sequence[Found], seed: int) -> list[Found]:
     return shuffled[:count]
 
 
-def _blast(radius: BlastRadius, call: FaultCall, count: int, total: int) -> list[str]:
-    reasons = []
-    if count > radius.count:
-        reasons.append(f"{call.kind} would hit {count} targets of {call.on}; blast-radius allows {radius.count}")
-    if count * 100 > total * int(radius.percent.rstrip("%")) and not (radius.last_replica and total == 1):
-        reasons.append(f"{call.kind} would hit {count} of {total} of {call.on}; blast-radius allows {radius.percent}")
-    if call.service and count == total and not radius.last_replica:
-        reasons.append(f"{call.kind} would hit the last replica of {call.on}; blast-radius needs last-replica: true")
-    return reasons
-
-
 def _assemble(written: Written, faults: list[PlannedFault], choices: Choices) -> Plan:
     e, environment = written.experiment, written.environment
     hold = e.expect.recovery.hold
@@ -237,7 +240,7 @@ def _assemble(written: Written, faults: list[PlannedFault], choices: Choices) ->
         abort_when=e.abort_when,
         restores=_restores(environment, faults),
         lock=lock_key(environment),
-        warnings=_warnings(faults),
+        warnings=warnings(faults),
     )
 
 
@@ -273,48 +276,3 @@ def lock_key(environment: Environment) -> str:
         *sorted(f"{link.type}{link.arguments}" for link in environment.links.values()),
     ]
     return f"{environment.name}-{sha256('|'.join(reached).encode()).hexdigest()[:12]}"
-
-
-def _warnings(faults: Sequence[PlannedFault]) -> list[str]:
-    found = [
-        f"{f.kind} on {f.on}: no expiry; if this machine dies, only `revert` ends it"
-        for f in faults
-        if f.held and f.offer.expiry is None
-    ]
-    found += [f"{f.kind} on {f.on}: emulated" for f in faults if f.offer.emulated]
-    return found + [f"{f.kind} on {f.on} stands in for {f.models}" for f in faults if f.models]
-
-
-def _guard(written: Written, result: Plan, inventory: Inventory) -> list[str]:
-    """Tier, identity, permits, approvals, leftovers: any of them refuses the start."""
-    e, environment = written.experiment, written.environment
-    reasons = []
-    if environment.tier not in e.allowed_on:
-        reasons.append(f"{e.name} is allowed on {', '.join(e.allowed_on)}; {environment.name} is {environment.tier}")
-    kinds = {call.kind for _, call in calls(e)} | {fault.kind for fault in result.faults}
-    permitted = environment.permit.faults
-    reasons += [
-        f"{environment.name} does not permit {kind}"
-        for kind in sorted(kinds)
-        if permitted is not None and kind not in permitted
-    ]
-    if environment.identity:
-        reasons.append(
-            f"this version can't check the identity that {environment.name} asks for; it is not taken on trust"
-        )
-    if environment.permit.approvals:
-        reasons.append(
-            f"{environment.name} wants {environment.permit.approvals} approvals; this version has no drills yet"
-        )
-    if environment.blackouts:
-        reasons.append(f"{environment.name} has blackout windows; this version can't check them")
-    if environment.tier == "production":
-        reasons += [
-            f"{f.kind} on {f.on} has no expiry of its own ({f.offer.mechanism}): refused in production"
-            for f in result.faults
-            if f.held and f.offer.expiry is None
-        ]
-    names = {fault.on for fault in result.faults}
-    return reasons + [
-        f"{name}: {text}" for name in sorted(names) for found in inventory.found[name] for text in found.leftovers
-    ]

@@ -1,0 +1,66 @@
+"""What refuses a start though every file is right: too large a blast, the wrong place, something left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from veloz_chaos.core.checking import Written, calls
+from veloz_chaos.core.experiment import BlastRadius, FaultCall
+from veloz_chaos.core.plan import Plan, PlannedFault
+from veloz_chaos.core.survey import Inventory
+
+
+def blast(radius: BlastRadius, call: FaultCall, count: int, total: int) -> list[str]:
+    reasons = []
+    if count > radius.count:
+        reasons.append(f"{call.kind} would hit {count} targets of {call.on}; blast-radius allows {radius.count}")
+    if count * 100 > total * int(radius.percent.rstrip("%")) and not (radius.last_replica and total == 1):
+        reasons.append(f"{call.kind} would hit {count} of {total} of {call.on}; blast-radius allows {radius.percent}")
+    if call.service and count == total and not radius.last_replica:
+        reasons.append(f"{call.kind} would hit the last replica of {call.on}; blast-radius needs last-replica: true")
+    return reasons
+
+
+def guard(written: Written, result: Plan, inventory: Inventory) -> list[str]:
+    """Tier, identity, permits, approvals, leftovers: any of them refuses the start."""
+    e, environment = written.experiment, written.environment
+    reasons = []
+    if environment.tier not in e.allowed_on:
+        reasons.append(f"{e.name} is allowed on {', '.join(e.allowed_on)}; {environment.name} is {environment.tier}")
+    kinds = {call.kind for _, call in calls(e)} | {fault.kind for fault in result.faults}
+    permitted = environment.permit.faults
+    reasons += [
+        f"{environment.name} does not permit {kind}"
+        for kind in sorted(kinds)
+        if permitted is not None and kind not in permitted
+    ]
+    if environment.identity:
+        reasons.append(
+            f"this version can't check the identity that {environment.name} asks for; it is not taken on trust"
+        )
+    if environment.permit.approvals:
+        reasons.append(
+            f"{environment.name} wants {environment.permit.approvals} approvals; this version has no drills yet"
+        )
+    if environment.blackouts:
+        reasons.append(f"{environment.name} has blackout windows; this version can't check them")
+    if environment.tier == "production":
+        reasons += [
+            f"{f.kind} on {f.on} has no expiry of its own ({f.offer.mechanism}): refused in production"
+            for f in result.faults
+            if f.held and f.offer.expiry is None
+        ]
+    names = {fault.on for fault in result.faults}
+    return reasons + [
+        f"{name}: {text}" for name in sorted(names) for found in inventory.found[name] for text in found.leftovers
+    ]
+
+
+def warnings(faults: Sequence[PlannedFault]) -> list[str]:
+    found = [
+        f"{f.kind} on {f.on}: no expiry; if this machine dies, only `revert` ends it"
+        for f in faults
+        if f.held and f.offer.expiry is None
+    ]
+    found += [f"{f.kind} on {f.on}: emulated" for f in faults if f.offer.emulated]
+    return found + [f"{f.kind} on {f.on} stands in for {f.models}" for f in faults if f.models]
