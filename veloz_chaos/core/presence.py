@@ -52,10 +52,15 @@ def _missed_before(look: Look, first: Look) -> bool:
 
 def fault_ended(fault: PlannedFault, record: FaultRecord) -> Interval | None:
     """The same at the other end, whoever ended it: [asked of the last look that found it, answered of the first after
-    it that did not]. That we began to take it out says nothing: it may have been gone by then."""
+    it that did not]. That we began to take it out says nothing: it may have been gone by then. Seen again after a look
+    that missed it (a busy target is as silent as a cut link), it ended anywhere in between."""
     last, gone = _last_shown(record), _gone(record)
     if last is None or gone is None:
         return None
+    missed = record.presence.first_answered(lambda look: look.outcome == NOT_SHOWN, record.revert_began or last.asked)
+    if missed is not None and missed.asked < last.asked:
+        before = next((look for look in record.presence.back_from(missed.asked) if is_shown(look)), None)
+        return Interval(before.asked if before else missed.asked, gone.answered)
     returned = record.revert_returned
     at_most = gone.answered
     if fault.offer.at_once and returned is not None and last.asked <= returned <= gone.asked:
