@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
@@ -38,7 +39,7 @@ def _plain(value: Any) -> Any:
 
 
 class _Event(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     at: int
     wall: float
 
@@ -247,7 +248,11 @@ Event = Annotated[
     Field(discriminator="event"),
 ]
 
-_adapter: TypeAdapter[Event] = TypeAdapter(Event)
+
+@cache
+def _adapter() -> TypeAdapter[Event]:
+    """Built when something is read, which a run under way never does."""
+    return TypeAdapter(Event)
 
 
 def write(event: Event) -> str:
@@ -262,7 +267,7 @@ def write(event: Event) -> str:
 
 def read(line: str | bytes) -> Event:
     """Raises ValueError (pydantic's) for anything that is not one event."""
-    return _adapter.validate_json(line)
+    return _adapter().validate_json(line)
 
 
 def open_faults(events: list[Event]) -> list[FaultPrepared]:

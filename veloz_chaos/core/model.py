@@ -16,6 +16,7 @@ class Written(BaseModel):
 
     model_config = ConfigDict(
         frozen=True,
+        defer_build=True,
         extra="forbid",
         alias_generator=kebab,
         validate_by_alias=True,

@@ -171,7 +171,13 @@ def _spawn_supervisor(directory: Path) -> int:
         (os.POSIX_SPAWN_OPEN, 1, output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    return os.posix_spawn(sys.executable, arguments, os.environ, file_actions=files, setsid=True)
+    waiting = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:  # a Ctrl-C comes before there is a supervisor, or when it is on record
+        pid = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=files, setsid=True, setsigmask=waiting)
+        process.record(directory, "supervisor", pid)
+        return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
 
 
 def _restarted(directory: Path) -> bool:
@@ -204,7 +210,7 @@ def _ask(port: int, method: str, path: str, body: object = None) -> str | None:
 
 def _identities(directory: Path) -> list[dict[str, Any]]:
     """Every process that the supervisor recorded; a line torn by a kill is left out."""
-    file = directory / traces.PROCESSES
+    file = directory / process.PROCESSES
     lines = file.read_text().splitlines(keepends=True) if file.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import os
 import signal
 import sys
@@ -21,6 +22,10 @@ from veloz_chaos.sandbox.settings import Settings
 
 _PR_SET_PDEATHSIG = 1
 Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
+
+
+#: Who was started, one line each; what `down` goes by.
+PROCESSES = "processes.jsonl"
 
 
 class Identity(NamedTuple):
@@ -89,3 +94,12 @@ def _die_with_parent() -> None:
 def _exit_at_end_of_stdin() -> None:
     if not os.read(0, 1024):
         os._exit(1)
+
+
+def record(directory: Path, name: str, pid: int) -> None:
+    """Write `<name>.pid` for those who look for the service, and a line that tells `down` which incarnation it was."""
+    identity = identify(pid)
+    if identity is not None:
+        with open(directory / PROCESSES, "a") as file:
+            file.write(json.dumps({"service": name, **identity._asdict()}) + "\n")
+    write_atomically(directory / f"{name}.pid", f"{pid}\n")

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import signal
 import sys
 import time
@@ -26,7 +24,6 @@ RESTART_AFTER = {"gateway": 0.5, "engine": 1.0, "exchange": 2.0, "links": 0.5}
 LIVENESS_EVERY = LIVENESS_TIMEOUT = 0.5
 LIVENESS_MISSES = 3
 RELAPSE_AFTER, RELAPSES_FOR = 2.5, 15.0
-PROCESSES = "processes.jsonl"
 
 
 class Service:
@@ -120,17 +117,8 @@ async def spawn(name: str, directory: Path) -> asyncio.subprocess.Process:
             stderr=stderr,
             start_new_session=True,
         )
-    record(directory, name, child.pid)
+    process.record(directory, name, child.pid)
     return child
-
-
-def record(directory: Path, name: str, pid: int) -> None:
-    """Write `<name>.pid` for those who look for the service, and a line that tells `down` which incarnation it was."""
-    identity = process.identify(pid)
-    if identity is not None:
-        with open(directory / PROCESSES, "a") as file:
-            file.write(json.dumps({"service": name, **identity._asdict()}) + "\n")
-    process.write_atomically(directory / f"{name}.pid", f"{pid}\n")
 
 
 async def kill_when_not_live(child: asyncio.subprocess.Process, port: int) -> None:
@@ -169,7 +157,6 @@ def overview(services: list[Service]) -> dict[str, object]:
 
 def main() -> None:
     settings = settings_file.read(Path(sys.argv[1]))
-    record(settings.directory, "supervisor", os.getpid())
     asyncio.run(supervise(settings))
 
 

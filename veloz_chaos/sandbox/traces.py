@@ -12,9 +12,10 @@ from pathlib import Path
 
 from veloz_chaos.errors import UsageError
 from veloz_chaos.sandbox import settings as settings_file
+from veloz_chaos.sandbox.process import PROCESSES
 from veloz_chaos.sandbox.settings import SERVICES, Settings, to_json
 
-ENVIRONMENT, PROCESSES = "environment.yaml", "processes.jsonl"
+ENVIRONMENT = "environment.yaml"
 DIRECTORIES = ("truth", "log", "engine", "exchange", "gateway")
 FILES = (ENVIRONMENT, PROCESSES, *(f"{name}.pid" for name in (*SERVICES, "supervisor")))
 
