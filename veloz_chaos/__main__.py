@@ -22,7 +22,9 @@ def main() -> None:
         sys.exit(guard(arguments[1]))
     from veloz_chaos.cli.app import start
 
-    sys.exit(start(arguments))
+    code = start(arguments)
+    sys.stdout.flush()
+    os._exit(code)  # everything is closed and flushed: taking the interpreter apart is no use to anybody
 
 
 if __name__ == "__main__":

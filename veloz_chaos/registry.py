@@ -10,7 +10,6 @@ import pkgutil
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, cast
@@ -47,6 +46,8 @@ def _built_in(room: str) -> tuple[str, ...]:
 
 @cache
 def _foreign(room: str) -> Mapping[str, Any]:
+    from importlib.metadata import entry_points  # slow to import, and only needed for what is not ours
+
     return {point.name: point for point in entry_points(group=f"veloz_chaos.{room}")}
 
 

@@ -220,6 +220,8 @@ class RunEnded(_Event):
     by: By
     #: services that are still down
     down: list[str] = Field(default_factory=list)
+    #: faults that may still be in place
+    left: list[str] = Field(default_factory=list)
 
 
 Event = Annotated[

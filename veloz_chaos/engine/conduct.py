@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
-from uuid import uuid4
 
 from veloz_chaos import __version__
 from veloz_chaos.core import event as ev
@@ -35,8 +34,6 @@ from veloz_chaos.mechanisms import proc
 
 #: So long may the guardian need for what a broken runner left. Seconds.
 _GUARDIAN_WORKS = 60.0
-#: So long is it waited for after a good run: it holds the lock, which the next run wants. Seconds.
-_GUARDIAN_LEAVES = 2.0
 
 
 class Registry(Vocabulary, Backends, Protocol):
@@ -82,7 +79,7 @@ def _plan(written: Written, parameters: Mapping[str, Any], request: Request, reg
 def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], None] = lambda _: None) -> Result:
     """One run. `observe` sees every event as it is written. Raises errors.Error for what never became a run."""
     written, parameters = files.written(request.experiment, request.environment, request.settings)
-    run_id = uuid4().hex[:8]
+    run_id = os.urandom(4).hex()
     with lock.held(
         lock_key(written.environment), f"run {run_id} (pid {os.getpid()} on {socket.gethostname()})"
     ) as held:
@@ -97,17 +94,16 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
 
         with _journal(folder, both) as (journal, secrets):
             guardian = _run(made, run_id, registry, journal, secrets, history, held)
-        if guardian is not None:
-            guardian.await_end(_GUARDIAN_WORKS if history.runner_failed else _GUARDIAN_LEAVES)
-        if history.runner_failed:
+        if guardian is not None and history.runner_failed:
+            guardian.await_end(_GUARDIAN_WORKS)
             history = of(journals.read(folder))
     return Result(judge(history), folder, history)
 
 
 def refuse_leftovers(runs: Path, key: str) -> None:
-    """A run on this environment that never ended and holds a fault open refuses the start."""
+    """A run on this environment that holds a fault open, however it ended, refuses the start."""
     for path in sorted(runs.glob(f"*/{journals.FILE}")) if runs.is_dir() else []:
-        if journals.finished(path.parent):
+        if journals.ended_clean(path.parent):
             continue
         events = journals.read(path.parent)
         first = events[0] if events else None

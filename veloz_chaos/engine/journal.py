@@ -115,11 +115,21 @@ def _format(line: bytes) -> int:
 
 
 def finished(folder: Path) -> bool:
-    """Does the journal say how the run ended? Reads only its end."""
+    """Does the journal say at its very end how the run ended? Reads no more than that."""
+    return b'"event":"run-ended"' in _last_line(folder)
+
+
+def ended_clean(folder: Path) -> bool:
+    """Does it say so, and that nothing was left in place?"""
+    return finished(folder) and b'"left":[]' in _last_line(folder)
+
+
+def _last_line(folder: Path) -> bytes:
+    """The last whole line; empty if the file ends in a torn one."""
     with (folder / FILE).open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
         tail = file.read().split(b"\n")
-    return len(tail) > 1 and tail[-1] == b"" and b'"event":"run-ended"' in tail[-2]
+    return tail[-2] if len(tail) > 1 and tail[-1] == b"" else b""
 
 
 def find(runs: Path, name: str) -> Path:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from veloz_chaos.errors import Refused
+
+#: The guardian of the run before may need a moment to leave. Seconds.
+PATIENCE = 1.0
 
 
 def _folder() -> Path:
@@ -26,16 +30,25 @@ def held(key: str, holder: str) -> Iterator[int]:
     path = _folder() / f"{key}.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Refused(_refusal(descriptor)) from None
+        deadline = time.monotonic() + PATIENCE
+        while not _taken(descriptor):
+            if time.monotonic() > deadline:
+                raise Refused(_refusal(descriptor))
+            time.sleep(0.02)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, holder.encode(), 0)
         os.set_inheritable(descriptor, True)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _refusal(descriptor: int) -> str:

@@ -22,9 +22,11 @@ def revert(folder: Path, backends: Backends, by: ev.By, *, wait: bool = True) ->
     journal = Journal.reopen(folder, wait=wait)
     try:
         events = journals.read(folder)
-        left = [_one(prepared, events, backends, by, journal) for prepared in ev.open_faults(events)]
+        prepared_faults = ev.open_faults(events)
+        left = [_one(prepared, events, backends, by, journal) for prepared in prepared_faults]
         if not any(isinstance(event, ev.RunEnded) for event in events):
-            journal.append(ev.RunEnded(cause="interrupted", by=by, **moment()), sync=True)
+            open_still = [prepared.fault for prepared, text in zip(prepared_faults, left, strict=True) if text]
+            journal.append(ev.RunEnded(cause="interrupted", by=by, left=open_still, **moment()), sync=True)
         return [text for text in left if text]
     finally:
         journal.close()

@@ -319,7 +319,8 @@ async def _steps(run: Run) -> None:
     except UsageError as error:
         run.emit(ev.RunRefused(reasons=[str(error)], **moment()))
         cause = "refused"
-    run.emit(ev.RunEnded(cause=cause, by="runner", down=down, **moment()))
+    left = [hand.id for hand in run.hands if hand.fault.held and not run.history.fault(hand.id).cleared]
+    run.emit(ev.RunEnded(cause=cause, by="runner", down=down, left=left, **moment()))
 
 
 async def _strike(run: Run) -> None:
