@@ -171,7 +171,7 @@ def test_a_gap_of_more_than_three_periods_in_the_hold_leaves_the_recovery_open(
     recovery = judge(of(events)).measurement.recovery
     assert recovery is not None
     ended = world.truth.fault.revert_returned or 0
-    gap = 3 * world.gaze.period + 3 * world.gaze.tick
+    gap = 3 * world.gaze.period + 1
     assume(gap < 500 * MS)
     first = max(int(recovery.at_most), ended) + 1 + share * max(0, 500 * MS - gap) // 1000
     left = [

@@ -107,7 +107,7 @@ def test_a_gap_of_more_than_three_periods_is_inconclusive(world: World, name: st
     line = Timeline(GOOD if shown else BAD)
     events = journal(replace(world, truth=replace(world.truth, signals={**world.truth.signals, "refused": line})))
     window = interior(name, of(events), measure(of(events)))
-    gap = 3 * world.gaze.period + 2 * world.gaze.tick
+    gap = 3 * world.gaze.period + 1
     assume(window is not None and window.width > gap)
     assert window is not None
     first = window.at_least + share * (window.width - gap) // 1000

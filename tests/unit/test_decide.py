@@ -52,6 +52,10 @@ def test_a_system_that_never_recovers_is_given_up() -> None:
     assert ends_at("+" * 10 + "-" * 290) == 1015 + 12_000 + 1000 + 350 + 35
 
 
+def test_a_recovery_just_before_giving_up_is_watched_until_it_has_settled() -> None:
+    assert ends_at(broken(45), limits=limits(recovery=None, give_up=5000)) == 5510 + 1000 + 40
+
+
 def test_a_fault_that_never_was_in_place_leaves_nothing_to_watch() -> None:
     assert ends_at(GOOD, journal=Journal(plan()).baseline().strikes(seen="--")) == 1050
 

@@ -176,6 +176,7 @@ def test_no_impact_may_be_what_is_expected() -> None:
 def test_no_impact_is_proven_only_where_somebody_looked() -> None:
     assert run(BEFORE + "+++    +++".ljust(30, "+"), impact="none").finding("impact").verdict == "inconclusive"
     assert run(BEFORE + "+++  +++".ljust(30, "+"), impact="none").finding("impact").verdict == "passed"
+    assert run(BEFORE + "+" * 20 + "    ++++++", impact="none").finding("impact").verdict == "inconclusive"
 
 
 def test_a_masked_fault_that_ended_early_is_inconclusive() -> None:
@@ -188,6 +189,13 @@ def test_a_hold_with_a_gap_of_more_than_three_periods_is_inconclusive() -> None:
     assert run(gap.replace("   ", "  ")).finding("recovery").verdict == "passed"
     assert run(too_long).finding("recovery").verdict == "inconclusive"
     assert "400ms without a look of healthy" in run(gap).finding("recovery").reason
+
+
+def test_a_gap_while_the_system_settles_may_hide_a_relapse() -> None:
+    settling = BEFORE + "-----" + ("+" * 8 + "    ").ljust(25, "+")
+    assert run(settling).finding("recovery").verdict == "inconclusive"
+    settled = BEFORE + "-----" + ("+" * 12 + "    ").ljust(25, "+")
+    assert run(settled).finding("recovery").verdict == "passed"
 
 
 def test_a_watch_that_ends_before_the_hold_is_inconclusive() -> None:
