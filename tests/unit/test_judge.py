@@ -204,8 +204,8 @@ def test_a_watch_that_ends_before_the_hold_is_inconclusive() -> None:
 
 
 def test_a_relapse_is_counted() -> None:
-    relapsing = (BEFORE + "---" + "++++++" + "--").ljust(40, "+")
-    assert run(relapsing).finding("recovery").reason == "within the limit; relapsed 1 time before"
+    finding = run((BEFORE + "---" + "++++++" + "--").ljust(40, "+")).finding("recovery")
+    assert finding.reason == "within the limit; relapsed 1 time before"
 
 
 def test_a_recovery_in_place_must_outlive_the_fault() -> None:
@@ -218,9 +218,8 @@ def test_a_recovery_in_place_must_outlive_the_fault() -> None:
 
 
 def test_nobody_knows_whether_a_recovery_outlives_a_fault_that_was_not_seen_to_end() -> None:
-    journal = Journal(plan(held=True)).baseline().strikes()
-    journal.looks("healthy", 0, recovers_after(5)).looks("down", 0, SEEN).ends(4000)
-    assert journal.finding("recovery").verdict == "inconclusive"
+    journal = Journal(plan(held=True)).baseline().strikes().looks("healthy", 0, recovers_after(5))
+    assert journal.looks("down", 0, SEEN).ends(4000).finding("recovery").verdict == "inconclusive"
 
 
 def test_a_service_that_was_restored_did_not_recover() -> None:
