@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from veloz_chaos.core.interval import Interval
-from veloz_chaos.reports.lengths import interval, length
+from veloz_chaos.core.length import interval, length
 
 S, MS = 1_000_000_000, 1_000_000
 

@@ -85,7 +85,7 @@ def test_a_look_under_way_at_the_end_covers_its_stretch_only_if_it_agrees() -> N
 def test_the_reason_counts_the_looks() -> None:
     assert ruled("always", "refused", "+++-++++-+").reason == "`refused` did not hold in 2 of 10 looks"
     assert ruled("always", "refused", "+++?++++++").reason == "`refused` got no answer in 1 of 10 looks"
-    assert ruled("always", "refused", "+++    +++").reason == "500ms without a look; the period is 100ms"
+    assert ruled("always", "refused", "+++    +++").reason == "500 ms without a look; the period is 100 ms"
 
 
 def a_run(**planned: Any) -> Journal:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from itertools import pairwise
 
-from veloz_chaos.core.duration import nanoseconds, show_ns
+from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.history import History
 from veloz_chaos.core.interval import Nanoseconds
+from veloz_chaos.core.length import length as long
 from veloz_chaos.core.plan import Plan
 from veloz_chaos.core.trace import NOT_SHOWN, SHOWN, UNKNOWN, Trace
 
@@ -33,7 +34,7 @@ def unwatched(
         if widest > GAP_PERIODS * period:
             starved = widest > GAP_PERIODS * period + nanoseconds(plan.probes[name].timeout)
             why = "the runner or the machine was starved" if starved else "look more often or give it more room"
-            return f"{show_ns(widest)} without a look of {name}, whose period is {show_ns(period)}; {why}"
+            return f"{long(widest)} without a look of {name}, whose period is {long(period)}; {why}"
     return ""
 
 

@@ -2,7 +2,6 @@
 
 Parsed once into a timedelta, exactly (no floats on the way), and shown again in the shortest form that parses to the
 same value. A number without a unit is an error, because nobody knows whether 30 meant seconds or milliseconds.
-Measurements are integers or floats of nanoseconds; `show_ns` prints them for people, with three digits.
 """
 
 from __future__ import annotations
@@ -106,35 +105,6 @@ def nanoseconds(value: timedelta) -> int:
 def of_nanoseconds(n: int | float) -> timedelta:
     """Nanoseconds as a timedelta, to the nearest microsecond; OverflowError for infinity, ValueError for NaN."""
     return timedelta(microseconds=round(n / 1_000))
-
-
-def show_ns(n: float) -> str:
-    """Nanoseconds for people, with three significant digits: `5.71s`, `48.2ms`, `12m03s`, `∞`."""
-    if math.isnan(n):
-        return "?"
-    if n < 0:
-        return "-" + show_ns(-n)
-    if math.isinf(n):
-        return "∞"
-    rounded = float(f"{n:.3g}")
-    return _short(rounded) if rounded < 60e9 else _long(round(n / 1e9))
-
-
-def _short(n: float) -> str:
-    """Below a minute; n has three significant digits already."""
-    if n < 1:
-        return "0s"
-    size, unit = next((size, unit) for size, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns")) if n >= size)
-    number = n / size
-    return f"{number:.{2 if number < 10 else 1 if number < 100 else 0}f}{unit}"
-
-
-def _long(seconds: int) -> str:
-    """From a minute on: two units, the second with two digits."""
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
-    if days:
-        return f"{days}d{hours % 24:02d}h"
-    return f"{hours}h{minutes % 60:02d}m" if hours else f"{minutes}m{seconds % 60:02d}s"
 
 
 def _from_file(value: Any) -> Any:

@@ -12,10 +12,11 @@ from typing import Any
 
 from veloz_chaos.core.coverage import unwatched, watched_until
 from veloz_chaos.core.doubt import completed, not_in_place
-from veloz_chaos.core.duration import nanoseconds, show_ns
+from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.finding import Finding, against
 from veloz_chaos.core.history import History, Value
 from veloz_chaos.core.interval import Interval, Nanoseconds
+from veloz_chaos.core.length import length as long
 from veloz_chaos.core.measure import Measurement, struck
 from veloz_chaos.core.plan import Plan
 from veloz_chaos.core.trace import SHOWN
@@ -73,7 +74,7 @@ def _unnoticed(plan: Plan, history: History, m: Measurement, length: Interval) -
         return Finding("detection", "passed", "not noticed; masking is allowed")
     healed = m.recovery is not None and not math.isinf(m.recovery.at_most)
     if limit is not None and length.at_least > limit:
-        what = f"{names} was not shown within {show_ns(limit)}"
+        what = f"{names} was not shown within {long(limit)}"
         return Finding("detection", "failed", f"healed unseen: {what}" if healed else what)
     if limit is None and healed and completed(history) and _looked_until_healed(m):
         return Finding("detection", "failed", f"healed unseen: {names} was never shown")

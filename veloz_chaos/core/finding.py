@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from veloz_chaos.core.duration import show_ns
 from veloz_chaos.core.interval import SECOND, Interval, Nanoseconds
+from veloz_chaos.core.length import interval
+from veloz_chaos.core.length import length as long
 from veloz_chaos.core.window import Verdict
 
 
@@ -32,6 +33,13 @@ class Finding:
         }
 
 
+def _beyond(length: Interval, limit: Nanoseconds) -> str:
+    least, allowed = long(length.at_least), long(limit)
+    if least == allowed:
+        least = f"{long(length.at_least - limit)} more than {allowed}"
+    return f"took at least {least}, the limit is {allowed}"
+
+
 def against(name: str, length: Interval, limit: Nanoseconds, entries: tuple[int, ...]) -> Finding:
     """A measured length against its limit."""
     if length.at_most <= limit:
@@ -40,7 +48,7 @@ def against(name: str, length: Interval, limit: Nanoseconds, entries: tuple[int,
         return Finding(
             name,
             "failed",
-            f"took at least {show_ns(length.at_least)}, the limit is {show_ns(limit)}",
+            _beyond(length, limit),
             length,
             limit,
             entries,
@@ -48,7 +56,7 @@ def against(name: str, length: Interval, limit: Nanoseconds, entries: tuple[int,
     return Finding(
         name,
         "inconclusive",
-        f"the limit {show_ns(limit)} lies inside the measured interval; look more often",
+        f"took {interval(length)}, and the limit {long(limit)} lies in between; look more often",
         length,
         limit,
         entries,

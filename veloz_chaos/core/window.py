@@ -13,10 +13,11 @@ from itertools import pairwise
 from typing import Literal
 
 from veloz_chaos.core.coverage import GAP_PERIODS
-from veloz_chaos.core.duration import nanoseconds, show_ns
+from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.experiment import AnyOf, Clause, While
 from veloz_chaos.core.history import History
 from veloz_chaos.core.interval import Interval
+from veloz_chaos.core.length import length as long
 from veloz_chaos.core.measure import Measurement, broken_until
 from veloz_chaos.core.plan import Plan
 from veloz_chaos.core.trace import NOT_SHOWN, SHOWN, UNANSWERED, UNKNOWN, Look
@@ -106,11 +107,11 @@ def _gap(inside: Sequence[Look], asked: Sequence[Look], window: Interval, period
     """Why these looks do not cover the window; empty if they do. One still under way at its end covers its stretch if
     it agrees, and otherwise says nothing: what it saw may have come after."""
     if not inside:
-        return f"no look lies wholly inside the window of {show_ns(window.width)}"
+        return f"no look lies wholly inside the window of {long(window.width)}"
     edges = [window.at_least, *(look.asked for look in asked if look.outcome != UNKNOWN), window.at_most]
     widest = max(b - a for a, b in pairwise(edges))
     if widest > GAP_PERIODS * period:
-        return f"{show_ns(widest)} without a look; the period is {show_ns(period)}"
+        return f"{long(widest)} without a look; the period is {long(period)}"
     return ""
 
 

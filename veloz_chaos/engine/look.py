@@ -134,21 +134,21 @@ class Looker:
         except condition.ConditionTypeError as error:
             self.broken = self.broken or UsageError(f"probe {self.name}: {error}")
             shown = False
-        value = self._read(variables) if shown else None
-        self._report(asked, answered, "shown" if shown else "not-shown", "" if shown else why(seen), value)
+        reason = "" if shown else why(seen)
+        value = self._read(variables) if shown and self._value else None
+        if shown and self._value and value is None:
+            shown, reason = False, "its value is missing"
+        news = None if value == self._last else value
+        self._last = value if value is not None else self._last
+        self._report(asked, answered, "shown" if shown else "not-shown", reason, news)
 
     def _read(self, variables: Mapping[str, Any]) -> Any:
-        """The probe's value if it differs from the last one."""
-        if self._value is None:
-            return None
+        """The probe's value; None if it is missing (or null), which is not a value."""
+        assert self._value is not None
         try:
-            value = self._value.value(variables)
+            return self._value.value(variables)
         except condition.ConditionMissing:
             return None
-        if value == self._last:
-            return None
-        self._last = value
-        return value
 
     def _report(self, asked: int, answered: int, outcome: ev.Outcome, reason: str, value: Any) -> None:
         stalled = outcome == "unanswered" and self._lag.stood_still(asked, answered)

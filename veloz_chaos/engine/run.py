@@ -170,6 +170,9 @@ class Run:
                 self.hands.append(hand)
         except TargetError as error:
             raise Refused(f"{planned.on}: {error}") from error
+        reasons = self._not_steady(self.history.baseline_began or 0)
+        if reasons:
+            raise Refused("\n".join(reasons))
 
     def _receipt(self, planned: PlannedFault, hand: Hand) -> ev.FaultPrepared:
         longest_hold = nanoseconds(planned.hold.at_most) if planned.hold else 0
@@ -244,6 +247,8 @@ class Run:
         """Blocking, newest first, to the end: revert has its own clock."""
         for hand in reversed(self.hands):
             if hand.fault.held and not self.history.fault(hand.id).cleared:
+                if not self.stop:
+                    self.emit_from_thread(hand.look())  # it ended after this look, and not earlier
                 take_out(
                     hand, "runner", self.emit_from_thread, hand.fault.by_hand(str(hand.target.reference), hand.receipt)
                 )
@@ -311,6 +316,8 @@ async def _steps(run: Run) -> None:
         await run.watch()
         down = await run.restore()
     except Refused as refusal:
+        for hand in run.hands:
+            run.emit(ev.FaultCleared(fault=hand.id, by="runner", note="it was never injected", **moment()))
         run.emit(ev.RunRefused(reasons=str(refusal).splitlines(), **moment()))
         cause = "refused"
     except _Stop:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from veloz_chaos.core.judge import Judgement
+from veloz_chaos.core.length import interval, length
 from veloz_chaos.core.matrix import ResponseMatrix, Row
 from veloz_chaos.core.plan import Plan
-from veloz_chaos.reports.lengths import interval, length
 from veloz_chaos.reports.table import table
 
 _DAY = 86_400

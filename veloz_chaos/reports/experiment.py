@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from veloz_chaos.core.experiment import Experiment, FaultCall, UntilDecided
+from veloz_chaos.core.length import length
 from veloz_chaos.core.matrix import Limits
 from veloz_chaos.core.window import clauses
-from veloz_chaos.reports.lengths import length
 from veloz_chaos.reports.planned import limits_in_words
 from veloz_chaos.reports.verdict import wrapped
 

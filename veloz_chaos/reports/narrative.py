@@ -7,8 +7,8 @@ from typing import Any
 
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.interval import SECOND
+from veloz_chaos.core.length import length
 from veloz_chaos.core.plan import Plan, PlannedFault
-from veloz_chaos.reports.lengths import length
 
 #: Characters of a line, unless every look is wanted in full; what undoes a fault by hand is never cut.
 _LONGEST = 110

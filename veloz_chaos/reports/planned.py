@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from veloz_chaos.core.length import length
 from veloz_chaos.core.matrix import Limits
 from veloz_chaos.core.plan import Plan, PlannedFault
 from veloz_chaos.core.window import clauses
-from veloz_chaos.reports.lengths import length
 from veloz_chaos.reports.table import table
 from veloz_chaos.reports.verdict import wrapped
 

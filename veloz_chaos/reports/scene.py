@@ -9,8 +9,8 @@ from typing import Literal
 
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.interval import Nanoseconds
+from veloz_chaos.core.length import length
 from veloz_chaos.core.plan import Plan
-from veloz_chaos.reports.lengths import length
 
 Style = Literal["title", "plain", "good", "bad", "unknown", "faint"]
 Line = tuple[Style, str]

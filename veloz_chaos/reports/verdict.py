@@ -7,10 +7,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from veloz_chaos.core.interval import Interval, Nanoseconds
 from veloz_chaos.core.judge import Finding, Judgement
+from veloz_chaos.core.length import interval, length
 from veloz_chaos.core.plan import Plan
-from veloz_chaos.reports.lengths import interval, length
 from veloz_chaos.reports.table import table
 
 _NOTHING_TO_DO = "none"
@@ -47,7 +46,7 @@ def reasons(judgement: Judgement, folder: str, width: int = 80) -> list[str]:
         lines += ["", *wrapped(text, width)]
     for finding in judgement.findings:
         if finding.verdict != "passed":
-            lines += ["", *wrapped(f"{finding.verdict}: {finding.expectation}: {why(finding)}", width)]
+            lines += ["", *wrapped(f"{finding.verdict}: {finding.expectation}: {finding.reason}", width)]
             lines += [f"  {place}" for place in places(finding, folder)]
     return lines
 
@@ -56,25 +55,6 @@ def places(finding: Finding, folder: str) -> Iterator[str]:
     """`runs/…/journal.jsonl:123`"""
     for entry in finding.entries[:_ENTRIES]:
         yield f"{folder}/journal.jsonl:{entry}"
-
-
-def why(finding: Finding) -> str:
-    """The finding's reason, with the lengths as this report writes them."""
-    measured, limit = finding.measured, finding.limit
-    if measured is None or limit is None:
-        return finding.reason
-    if finding.verdict == "failed" and finding.reason.startswith("took at least"):
-        return _beyond(measured, limit)
-    if finding.verdict == "inconclusive" and measured.at_least <= limit < measured.at_most < math.inf:
-        return f"took {interval(measured)}, and the limit {length(limit)} lies in between; look more often"
-    return finding.reason
-
-
-def _beyond(measured: Interval, limit: Nanoseconds) -> str:
-    least, allowed = length(measured.at_least), length(limit)
-    if least == allowed:
-        least = f"{length(measured.at_least - limit)} more than {allowed}"
-    return f"took at least {least}, the limit is {allowed}"
 
 
 def manual_action(judgement: Judgement, plan: Plan, width: int = 80) -> list[str]:
@@ -104,7 +84,7 @@ def summary(judgement: Judgement) -> str:
 
 
 def _said(finding: Finding) -> str:
-    reason = why(finding)
+    reason = finding.reason
     return reason if reason.startswith("took ") else f"— {reason}"
 
 
