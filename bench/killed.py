@@ -23,7 +23,7 @@ from veloz_chaos.sandbox.control import Sandbox
 
 EXPERIMENTS = ("network-latency", "network-partition")
 #: Seconds after the start at which a run is killed: from before its injection to after its revert.
-EARLIEST, LATEST = 1.2, 5.2
+EARLIEST, LATEST = 1.3, 4.0
 
 
 def toxics(stack: Sandbox) -> list[str]:

@@ -44,6 +44,18 @@ def shortened(name: str, folder: Path, baseline: str, hold: str, **changes: Any)
     return path
 
 
+def looking_every(period: str, stack: control.Sandbox, folder: Path) -> Path:
+    """The sandbox's environment with its frequent probes at another period."""
+    shared = folder / "environments"
+    shared.mkdir()
+    for path in (ROOT / "environments").glob("*.yaml"):
+        (shared / path.name).write_text(path.read_text().replace("every: 100ms", f"every: {period}"))
+    own = yaml.safe_load(stack.environment.read_text()) | {"uses": ["environments/sandbox.yaml"]}
+    own["budget"] = {"gateway": "300/s"}
+    (folder / "environment.yaml").write_text(yaml.safe_dump(own))
+    return folder / "environment.yaml"
+
+
 def keep(name: str, rows: Iterable[Mapping[str, Any]]) -> Path:
     """The raw results of one bench, one line each."""
     RESULTS.mkdir(exist_ok=True)

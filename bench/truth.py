@@ -1,4 +1,4 @@
-"""Measured intervals against the sandbox's truth log: N runs of engine-crash, idle or with every core kept busy.
+"""Measured intervals against the sandbox's truth log: N runs of engine-crash, probes at 50 ms, idle or all cores busy.
 
     python -m bench.truth [--runs 100] [--busy]
 
@@ -43,8 +43,8 @@ def busy(wanted: bool) -> Iterator[None]:
             burner.wait()
 
 
-def one(stack: Sandbox, experiment: Path, runs: Path) -> dict[str, Any]:
-    result = conduct(Request(experiment, stack.environment, runs=runs), Registry())
+def one(stack: Sandbox, experiment: Path, environment: Path, runs: Path) -> dict[str, Any]:
+    result = conduct(Request(experiment, environment, runs=runs), Registry())
     row: dict[str, Any] = {"run": result.judgement.run, "verdict": result.judgement.verdict}
     row["inconclusive"] = [f.expectation for f in result.judgement.findings if f.verdict == "inconclusive"]
     return row | against_truth(result.history, stack)
@@ -86,9 +86,10 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder, stand.sandbox() as stack:
         experiment = stand.shortened("engine-crash", Path(folder), "1s", "1s")
+        environment = stand.looking_every("50ms", stack, Path(folder))
         with busy(options.busy):
             for number in range(options.runs):
-                rows.append(one(stack, experiment, Path(folder) / "runs"))
+                rows.append(one(stack, experiment, environment, Path(folder) / "runs"))
                 print(number + 1, rows[-1]["verdict"], rows[-1]["inconclusive"], flush=True)
     path = stand.keep("truth-busy" if options.busy else "truth-idle", rows)
     report(rows)
