@@ -105,6 +105,7 @@ def _mark(name: str) -> Any:
         if getattr(record, name) is None or name in ("prepared", "cleared", "revert_returned"):
             setattr(record, name, event.at)
             record.entries[name] = entry
+        record.by_hand = getattr(event, "by_hand", record.by_hand)
 
     return handle
 
