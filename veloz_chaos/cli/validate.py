@@ -36,9 +36,9 @@ def command(
     as_json: Json = False,
 ) -> int:
     """Check files; show everything wrong with them at once."""
-    paths = [_find(name) for name in names] if names else _all()
+    paths, nowhere = _found(names) if names else (_all(), set())
     against = files.find("environments", environment) if environment else None
-    problems = sorted({problem for path in paths for problem in _problems(path, against)})
+    problems = sorted(nowhere.union(problem for path in paths for problem in _problems(path, against)))
     code = errors.USAGE if problems else errors.PASSED
     if as_json:
         found = {"files": list(map(str, paths)), "problems": list(map(vars, problems)), "exit_code": code}
@@ -51,6 +51,18 @@ def command(
 def _closing(paths: int, problems: int) -> str:
     checked = f"{paths} file{'' if paths == 1 else 's'} checked"
     return f"{checked}, {problems} problem{'' if problems == 1 else 's'}" if problems else f"{checked}, nothing wrong"
+
+
+def _found(names: Sequence[str]) -> tuple[list[Path], set[Problem]]:
+    """The files that there are, and a problem for each that there is not."""
+    paths: list[Path] = []
+    nowhere: set[Problem] = set()
+    for name in names:
+        try:
+            paths.append(_find(name))
+        except UsageError as error:
+            nowhere.add(Problem("", 0, 0, str(error)))
+    return paths, nowhere
 
 
 def _find(name: str) -> Path:
@@ -77,7 +89,10 @@ def _all() -> list[Path]:
 
 def _problems(path: Path, against: Path | None) -> Iterator[Problem]:
     try:
-        yield from _of_kind(files.document(path), path, against)
+        read = files.peek(path)
+        if read.problems and read.data.get("kind") != "Experiment":
+            raise InvalidFile(read.problems)
+        yield from _of_kind(read, path, against)
     except InvalidFile as error:
         yield from error.problems
 

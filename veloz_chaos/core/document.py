@@ -45,6 +45,8 @@ class Document:
     data: Any
     marks: Mapping[Path, Mark]
     keys: Mapping[Path, Mark] = field(default_factory=dict)
+    #: what is wrong with it as YAML
+    problems: tuple[Problem, ...] = ()
 
     def at(self, path: Path) -> Mark:
         """Where the value at this path stands, or else its nearest parent."""
@@ -63,6 +65,14 @@ class Document:
 
 def parse(text: str, file: str) -> Document:
     """The one mapping that the text holds; InvalidFile carries everything that is wrong with it as YAML."""
+    document = read_on(text, file)
+    if document.problems:
+        raise InvalidFile(document.problems)
+    return document
+
+
+def read_on(text: str, file: str) -> Document:
+    """The same, going on where it can: what is wrong is in `problems`, so that what the model says can join it."""
     if unreadable := list(_unreadable(text)):
         raise _invalid(file, unreadable)
     problems: set[_Found] = set()
@@ -73,9 +83,9 @@ def parse(text: str, file: str) -> Document:
         if bare is None:
             break
         text = text[: bare.start()] + "$" + "_" * (len(bare[0]) - 1) + text[bare.end() :]
-    if problems:
+    if problems and not isinstance(reader.data, dict):
         raise _invalid(file, problems)
-    return Document(file, reader.data, reader.marks, reader.keys)
+    return Document(file, reader.data, reader.marks, reader.keys, _invalid(file, problems).problems)
 
 
 def _invalid(file: str, found: Iterable[_Found]) -> InvalidFile:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from veloz_chaos.core.checking import Path as Place
 from veloz_chaos.core.checking import Written
-from veloz_chaos.core.document import Document, parse, validate
+from veloz_chaos.core.document import Document, parse, read_on, validate
 from veloz_chaos.core.environment import Environment, EnvironmentPart
 from veloz_chaos.core.experiment import Experiment
 from veloz_chaos.core.matrix import ResponseMatrix
@@ -53,13 +54,35 @@ def names(room: str) -> list[str]:
 
 def document(path: Path) -> Document:
     """Raises InvalidFile, also for a file that can't be read."""
+    return parse(_text(path), str(path))
+
+
+def peek(path: Path) -> Document:
+    """A document that may have problems. Raises InvalidFile for what is no mapping at all."""
+    return read_on(_text(path), str(path))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Document]:
+    """The same for a body that finds more: what is wrong as YAML joins what the body raises, one problem a place."""
+    found = peek(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        yield found
+    except InvalidFile as error:
+        places = {(problem.line, problem.column) for problem in found.problems}
+        more = [problem for problem in error.problems if (problem.line, problem.column) not in places]
+        raise InvalidFile([*found.problems, *more]) from None
+    if found.problems:
+        raise InvalidFile(found.problems)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise InvalidFile([Problem(str(path), 1, 1, "is not UTF-8 text", "save it as UTF-8")]) from None
     except OSError as error:
         raise InvalidFile([Problem(str(path), 0, 0, f"can't be read: {error.strerror}")]) from None
-    return parse(text, str(path))
 
 
 def matrix(near: Path | None = None) -> ResponseMatrix:
@@ -75,13 +98,12 @@ def schedule(path: Path) -> Schedule:
 
 def experiment(path: Path, *overrides: Mapping[str, Any]) -> tuple[Experiment, Document, dict[str, Any]]:
     """With its parameters filled in: default < environment < schedule < --set, in the order given."""
-    read = document(path)
-    parameters = _parameters(read, overrides)
-    data = read.data | {"parameters": {}} if isinstance(read.data, dict) else read.data
-    filled = substitute(data, parameters, read, kept, again=True)
-    if isinstance(filled, dict) and "parameters" in read.data:
-        filled["parameters"] = read.data["parameters"]
-    return validate(Experiment, read, filled), read, parameters
+    with _reading(path) as written:
+        parameters = _parameters(written, overrides)
+        filled = substitute(written.data | {"parameters": {}}, parameters, written, kept, again=True)
+        if "parameters" in written.data:
+            filled["parameters"] = written.data["parameters"]
+        return validate(Experiment, written, filled), written, parameters
 
 
 def _parameters(read: Document, overrides: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
