@@ -122,6 +122,18 @@ def test_a_killed_runner_is_cleaned_up_after_by_its_guardian(stack: Sandbox, exp
     assert call(stack, "judge", folder(stack).name).returncode == 5
 
 
+def test_a_sandbox_that_a_run_started_for_itself_ends_after_it(tmp_path: Path) -> None:
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    command = [*PRODUCT, "run", "engine-crash", "--runs", str(tmp_path / "runs"), "-q"]
+    run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    until(lambda: list(tmp_path.glob("runs/*/journal.jsonl")))
+    assert list(tmp_path.glob("veloz-chaos-sandbox-*"))
+    run.kill()
+    run.wait()
+    until(lambda: not list(tmp_path.glob("veloz-chaos-sandbox-*")))
+    assert subprocess.run(["pgrep", "-f", f"veloz_chaos.sandbox.*{tmp_path}"], check=False).returncode == 1
+
+
 def test_what_nobody_could_take_out_refuses_the_next_run_until_revert(stack: Sandbox, experiment: Path) -> None:
     run = start(stack, experiment)
     until(lambda: toxics(stack))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -44,11 +45,12 @@ def _own(flaws: Sequence[str]) -> Iterator[Path]:
     from veloz_chaos.sandbox import control
 
     base = files.find("environments", "sandbox")
-    with terminable(), tempfile.TemporaryDirectory(prefix="veloz-chaos-sandbox-") as folder:
+    folder = Path(tempfile.gettempdir()) / f"veloz-chaos-sandbox-{os.urandom(4).hex()}"
+    with terminable():
         try:
-            yield control.up(Path(folder) / "sandbox", free_ports=True, flaws=flaws, base=base).environment
+            yield control.up(folder, free_ports=True, flaws=flaws, base=base, owner=os.getpid()).environment
         finally:
-            control.down(Path(folder) / "sandbox")
+            control.down(folder)
 
 
 @contextmanager

@@ -23,10 +23,11 @@ from veloz_chaos.core.vocabulary import Vocabulary
 from veloz_chaos.engine import files, lock
 from veloz_chaos.engine import journal as journals
 from veloz_chaos.engine.clock import boot_id, moment
+from veloz_chaos.engine.execute import execute
 from veloz_chaos.engine.guardian import Guardian
 from veloz_chaos.engine.hand import Backends
 from veloz_chaos.engine.journal import Journal
-from veloz_chaos.engine.run import Run, execute
+from veloz_chaos.engine.run import Run
 from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.engine.survey import survey
 from veloz_chaos.errors import Refused

@@ -22,6 +22,7 @@ from veloz_chaos.engine.revert import revert
 from veloz_chaos.errors import Error, Refused
 from veloz_chaos.mechanisms import proc
 
+_CODE = Path(__file__).parents[2]
 #: How often the guardian looks whether a fault has outlived its expiry. Seconds.
 TICK = 1.0
 #: A guardian that is not ready by then is no guardian. Seconds.
@@ -37,7 +38,9 @@ class Guardian:
 
     @classmethod
     def start(cls, folder: Path, lock: int) -> Guardian:
-        command = [sys.executable, "-m", "veloz_chaos", "_guardian", str(folder.resolve())]
+        """The very code that runs here, whatever lies in the current folder."""
+        command = [sys.executable, "-P", "-m", "veloz_chaos", "_guardian", str(folder.resolve())]
+        paths = [str(_CODE), *filter(None, [os.environ.get("PYTHONPATH")])]
         log = (folder / "guardian.log").open("wb")
         return cls(
             subprocess.Popen(
@@ -47,6 +50,7 @@ class Guardian:
                 stderr=log,
                 start_new_session=True,
                 pass_fds=[lock],
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
             )
         )
 

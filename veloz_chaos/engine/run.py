@@ -1,16 +1,12 @@
-"""The run, always in this order: steady state, prepare, receipt on disk, inject, confirm, hold while looking, revert,
-confirm it is gone, watch for recovery and relapse, restore if needed, end.
+"""The steps of a run, each by itself; `execute` puts them in order.
 
-One asyncio loop looks and waits; everything that blocks happens in threads. Whatever goes wrong in between, what was
-injected is taken out: revert has its own clock and hears no Ctrl-C.
+One asyncio loop looks and waits; everything that blocks happens in threads.
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from veloz_chaos.core import event as ev
@@ -24,9 +20,9 @@ from veloz_chaos.engine.clock import moment, now
 from veloz_chaos.engine.guardian import Guardian
 from veloz_chaos.engine.hand import Backends, Hand, take, take_out
 from veloz_chaos.engine.journal import Journal
-from veloz_chaos.engine.look import Lag, Looker, longest, lookers
+from veloz_chaos.engine.look import Lag, Looker, longest
 from veloz_chaos.engine.secrets import Secrets
-from veloz_chaos.errors import Refused, TargetError, UsageError
+from veloz_chaos.errors import Refused, TargetError
 
 #: The effect must be found within this after the injection. Nanoseconds.
 CONFIRM = 10_000_000_000
@@ -40,7 +36,7 @@ TICK = 0.025
 RESTORED_WITHIN = 60_000_000_000
 
 
-class _Stop(Exception):
+class Stop(Exception):
     """The run is to end early; what it says is journalled by whoever raised it."""
 
 
@@ -83,7 +79,7 @@ class Run:
     # --- waiting -----------------------------------------------------------------------------------------------
 
     async def until(self, done: Callable[[], bool], deadline: int | None = None) -> bool:
-        """Wait until `done`, or the deadline (boot-time ns), or a reason to stop (raises _Stop). Says which."""
+        """Wait until `done`, or the deadline (boot-time ns), or a reason to stop (raises Stop). Says which."""
         pause = TICK
         while True:
             self._check()
@@ -106,7 +102,7 @@ class Run:
             self.stop = self._alarm()
         if self.stop:
             self.emit(ev.AbortRequested(cause=self.stop, **moment()))
-            raise _Stop
+            raise Stop
 
     def _alarm(self) -> str:
         """An abort-when probe that is shown while a fault is (or may be) in place."""
@@ -259,7 +255,7 @@ class Run:
 
     async def restore(self) -> list[str]:
         """What stayed dead is brought back by the environment's procedure; returns the services still down."""
-        if not self._broken():
+        if not self.broken():
             return []
         for service, planned in self.plan.restores.items():
             outcome = await asyncio.to_thread(procedure.run, planned.command, planned.timeout, planned.cwd)
@@ -273,103 +269,14 @@ class Run:
                 )
             )
         deadline = now() + (RESTORED_WITHIN if self.plan.restores else 0)
-        if await self.until(lambda: not self._broken(), deadline):
+        if await self.until(lambda: not self.broken(), deadline):
             return []
         return sorted({fault.on for fault in self.plan.faults})
 
-    def _broken(self) -> bool:
+    def broken(self) -> bool:
         """Is the steady state broken by each broken probe's very last look?"""
         for name in self.plan.steady_state:
             last = next(iter(self.history.trace(name).back_from(float("inf"))), None)
             if last is not None and last.bad:
                 return True
         return False
-
-
-async def execute(run: Run) -> None:
-    """The whole run; every way out is in the journal. Raises UsageError for a file's error that only running shows."""
-    run.loop = asyncio.get_running_loop()
-    with _signals(run.loop, run):
-        tasks: list[asyncio.Task[None]] = []
-        try:
-            run.lookers = lookers(run.plan.probes, run.registry, run.secrets, run.lag, run.emit)  # type: ignore[arg-type]
-            await asyncio.gather(*(looker.open() for looker in run.lookers))
-            tasks = [asyncio.create_task(looker.keep_looking()) for looker in run.lookers]
-            tasks.append(asyncio.create_task(run.lag.watch(run.emit)))
-            await _steps(run)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _steps(run: Run) -> None:
-    cause: str = "completed"
-    down: list[str] = []
-    try:
-        await run.baseline()
-        if not run.plan.placebo:
-            if run.guardian is not None:
-                await asyncio.to_thread(run.guardian.await_ready)
-            await run.prepare()
-            await _strike(run)
-        await run.watch()
-        down = await run.restore()
-    except Refused as refusal:
-        for hand in run.hands:
-            run.emit(ev.FaultCleared(fault=hand.id, by="runner", note="it was never injected", **moment()))
-        run.emit(ev.RunRefused(reasons=str(refusal).splitlines(), **moment()))
-        cause = "refused"
-    except _Stop:
-        cause = "aborted"
-        down = await _after_abort(run)
-    except UsageError as error:
-        run.emit(ev.RunRefused(reasons=[str(error)], **moment()))
-        cause = "refused"
-    left = [hand.id for hand in run.hands if hand.fault.held and not run.history.fault(hand.id).cleared]
-    run.emit(ev.RunEnded(cause=cause, by="runner", down=down, left=left, **moment()))
-
-
-async def _strike(run: Run) -> None:
-    """Inject, confirm, hold; and take out, whatever happened in between."""
-    reverting: asyncio.Task[None] | None = None
-    try:
-        if await run.inject():
-            await run.hold()
-    finally:
-        reverting = asyncio.create_task(asyncio.to_thread(run.take_out_all))
-        while not reverting.done():
-            try:
-                await asyncio.shield(reverting)
-            except asyncio.CancelledError:
-                continue
-
-
-async def _after_abort(run: Run) -> list[str]:
-    """A kill that was aborted leaves a service on its way back; wait for it, restore it if it stays dead."""
-    if not run.hands:
-        return []
-    run.stop = ""
-    started = now()
-    try:
-        await run.until(lambda: not run._broken(), started + RESTORED_WITHIN)
-        return await run.restore()
-    except (_Stop, UsageError):
-        return sorted({fault.on for fault in run.plan.faults}) if run._broken() else []
-
-
-@contextmanager
-def _signals(loop: asyncio.AbstractEventLoop, run: Run) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP ask the run to end; a second one changes nothing, the revert goes on."""
-    names = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def ask(name: signal.Signals) -> None:
-        run.stop = run.stop or f"{name.name} received"
-
-    for name in names:
-        loop.add_signal_handler(name, ask, name)
-    try:
-        yield
-    finally:
-        for name in names:
-            loop.remove_signal_handler(name)

@@ -64,11 +64,19 @@ class Status:
     services: Mapping[str, ServiceStatus]
 
 
-def up(directory: Path, *, free_ports: bool = False, flaws: Sequence[str] = (), base: Path | None = None) -> Sandbox:
+def up(
+    directory: Path,
+    *,
+    free_ports: bool = False,
+    flaws: Sequence[str] = (),
+    base: Path | None = None,
+    owner: int | None = None,
+) -> Sandbox:
     """Start a sandbox in a directory and seed its orders; returns when it trades, about a second later.
 
     `base` is the environment file that the sandbox's own `environment.yaml` builds on. Raises UsageError: a port in
-    use, already up, an unknown flaw, a start that fails. Whatever goes wrong, nothing is left behind.
+    use, already up, an unknown flaw, a start that fails. Whatever goes wrong, nothing is left behind. Soon after
+    the process `owner` is dead the sandbox ends by itself.
     """
     directory = directory.resolve()
     chosen = known_flaws.checked(flaws)
@@ -78,7 +86,7 @@ def up(directory: Path, *, free_ports: bool = False, flaws: Sequence[str] = (), 
         made = (*traces.made_by(directory), *made)
         try:
             _clear(directory)
-            settings = Settings(directory, ports.unused() if free_ports else ports.fixed(), chosen, made)
+            settings = Settings(directory, ports.unused() if free_ports else ports.fixed(), chosen, made, owner=owner)
             _start(settings)
             traces.write_environment(settings, base)
         except BaseException:

@@ -26,13 +26,15 @@ FILE = "sandbox.json"
 
 @dataclass(frozen=True)
 class Settings:
-    """`made` lists the directories that `up` created, outermost first; `weight_limit` is the exchange's, per minute."""
+    """`made` lists the directories that `up` created, outermost first; `weight_limit` is the exchange's, per minute;
+    `owner` is the pid of a run that started the sandbox for itself: it does not outlive that one for long."""
 
     directory: Path
     ports: Mapping[str, int]
     flaws: tuple[str, ...] = ()
     made: tuple[Path, ...] = ()
     weight_limit: int = 60_000
+    owner: int | None = None
 
     def has(self, flaw: str) -> bool:
         return flaw in self.flaws
@@ -45,6 +47,7 @@ def to_json(settings: Settings) -> str:
         "flaws": list(settings.flaws),
         "made": [str(path) for path in settings.made],
         "weight_limit": settings.weight_limit,
+        "owner": settings.owner,
     }
     return json.dumps(fields, indent=2) + "\n"
 
@@ -52,7 +55,7 @@ def to_json(settings: Settings) -> str:
 def from_json(directory: Path, text: str) -> Settings:
     fields: dict[str, Any] = json.loads(text)
     settings = Settings(directory, fields["ports"], tuple(fields["flaws"]), tuple(map(Path, fields["made"])))
-    return replace(settings, weight_limit=fields["weight_limit"])
+    return replace(settings, weight_limit=fields["weight_limit"], owner=fields["owner"])
 
 
 def read(directory: Path) -> Settings:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import time
 from pathlib import Path
 
-from veloz_chaos.sandbox import plain_http, process
+from veloz_chaos.sandbox import plain_http, process, traces
 from veloz_chaos.sandbox import settings as settings_file
 from veloz_chaos.sandbox.settings import SERVICES, Settings
 from veloz_chaos.sandbox.truth import TruthLog
@@ -24,6 +25,8 @@ RESTART_AFTER = {"gateway": 0.5, "engine": 1.0, "exchange": 2.0, "links": 0.5}
 LIVENESS_EVERY = LIVENESS_TIMEOUT = 0.5
 LIVENESS_MISSES = 3
 RELAPSE_AFTER, RELAPSES_FOR = 2.5, 15.0
+#: A guardian has so long to take out what its dead run left in the sandbox. Seconds.
+ORPHAN_STAYS = 10.0
 
 
 class Service:
@@ -139,11 +142,32 @@ async def supervise(settings: Settings) -> None:
     server = await plain_http.serve(settings.ports["supervisor"], "/status", lambda: overview(services))
     keepers = [asyncio.create_task(service.keep_running()) for service in services]
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, start_all, services)
+    orphaned = watch_owner(settings.owner, stop)
     await stop.wait()
     for keeper in keepers:
         keeper.cancel()
     await asyncio.gather(*(service.end() for service in reversed(services)))
     server.close()
+    if orphaned.is_set():
+        traces.remove(settings.directory)
+        traces.remove_empty(settings.made)
+
+
+def watch_owner(owner: int | None, stop: asyncio.Event) -> asyncio.Event:
+    """When the run that owns the sandbox is dead, its guardian gets a moment; then there is nobody left to stop for."""
+    orphaned = asyncio.Event()
+    if owner is None:
+        return orphaned
+    loop = asyncio.get_running_loop()
+    descriptor = os.pidfd_open(owner)
+
+    def leave() -> None:
+        loop.remove_reader(descriptor)
+        orphaned.set()
+        loop.call_later(ORPHAN_STAYS, stop.set)
+
+    loop.add_reader(descriptor, leave)
+    return orphaned
 
 
 def start_all(services: list[Service]) -> None:

@@ -1,0 +1,113 @@
+"""The run, always in this order: steady state, prepare, receipt on disk, inject, confirm, hold while looking, revert,
+confirm it is gone, watch for recovery and relapse, restore if needed, end.
+
+Whatever goes wrong in between, what was injected is taken out: revert has its own clock and hears no Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from veloz_chaos.core import event as ev
+from veloz_chaos.engine.clock import moment, now
+from veloz_chaos.engine.look import lookers
+from veloz_chaos.engine.run import RESTORED_WITHIN, Run, Stop
+from veloz_chaos.errors import Refused, UsageError
+
+
+async def execute(run: Run) -> None:
+    """The whole run; every way out is in the journal. Raises UsageError for a file's error that only running shows."""
+    run.loop = asyncio.get_running_loop()
+    with _signals(run.loop, run):
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            run.lookers = lookers(run.plan.probes, run.registry, run.secrets, run.lag, run.emit)  # type: ignore[arg-type]
+            await asyncio.gather(*(looker.open() for looker in run.lookers))
+            tasks = [asyncio.create_task(looker.keep_looking()) for looker in run.lookers]
+            tasks.append(asyncio.create_task(run.lag.watch(run.emit)))
+            await _steps(run)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _steps(run: Run) -> None:
+    cause: str = "completed"
+    down: list[str] = []
+    try:
+        await run.baseline()
+        if not run.plan.placebo:
+            if run.guardian is not None:
+                await asyncio.to_thread(run.guardian.await_ready)
+            await run.prepare()
+            await _strike(run)
+        await run.watch()
+        down = await run.restore()
+    except Refused as refusal:
+        cause = _refuse(run, str(refusal))
+    except Stop:
+        cause = "aborted"
+        down = await _after_abort(run)
+    except UsageError as error:
+        cause = _refuse(run, str(error))
+    left = [hand.id for hand in run.hands if hand.fault.held and not run.history.fault(hand.id).cleared]
+    run.emit(ev.RunEnded(cause=cause, by="runner", down=down, left=left, **moment()))
+
+
+def _refuse(run: Run, why: str) -> str:
+    """Before anything was touched that is a refusal; afterwards the run is aborted."""
+    if any(record.inject_began is not None for record in run.history.faults.values()):
+        run.emit(ev.AbortRequested(cause=why, **moment()))
+        return "aborted"
+    for hand in run.hands:
+        run.emit(ev.FaultCleared(fault=hand.id, by="runner", note="it was never injected", **moment()))
+    run.emit(ev.RunRefused(reasons=why.splitlines(), **moment()))
+    return "refused"
+
+
+async def _strike(run: Run) -> None:
+    """Inject, confirm, hold; and take out, whatever happened in between."""
+    try:
+        if await run.inject():
+            await run.hold()
+    finally:
+        reverting = asyncio.create_task(asyncio.to_thread(run.take_out_all))
+        while not reverting.done():
+            try:
+                await asyncio.shield(reverting)
+            except asyncio.CancelledError:
+                continue
+
+
+async def _after_abort(run: Run) -> list[str]:
+    """A kill that was aborted leaves a service on its way back; wait for it, restore it if it stays dead."""
+    if not run.hands:
+        return []
+    run.stop = ""
+    started = now()
+    try:
+        await run.until(lambda: not run.broken(), started + RESTORED_WITHIN)
+        return await run.restore()
+    except (Stop, UsageError):
+        return sorted({fault.on for fault in run.plan.faults}) if run.broken() else []
+
+
+@contextmanager
+def _signals(loop: asyncio.AbstractEventLoop, run: Run) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP ask the run to end; a second one changes nothing, the revert goes on."""
+    names = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def ask(name: signal.Signals) -> None:
+        run.stop = run.stop or f"{name.name} received"
+
+    for name in names:
+        loop.add_signal_handler(name, ask, name)
+    try:
+        yield
+    finally:
+        for name in names:
+            loop.remove_signal_handler(name)
