@@ -49,7 +49,7 @@ def watch_over(plan: Plan, history: History, now: int) -> bool:
         return now >= start.at_most + nanoseconds(plan.limits.detection or plan.hold) + nanoseconds(plan.settle)
     if now > start.at_most + _patience(plan) and _passed(plan, m, now):
         return True
-    return _noticed(plan, m, now) and _hurt(plan, m, now) and _settled(plan, history, m)
+    return _noticed(plan, m, now) and _hurt(plan, m, now) and _settled(plan, history, m, now)
 
 
 def _noticed(plan: Plan, m: Measurement, now: int) -> bool:
@@ -72,13 +72,20 @@ def _longest_look(plan: Plan) -> int:
     return max(nanoseconds(plan.probes[n].every) + nanoseconds(plan.probes[n].timeout) for n in names)
 
 
-def _settled(plan: Plan, history: History, m: Measurement) -> bool:
-    """Recovered, the fault gone, and since then every steady-state probe good for as long as it must settle."""
+def _settled(plan: Plan, history: History, m: Measurement, now: int) -> bool:
+    """Recovered, the fault gone, and since then every steady-state probe good for as long as it must settle: to within
+    its last period, which is what a look can tell."""
     since = max(i.at_most for i in (m.recovery or m.began, m.ended) if i is not None)
     if math.isinf(since) or (plan.held and m.ended is None):
         return False
     until = since + max(nanoseconds(plan.settle), nanoseconds(plan.hold))
-    return all((history.trace(name).last_answer() or 0) >= until for name in plan.steady_state)
+    if now < until:
+        return False
+    return all(_answered_lately(plan, history, name, until) for name in plan.steady_state)
+
+
+def _answered_lately(plan: Plan, history: History, name: str, until: float) -> bool:
+    return (history.trace(name).last_answer() or 0) >= until - nanoseconds(plan.probes[name].every)
 
 
 def _patience(plan: Plan) -> int:
