@@ -131,7 +131,8 @@ def test_a_sandbox_that_a_run_started_for_itself_ends_after_it(tmp_path: Path) -
     run.kill()
     run.wait()
     until(lambda: not list(tmp_path.glob("veloz-chaos-sandbox-*")))
-    assert subprocess.run(["pgrep", "-f", f"veloz_chaos.sandbox.*{tmp_path}"], check=False).returncode == 1
+    search = ["pgrep", "-f", f"veloz_chaos.sandbox.*{tmp_path}"]
+    until(lambda: subprocess.run(search, stdout=subprocess.DEVNULL, check=False).returncode == 1)
 
 
 def test_what_nobody_could_take_out_refuses_the_next_run_until_revert(stack: Sandbox, experiment: Path) -> None:
