@@ -10,10 +10,10 @@ import sys
 def main() -> None:
     """The guardian is started within every run: it gets by without the command line's machinery.
 
-    A run's own start is time that an incident pays for: no collection while everything is imported, no search for
-    plug-ins of pydantic.
+    A run's own start is time that an incident pays for: hardly a collection while everything is imported, no search
+    for plug-ins of pydantic.
     """
-    gc.disable()
+    gc.set_threshold(20_000, 20, 20)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     arguments = sys.argv[1:]
     if arguments[:1] == ["_guardian"] and len(arguments) == 2:
