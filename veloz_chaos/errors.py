@@ -4,13 +4,12 @@ Error                    what the user reads instead of a traceback
 ├── UsageError       2   wrong usage
 │   └── InvalidFile  2   a file says something it may not; carries every problem at once
 ├── Refused          4   steady state, guard or lock says no; nothing was touched
-├── TargetError      -   a target could not do what it was asked
-│   ├── Gone         -   the incarnation no longer exists
-│   ├── Unavailable  -   the platform's API does not answer, or answers nonsense
-│   └── Missing      -   nothing matches a selector
-├── Aborted          5   stopped on request, everything reverted
-└── LeftBehind       6   a fault may still be in place, or a service is down
+└── TargetError      -   a target could not do what it was asked
+    ├── Gone         -   the incarnation no longer exists
+    ├── Unavailable  -   the platform's API does not answer, or answers nonsense
+    └── Missing      -   nothing matches a selector
 
+How a run ended (0 passed, 1 failed, 3 inconclusive, 5 aborted, 6 something left behind) is a judgement, not an error.
 A TargetError has no exit code of its own: where it happens decides (2 before a run, a journal event within one).
 """
 
@@ -75,14 +74,6 @@ class Unavailable(TargetError):
 
 class Missing(TargetError):
     """Nothing matches the selector."""
-
-
-class Aborted(Error):
-    exit_code = ABORTED
-
-
-class LeftBehind(Error):
-    exit_code = LEFT_BEHIND
 
 
 def worst(codes: Sequence[int]) -> int:

@@ -85,3 +85,11 @@ def test_a_lying_gateway_can_not_hide_that_it_died(tmp_path: Path) -> None:
     """pod-kill asks the supervisor and the orders, never the gateway about itself."""
     result = run("pod-kill", tmp_path, "--flaw", "health-lies")
     assert {"detection", "impact", "recovery"} <= set(having(result, "passed")), told(result)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_plans_on_the_sandbox(experiment: str) -> None:
+    command = [sys.executable, "-m", "veloz_chaos", "plan", experiment, "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [fault["held"] for fault in json.loads(done.stdout)["faults"]]

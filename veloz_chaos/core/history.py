@@ -54,7 +54,6 @@ class History:
     runner_failed: str = ""
     restored: list[ev.ServiceRestored] = field(default_factory=list)
     jumps: list[int] = field(default_factory=list)
-    stalls: int = 0
     ended: ev.RunEnded | None = None
     last_at: int = 0
     entries: int = 0
@@ -143,10 +142,6 @@ def _jumped(history: History, event: ev.ClockJumped, entry: int) -> None:
     history.jumps.append(event.at)
 
 
-def _stalled(history: History, event: ev.LoopStalled, entry: int) -> None:
-    history.stalls += 1
-
-
 _HANDLERS: dict[type, Any] = {
     ev.RunStarted: _started,
     ev.BaselineBegan: _set("baseline_began", "at"),
@@ -164,7 +159,6 @@ _HANDLERS: dict[type, Any] = {
     ev.RevertFailed: _note("revert_error", "error"),
     ev.FaultCleared: _mark("cleared"),
     ev.ClockJumped: _jumped,
-    ev.LoopStalled: _stalled,
     ev.AbortRequested: _set("aborted", "cause"),
     ev.ServiceRestored: _restored,
     ev.RunnerFailed: _set("runner_failed", "error"),

@@ -13,7 +13,6 @@ from typing import Any
 Nanoseconds = int | float
 
 SECOND = 1_000_000_000
-MILLISECOND = 1_000_000
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from veloz_chaos.core.environment import Environment, EnvironmentPart
 from veloz_chaos.core.experiment import Experiment
 from veloz_chaos.core.matrix import ResponseMatrix
 from veloz_chaos.core.nearest import did_you_mean
-from veloz_chaos.core.schedule import Schedule
 from veloz_chaos.core.substitute import substitute
 from veloz_chaos.engine.secrets import kept, missing, references
 from veloz_chaos.errors import InvalidFile, Problem, UsageError
@@ -90,10 +89,6 @@ def matrix(near: Path | None = None) -> ResponseMatrix:
     beside = near.parent / f"{MATRIX}.yaml" if near else None
     path = beside if beside and beside.is_file() else find("experiments", MATRIX)
     return validate(ResponseMatrix, document(path))
-
-
-def schedule(path: Path) -> Schedule:
-    return validate(Schedule, document(path))
 
 
 def experiment(path: Path, *overrides: Mapping[str, Any]) -> tuple[Experiment, Document, dict[str, Any]]:
