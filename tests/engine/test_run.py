@@ -89,6 +89,24 @@ def test_without_a_steady_state_nothing_is_touched(tmp_path: Path) -> None:
     assert "fault-prepared" not in names(events)
 
 
+def test_a_target_that_restarts_between_plan_and_injection_is_not_touched(tmp_path: Path) -> None:
+    with running(tmp_path) as system:
+        restart = _at_look(4, lambda: fake.restart(system.name))
+        result, events = system.run(system.experiment(), registry=restart)
+    assert result.judgement.exit_code == errors.REFUSED
+    assert "injection-began" not in names(events)
+
+
+def test_a_system_that_breaks_before_the_injection_is_not_hurt(tmp_path: Path) -> None:
+    def break_it() -> None:
+        fake.WORLD[system.name].alive = False
+
+    with running(tmp_path, restarts_after=None) as system:
+        result, events = system.run(system.experiment(PAUSE), registry=_at_look(8, break_it))
+    assert result.judgement.exit_code == errors.REFUSED
+    assert "injection-began" not in names(events)
+
+
 def test_a_signal_that_is_shown_before_the_fault_refuses_the_start(tmp_path: Path) -> None:
     with running(tmp_path) as system:
         result, events = system.run(system.experiment(expect={"detection": ["healthy"]}))
