@@ -167,24 +167,32 @@ def test_a_runner_without_its_guardian_takes_the_fault_out_and_stops(stack: Sand
     assert toxics(stack) == []
 
 
-def test_a_runner_that_hangs_is_ended_by_its_guardian(stack: Sandbox, experiment: Path) -> None:
-    """The same guardian, told by the journal that the fault has outlived its expiry."""
+def test_a_runner_that_hangs_is_ended_by_a_guardian(stack: Sandbox, experiment: Path) -> None:
+    """A guardian whose journal says that the fault has outlived its expiry, while the runner stands still."""
     run = start(stack, experiment)
     until(lambda: toxics(stack))
+    first = next(e for e in journal.read(folder(stack)) if isinstance(e, ev.GuardianStarted))
     os.kill(run.pid, signal.SIGSTOP)
+    os.kill(first.pid, signal.SIGKILL)
     path = folder(stack) / journal.FILE
     lines = path.read_bytes().splitlines(keepends=True)
-    changed = [_expired(line) if b'"fault-prepared"' in line else line for line in lines]
-    path.write_bytes(b"".join(changed))
+    path.write_bytes(b"".join(_expired(line) if b'"fault-prepared"' in line else line for line in lines))
+    command = [*PRODUCT, "_guardian", str(folder(stack))]
+    guardian = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     until(lambda: not toxics(stack), 20)
     run.communicate(timeout=20)
     assert run.returncode == -signal.SIGKILL
+    guardian.communicate(timeout=60)
+    assert guardian.returncode == 0
+    assert journal.finished(folder(stack))
 
 
 def _expired(line: bytes) -> bytes:
     data = json.loads(line)
     data["expires"] = data["at"]
-    return json.dumps(data).encode() + b"\n"
+    return json.dumps(data, separators=(",", ":")).encode() + b"\n"
 
 
 def test_a_full_disk_ends_the_run_and_leaves_nothing(stack: Sandbox, experiment: Path) -> None:

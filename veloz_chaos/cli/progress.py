@@ -7,13 +7,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from veloz_chaos.reports.scene import Style
 
 from veloz_chaos.cli import screen
 from veloz_chaos.core import event as ev
 from veloz_chaos.engine.clock import now
-from veloz_chaos.reports.narrative import Narrator
-from veloz_chaos.reports.scene import Scene, Style
 
 Observe = Callable[[ev.Event], None]
 #: Seconds between two redraws.
@@ -77,6 +78,8 @@ class _Lines:
     """One line for each thing that happens."""
 
     def __init__(self, *, every: bool) -> None:
+        from veloz_chaos.reports.narrative import Narrator
+
         self._narrator = Narrator(every=every)
 
     def add(self, event: ev.Event) -> None:
@@ -97,6 +100,8 @@ class _Live:
     def __init__(self) -> None:
         from rich.console import Console
         from rich.live import Live
+
+        from veloz_chaos.reports.scene import Scene
 
         self._scene = Scene()
         self._console = Console(stderr=True)

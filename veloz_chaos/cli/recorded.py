@@ -82,12 +82,10 @@ def first_event(folder: Path) -> ev.RunStarted | None:
 def unfinished(runs: Path) -> Iterator[Path]:
     """Runs without an end, and those that ended with a fault still in place."""
     for folder in folders(runs):
-        if not journals.finished(folder) or ev.open_faults(list(_about_faults(folder))):
+        if not journals.finished(folder) or _open(folder):
             yield folder
 
 
-def _about_faults(folder: Path) -> Iterator[ev.Event]:
-    wanted = (b'"event":"fault-prepared"', b'"event":"fault-cleared"')
-    for line in (folder / journals.FILE).read_bytes().split(b"\n")[:-1]:
-        if any(word in line for word in wanted):
-            yield ev.read(line)
+def _open(folder: Path) -> bool:
+    with (folder / journals.FILE).open("rb") as file:
+        return bool(ev.open_faults(journals.about_faults(file)))

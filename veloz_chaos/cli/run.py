@@ -18,8 +18,6 @@ from veloz_chaos.engine import files
 from veloz_chaos.engine import journal as journals
 from veloz_chaos.engine.conduct import Request, Result, conduct
 from veloz_chaos.registry import Registry
-from veloz_chaos.reports import document, verdict
-from veloz_chaos.reports.table import table
 
 
 @dataclass(frozen=True)
@@ -68,6 +66,8 @@ def command(
                 break
     code = errors.worst([outcome.exit_code for outcome in outcomes])
     if as_json:
+        from veloz_chaos.reports import document
+
         whole = document.document([_as_json(outcome) for outcome in outcomes], code, __version__)
         screen.out(json.dumps(whole, ensure_ascii=False))
     elif len(paths) > 1:
@@ -91,6 +91,8 @@ def _print(outcome: Outcome) -> None:
     if outcome.result is None:
         screen.err(*(screen.message(outcome.error) if outcome.error else ()))
         return
+    from veloz_chaos.reports import verdict  # reports are not imported before there is something to report
+
     plan = outcome.result.history.plan
     assert plan is not None
     lines = verdict.report(outcome.result.judgement, plan, str(outcome.result.folder), screen.width())
@@ -98,6 +100,8 @@ def _print(outcome: Outcome) -> None:
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:
+    from veloz_chaos.reports import document
+
     result = outcome.result
     if result is None or result.history.plan is None:
         reasons = screen.message(outcome.error) if outcome.error else []
@@ -107,6 +111,8 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def _summary(paths: Sequence[Path], outcomes: Sequence[Outcome]) -> list[str]:
+    from veloz_chaos.reports.table import table
+
     rows = [[o.experiment.stem, _word(o), str(o.exit_code), _said(o)] for o in outcomes]
     rows += [[path.stem, "not run", "", ""] for path in paths[len(outcomes) :]]
     return table(["experiment", "verdict", "exit", "why"], rows, screen.width())
@@ -119,6 +125,8 @@ def _word(outcome: Outcome) -> str:
 
 
 def _said(outcome: Outcome) -> str:
+    from veloz_chaos.reports import verdict
+
     if outcome.result is not None:
         return verdict.summary(outcome.result.judgement)
     return str(outcome.error).splitlines()[0] if outcome.error else ""

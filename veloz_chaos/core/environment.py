@@ -87,7 +87,7 @@ class Helpers(Written):
 class Permit(Written):
     faults: list[Name] | None = None
     approvals: Annotated[int, Field(ge=0)] = 0
-    helpers: Helpers = Helpers()
+    helpers: Helpers = Field(default_factory=Helpers)
 
 
 class Session(Written):
@@ -118,7 +118,7 @@ class EnvironmentPart(Written):
     name: Name | None = None
     tier: Tier | None = None
     identity: dict[Key, str] = {}
-    permit: Permit = Permit()
+    permit: Permit = Field(default_factory=Permit)
     uses: list[str] = []
     values: dict[Key, Any] = {}
     services: dict[Name, Service] = {}

@@ -136,7 +136,7 @@ class AlertExpectation(Written):
 class Expect(Written):
     detection: Detection | None = None
     while_: dict[Name, While] = {}
-    recovery: Recovery = Recovery()
+    recovery: Recovery = Field(default_factory=Recovery)
     keeps: list[Name] = []
     impact: Literal["none"] | Annotated[list[str], Field(min_length=1)] | None = None
     orders: OrderLimits | None = None
@@ -186,7 +186,7 @@ class Experiment(Written):
     #: a row of the response matrix
     failure: Name
     allowed_on: Annotated[list[Tier], Field(min_length=1)]
-    blast_radius: BlastRadius = BlastRadius()
+    blast_radius: BlastRadius = Field(default_factory=BlastRadius)
     parameters: dict[Name, Parameter] = {}
     steady_state: Annotated[list[Name], Field(min_length=1)]
     baseline: Duration = timedelta(seconds=3)
@@ -194,7 +194,7 @@ class Experiment(Written):
     fault: FaultCall | None = None
     steps: Annotated[list[Step], Field(min_length=1)] | None = None
     irreversible: bool = False
-    expect: Expect = Expect()
+    expect: Expect = Field(default_factory=Expect)
     measure: dict[Name, dict[Literal["from", "to", "at"], Name]] = {}
     objectives: dict[Name, Duration] = {}
     on_abort: Name | None = None

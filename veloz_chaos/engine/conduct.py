@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from veloz_chaos import __version__
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.checking import Written
 from veloz_chaos.core.history import History, of
-from veloz_chaos.core.judge import Judgement, judge
 from veloz_chaos.core.plan import Plan
 from veloz_chaos.core.planning import Choices, lock_key, plan, wanted
 from veloz_chaos.core.vocabulary import Vocabulary
@@ -35,6 +34,10 @@ from veloz_chaos.mechanisms import proc
 
 #: So long may the guardian need for what a broken runner left. Seconds.
 _GUARDIAN_WORKS = 60.0
+
+
+if TYPE_CHECKING:
+    from veloz_chaos.core.judge import Judgement
 
 
 class Registry(Vocabulary, Backends, Protocol):
@@ -98,6 +101,8 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
         if guardian is not None and history.runner_failed:
             guardian.await_end(_GUARDIAN_WORKS)
             history = of(journals.read(folder))
+    from veloz_chaos.core.judge import judge  # not before the run: its start is what an incident waits for
+
     return Result(judge(history), folder, history)
 
 

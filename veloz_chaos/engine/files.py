@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,7 @@ class ReadEnvironment:
     homes: dict[Place, Document]
 
 
+@cache
 def environment(path: Path) -> ReadEnvironment:
     """With the files it `uses` merged in and `${values}` filled; its own entries win only with `replace: true`."""
     documents = _used(path, [])

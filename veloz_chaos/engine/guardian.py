@@ -101,11 +101,15 @@ def _warm_up(started: ev.RunStarted, backends: Backends) -> None:
 
 
 def _await_end(folder: Path, started: ev.RunStarted) -> None:
-    while not select.select([0], [], [], TICK)[0]:
-        if any(fault.expires < now() for fault in ev.open_faults(journals.read(folder))):
-            with contextlib.suppress(Error):
-                proc.send(started.pid, started.pid_start, "KILL")
-            return
+    """Until the pipe closes, or a fault outlives its expiry: then the runner hangs, and is killed."""
+    about_faults: list[ev.Event] = []
+    with (folder / journals.FILE).open("rb") as journal:
+        while not select.select([0], [], [], TICK)[0]:
+            about_faults += journals.about_faults(journal)
+            if any(fault.expires < now() for fault in ev.open_faults(about_faults)):
+                with contextlib.suppress(Error):
+                    proc.send(started.pid, started.pid_start, "KILL")
+                return
 
 
 def _anything_open(folder: Path) -> bool:

@@ -10,6 +10,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import ValidationError
 
@@ -112,6 +113,14 @@ def _format(line: bytes) -> int:
     digits = line.split(b'"format":', 1)[1].lstrip()
     end = next((i for i, c in enumerate(digits) if not chr(c).isdigit()), len(digits))
     return int(digits[:end] or b"0")
+
+
+def about_faults(file: BinaryIO) -> list[ev.Event]:
+    """What came since the last call about faults prepared and cleared; a torn last line is left for the next call."""
+    data = file.read()
+    whole = data.rfind(b"\n") + 1
+    file.seek(whole - len(data), os.SEEK_CUR)
+    return [ev.read(line) for line in data[:whole].splitlines() if b'"event":"fault-' in line]
 
 
 def finished(folder: Path) -> bool:
