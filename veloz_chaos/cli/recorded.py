@@ -12,9 +12,9 @@ from veloz_chaos.core.judge import Judgement, judge
 from veloz_chaos.core.matrix import ResponseMatrix
 from veloz_chaos.core.plan import Plan
 from veloz_chaos.engine import journal as journals
-from veloz_chaos.engine.clock import boot_id
 from veloz_chaos.errors import UsageError
 from veloz_chaos.mechanisms import proc
+from veloz_chaos.mechanisms.proc import boot_id
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from veloz_chaos import __version__
 from veloz_chaos.core.event import RunStarted
 from veloz_chaos.core.matrix import Limits
 from veloz_chaos.core.plan import Plan
-from veloz_chaos.engine.clock import boot_id, moment
+from veloz_chaos.engine.clock import moment
 from veloz_chaos.engine.guardian import Guardian
 from veloz_chaos.engine.journal import Journal
 from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.mechanisms import proc
+from veloz_chaos.mechanisms.proc import boot_id
 
 _SECOND = timedelta(seconds=1)
 

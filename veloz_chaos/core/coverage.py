@@ -41,6 +41,6 @@ def unwatched(
 def watched_until(plan: Plan, history: History, probes: Collection[str]) -> int:
     """So long somebody was looking: when the last look of any of these probes was asked, less the longest time-out,
     since another probe's looks may have been under way when the run ended."""
-    lasts = (next(iter(history.trace(name).back_from(float("inf"))), None) for name in probes)
+    lasts = (history.trace(name).last() for name in probes)
     last = max((look.asked for look in lasts if look is not None), default=0)
     return last - max((nanoseconds(plan.probes[name].timeout) for name in probes), default=0)

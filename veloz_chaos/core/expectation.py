@@ -200,7 +200,7 @@ def _value_after(name: str, values: list[Value], history: History, m: Measuremen
     """The probe's last value, if its last look was a good one taken after the recovery and the fault's end (or after a
     fault that hurt nothing)."""
     since = max((i.at_most for i in (m.recovery or m.began, m.ended) if i is not None), default=math.inf)
-    last = next(iter(history.trace(name).back_from(math.inf)), None)
+    last = history.trace(name).last()
     if last is None or last.outcome != SHOWN or last.asked < since:
         return None
     return values[-1] if values else None

@@ -91,6 +91,10 @@ class Trace:
                 found = look
         return found
 
+    def last(self) -> Look | None:
+        """The look that was asked last."""
+        return self[len(self) - 1] if self._asked else None
+
     def last_answer(self) -> int | None:
         return self._answered[-1] if self._answered else None
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 import time
-from pathlib import Path
 from typing import TypedDict
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -28,9 +26,3 @@ def moment() -> Moment:
 def slept() -> int:
     """Nanoseconds that the machine has spent suspended since boot; it changes only when it sleeps."""
     return now() - time.monotonic_ns()
-
-
-def boot_id() -> str:
-    """Two processes' clocks compare only within one boot id."""
-    path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text().strip() if path.exists() else f"{socket.gethostname()}-unknown"

@@ -21,7 +21,7 @@ from veloz_chaos.core.planning import Choices, lock_key, plan, wanted
 from veloz_chaos.core.vocabulary import Vocabulary
 from veloz_chaos.engine import files, lock
 from veloz_chaos.engine import journal as journals
-from veloz_chaos.engine.clock import boot_id, moment
+from veloz_chaos.engine.clock import moment
 from veloz_chaos.engine.execute import execute
 from veloz_chaos.engine.guardian import Guardian
 from veloz_chaos.engine.hand import Backends
@@ -164,7 +164,7 @@ def _started(made: Plan, run_id: str) -> ev.RunStarted:
     return ev.RunStarted(
         run=run_id,
         version=__version__,
-        boot_id=boot_id(),
+        boot_id=proc.boot_id(),
         host=socket.gethostname(),
         pid=os.getpid(),
         pid_start=proc.start_time(os.getpid()),

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from veloz_chaos.core import event as ev
 from veloz_chaos.engine import journal as journals
-from veloz_chaos.engine.clock import boot_id, moment
+from veloz_chaos.engine.clock import moment
 from veloz_chaos.engine.hand import Backends, pick_up, take_out
 from veloz_chaos.engine.journal import Journal
 from veloz_chaos.errors import Gone, TargetError, Unavailable
+from veloz_chaos.mechanisms import proc
 
 
 def revert(folder: Path, backends: Backends, by: ev.By, *, wait: bool = True) -> list[str]:
@@ -62,5 +63,5 @@ def _refuse_elsewhere(prepared: ev.FaultPrepared, events: list[ev.Event]) -> Non
     """Another machine's processes can't be seen from here: only their own machine can say that they are gone."""
     started = next(event for event in events if isinstance(event, ev.RunStarted))
     local = prepared.reference.identity.get("boot_id")
-    if local is not None and local != boot_id() and started.host != socket.gethostname():
+    if local is not None and local != proc.boot_id() and started.host != socket.gethostname():
         raise Unavailable(f"its target is a process on {started.host}; run `veloz-chaos revert` there")

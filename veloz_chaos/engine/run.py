@@ -109,7 +109,7 @@ class Run:
         if not self.hands:
             return ""
         for name in self.plan.abort_when:
-            last = next(iter(self.history.trace(name).back_from(float("inf"))), None)
+            last = self.history.trace(name).last()
             if last is not None and last.outcome == SHOWN:
                 return f"{name} was shown"
         return ""
@@ -276,7 +276,7 @@ class Run:
     def broken(self) -> bool:
         """Is the steady state broken by each broken probe's very last look?"""
         for name in self.plan.steady_state:
-            last = next(iter(self.history.trace(name).back_from(float("inf"))), None)
+            last = self.history.trace(name).last()
             if last is not None and last.bad:
                 return True
         return False
