@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from veloz_chaos.core.capability import capability_of
-from veloz_chaos.core.environment import Environment
+from veloz_chaos.core.environment import Environment, ways
 from veloz_chaos.core.survey import Inventory, Wanted
 from veloz_chaos.engine import journal as journals
 from veloz_chaos.engine.survey import survey
@@ -123,12 +123,13 @@ def _wanted(environment: Environment, known: Registry) -> tuple[list[Wanted], li
     bound += [("service", name, service) for name, service in environment.services.items()]
     bound += [("link", name, link) for name, link in environment.links.items()]
     for kind, name, binding in bound:
-        if binding.type in known.backends():
-            wanted.append(Wanted(name, kind, binding.type, binding.arguments))
-        elif binding.type == "stand-in":
-            checks.append(Check("note", name, f"only a stand-in: {binding.models or 'see the environment'}"))
-        else:
-            checks.append(Check("bad", name, f"`{binding.type}` targets can't be reached by this version"))
+        for way in ways(binding):
+            if way.type in known.backends():
+                wanted.append(Wanted(name, kind, way.type, way.arguments))
+            elif way.type == "stand-in":
+                checks.append(Check("note", name, f"only a stand-in: {binding.models or 'see the environment'}"))
+            else:
+                checks.append(Check("bad", name, f"`{way.type}` targets can't be reached by this version"))
     return wanted, checks
 
 
@@ -138,7 +139,7 @@ def _possible(one: Wanted, inventory: Inventory, known: Registry) -> Iterator[li
         if fault.on != one.kind:
             continue
         needs = capability_of(fault.needs)
-        found = inventory.found.get(one.name, ())
+        found = [f for f in inventory.found.get(one.name, ()) if f.reference.backend == one.backend]
         offers = [target.offers[needs] for target in found if needs in target.offers]
         why_not = inventory.missing.get(one.name) or f"no: {one.backend} does not offer {needs}"
         yield [one.name, name, offers[0].mechanism if offers else why_not]

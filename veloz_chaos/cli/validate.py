@@ -15,7 +15,7 @@ from veloz_chaos.cli import screen
 from veloz_chaos.cli.options import Json
 from veloz_chaos.core import checking, condition
 from veloz_chaos.core.document import Document, validate
-from veloz_chaos.core.environment import EnvironmentPart, LinkBinding, ProbeSpec, Service
+from veloz_chaos.core.environment import Bound, EnvironmentPart, LinkBinding, Service, ways
 from veloz_chaos.core.matrix import ResponseMatrix
 from veloz_chaos.core.nearest import did_you_mean
 from veloz_chaos.core.schedule import Schedule
@@ -141,10 +141,11 @@ def _bindings(read: files.ReadEnvironment) -> Iterator[Problem]:
     """The selectors of services and links, each against the backend it names; what is to come is not looked into."""
     bound: list[tuple[checking.Path, Service | LinkBinding]] = []
     bound += [(("services", name), service) for name, service in read.environment.services.items()]
-    bound += [(("links", name), link) for name, link in read.environment.links.items() if link.type != "stand-in"]
+    bound += [(("links", name), link) for name, link in read.environment.links.items() if link.stand_in is None]
     for path, binding in bound:
-        if not _KNOWN.later("targets", binding.type):
-            yield from _arguments(read, path, binding, _KNOWN.selector, _KNOWN.backends())
+        for way in ways(binding):
+            if not _KNOWN.later("targets", way.type):
+                yield from _arguments(read, path, way, _KNOWN.selector, _KNOWN.backends())
 
 
 def _probes(read: files.ReadEnvironment) -> Iterator[Problem]:
@@ -161,7 +162,7 @@ def _probes(read: files.ReadEnvironment) -> Iterator[Problem]:
 def _arguments(
     read: files.ReadEnvironment,
     path: checking.Path,
-    bound: Service | LinkBinding | ProbeSpec,
+    bound: Bound,
     look_up: Callable[[str], type],
     known: list[str],
 ) -> Iterator[Problem]:

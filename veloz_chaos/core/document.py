@@ -21,6 +21,7 @@ from veloz_chaos.core.complaint import Path
 from veloz_chaos.errors import InvalidFile, Problem
 
 DEEPEST = 40
+_TOO_DEEP = (f"nested deeper than {DEEPEST} levels", "flatten it")
 LARGEST = 1 << 20
 _RETRIES = 50
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -172,7 +173,7 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent):
             return None
         if len(path) >= DEEPEST:
-            raise self._stop(event, f"nested deeper than {DEEPEST} levels", "flatten it")
+            raise self._stop(event, *_TOO_DEEP)
         return self._mapping(path) if isinstance(event, yaml.MappingStartEvent) else self._list(path)
 
     def _list(self, path: Path) -> list[Any]:
@@ -252,8 +253,23 @@ class _Reader:
             place = Mark(mark.line, mark.column - 1)
             self._complain(place, f"`{shown}` needs quotes inside {{…}} and […]", f'quote it: "{shown}"')
             return bare
+        if "nesting depth" in str(getattr(error, "problem", "")):  # newer readers look ahead, and give up before we do
+            self._complain(self._too_deep(offset), *_TOO_DEEP)
+            return None
         self._complain(mark, *_said(error, self.text[offset : offset + 1]))
         return None
+
+    def _too_deep(self, offset: int) -> Mark:
+        """Where the first bracket stands that is open too deep before the offset."""
+        opened: list[int] = []
+        for match in re.finditer(r"[\[{\]}]", self.text[:offset]):
+            if match[0] in "]}":
+                del opened[-1:]
+            else:
+                opened.append(match.start())
+        at = opened[min(DEEPEST, len(opened) - 1)]
+        before = self.text[:at]
+        return Mark(before.count("\n") + 1, at - (before.rfind("\n") + 1) + 1)
 
     def _mark(self, event: Any) -> Mark:
         """Where it starts; libyaml puts what is left out at the end of a file behind that end."""

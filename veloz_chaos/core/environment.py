@@ -21,7 +21,7 @@ def per_second(rate: str) -> float:
     return float(number) / {"s": 1, "m": 60}[unit]
 
 
-class _Bound(Written):
+class Bound(Written):
     """One key names the backend or the probe type; its body is that kind's own."""
 
     type: str
@@ -38,7 +38,7 @@ def _split(value: Any, what: str, known: set[str]) -> Any:
     return {**{key: value[key] for key in known if key in value}, "type": kind, "arguments": body}
 
 
-class Service(_Bound):
+class Service(Bound):
     """`engine: {process: {pidfile: …}, restore: start-engine}`"""
 
     restore: Name | None = None
@@ -49,18 +49,37 @@ class Service(_Bound):
         return _split(value, "a service", {"restore"})
 
 
-class LinkBinding(_Bound):
-    """`{toxiproxy: {…}}`, or `{stand-in: {pause: {service: engine}}, models: silent partition}`"""
+class LinkBinding(Written):
+    """`{toxiproxy: {…}}`, also several ways (`{toxiproxy: {…}, http-proxy: {…}}`): the fault picks the one that can.
 
+    Or `{stand-in: {pause: {service: engine}}, models: silent partition}`, where there is no way at all.
+    """
+
+    ways: Annotated[list[Bound], Field(min_length=1)]
     models: str = ""
 
     @model_validator(mode="before")
     @classmethod
-    def _kind(cls, value: Any) -> Any:
-        return _split(value, "a link", {"models"})
+    def _kinds(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "ways" in value:
+            return value
+        ways = [_split({name: value[name]}, "a link", set()) for name in value if name != "models"]
+        if len(ways) > 1 and "stand-in" in value:
+            raise ValueError("a stand-in stands alone: leave it out, or the others")
+        return {"ways": ways} | ({"models": value["models"]} if "models" in value else {})
+
+    @property
+    def stand_in(self) -> dict[str, Any] | None:
+        """The fault on a service that stands in for cutting this link; None where it can be reached."""
+        return self.ways[0].arguments if self.ways[0].type == "stand-in" else None
 
 
-class ProbeSpec(_Bound):
+def ways(binding: Service | LinkBinding) -> list[Bound]:
+    """How a service or link is reached: each way one backend and its selector."""
+    return binding.ways if isinstance(binding, LinkBinding) else [binding]
+
+
+class ProbeSpec(Bound):
     ok: str | None = None
     #: what `keeps` compares and reports show
     value: str | None = None

@@ -6,14 +6,14 @@ target offers, and looks the limits up. Both are pure: "one of three" is chosen 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 from veloz_chaos.core.capability import capability_of
 from veloz_chaos.core.checking import Path, Written, all_together, arguments, calls, fault_arguments, used_probes
-from veloz_chaos.core.environment import Environment, ProbeSpec, Service
+from veloz_chaos.core.environment import Environment, ProbeSpec, Service, ways
 from veloz_chaos.core.experiment import FaultCall, UntilDecided
 from veloz_chaos.core.guard import blast, guard, warnings
 from veloz_chaos.core.nearest import did_you_mean
@@ -46,11 +46,7 @@ def wanted(written: Written, known: Vocabulary) -> list[Wanted]:
     """What to survey. Raises InvalidFile with every problem that needs no look at the world."""
     problems = list(all_together(written, known))
     bound = [] if problems else _bound(written, known, problems)
-    found: dict[str, Wanted] = {}
-    for item in bound:
-        one = _wanted(written, item, known, problems)
-        if one is not None:
-            found[one.name] = one
+    found = {(one.name, one.backend): one for item in bound for one in _wanted(written, item, known, problems)}
     if problems:
         raise InvalidFile(problems)
     return list(found.values())
@@ -60,7 +56,7 @@ def _bound(written: Written, known: Vocabulary, problems: list[Problem]) -> list
     found = []
     for path, call in calls(written.experiment):
         link = written.environment.links.get(call.link or "")
-        if link is None or link.type != "stand-in":
+        if link is None or link.stand_in is None:
             found.append(_Bound(path, call, ""))
             continue
         stand_in = _stand_in(written, known, path, call, problems)
@@ -85,7 +81,7 @@ def _stand_in(
         return None
     place: Path = ("links", call.on, "stand-in")
     try:
-        stand_in = FaultCall.model_validate(link.arguments).model_copy(update={"for_": call.for_})
+        stand_in = FaultCall.model_validate(link.stand_in).model_copy(update={"for_": call.for_})
     except ValueError as error:
         problems.append(written.there(place, f"not a fault: {error}"))
         return None
@@ -97,7 +93,8 @@ def _stand_in(
     return None if wrong else stand_in
 
 
-def _wanted(written: Written, item: _Bound, known: Vocabulary, problems: list[Problem]) -> Wanted | None:
+def _wanted(written: Written, item: _Bound, known: Vocabulary, problems: list[Problem]) -> Iterator[Wanted]:
+    """Every way to what a fault is to hit."""
     environment, call = written.environment, item.call
     room = "services" if call.service else "links"
     binding: Any = (environment.services if call.service else environment.links).get(call.on)
@@ -107,18 +104,19 @@ def _wanted(written: Written, item: _Bound, known: Vocabulary, problems: list[Pr
                 item.path, f"there is no {room[:-1]} `{call.on}`", did_you_mean(call.on, getattr(environment, room))
             )
         )
-        return None
-    place: Path = (room, call.on, binding.type)
-    try:
-        selector = known.selector(binding.type)
-    except KeyError:
-        problems.append(
-            written.there(place, _no_backend(binding.type, known), did_you_mean(binding.type, known.backends()))
-        )
-        return None
-    home = written.homes.get(place[:2], written.environment_file)
-    problems.extend(arguments(selector, binding.arguments, home, place))
-    return Wanted(call.on, "service" if call.service else "link", binding.type, binding.arguments)
+        return
+    for way in ways(binding):
+        place: Path = (room, call.on, way.type)
+        try:
+            selector = known.selector(way.type)
+        except KeyError:
+            problems.append(
+                written.there(place, _no_backend(way.type, known), did_you_mean(way.type, known.backends()))
+            )
+            continue
+        home = written.homes.get(place[:2], written.environment_file)
+        problems.extend(arguments(selector, way.arguments, home, place))
+        yield Wanted(call.on, "service" if call.service else "link", way.type, way.arguments)
 
 
 def _no_backend(name: str, known: Vocabulary) -> str:
@@ -132,7 +130,7 @@ def plan(written: Written, inventory: Inventory, known: Vocabulary, choices: Cho
     problems: list[Problem] = []
     bound = _bound(written, known, problems)
     reasons = [
-        f"{item.call.on}: {inventory.missing[item.call.on]}" for item in bound if item.call.on in inventory.missing
+        f"{item.call.on}: {inventory.missing[item.call.on]}" for item in bound if item.call.on not in inventory.found
     ]
     faults: list[PlannedFault] = []
     for item in bound if not reasons else ():
@@ -160,6 +158,9 @@ def _planned(
     needs = capability_of(kind.needs)
     candidates = inventory.found.get(call.on, ())
     able = [found for found in candidates if needs in found.offers]
+    if not able and call.on in inventory.missing:
+        reasons.append(f"{call.on}: {inventory.missing[call.on]}")
+        return []
     if not able:
         offered = sorted({name for found in candidates for name in found.offers}) or ["nothing"]
         problems.append(
@@ -273,6 +274,6 @@ def lock_key(environment: Environment) -> str:
     reached = [
         environment.name,
         *sorted(f"{s.type}{s.arguments}" for s in environment.services.values()),
-        *sorted(f"{link.type}{link.arguments}" for link in environment.links.values()),
+        *sorted(f"{way.type}{way.arguments}" for link in environment.links.values() for way in link.ways),
     ]
     return f"{environment.name}-{sha256('|'.join(reached).encode()).hexdigest()[:12]}"

@@ -45,6 +45,9 @@ class Probe(ABC):
     async def open(self, eye: Eye) -> None:  # noqa: B027
         """Once before the first look (a log remembers where it ends). Raises errors.Error."""
 
+    def struck(self) -> None:  # noqa: B027
+        """The fault has just been found in place (a log remembers how long it was then). Called once; no blocking."""
+
     @abstractmethod
     async def look(self, eye: Eye) -> Seen:
         """One attempt. Raises TimeoutError if it got no answer in `eye.timeout`; bounded by the caller as well."""

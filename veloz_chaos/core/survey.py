@@ -30,7 +30,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Inventory:
-    """`missing` says why a name leads nowhere."""
+    """What stands behind a name, by all its ways; `missing` says why a way leads nowhere."""
 
     found: Mapping[str, tuple[Found, ...]] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)

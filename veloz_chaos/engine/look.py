@@ -84,6 +84,9 @@ class Looker:
     async def open(self) -> None:
         await self._probe.open(self._eye)
 
+    def struck(self) -> None:
+        self._probe.struck()
+
     async def keep_looking(self) -> None:
         try:
             await self._tick(self._period.total_seconds())

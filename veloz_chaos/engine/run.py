@@ -187,7 +187,10 @@ class Run:
     async def inject(self) -> bool:
         """Strike all at once; says whether every effect was found in place."""
         await asyncio.gather(*(asyncio.to_thread(self._inject_one, hand) for hand in self.hands))
-        return all(await asyncio.gather(*(self._confirm(hand) for hand in self.hands)))
+        found = all(await asyncio.gather(*(self._confirm(hand) for hand in self.hands)))
+        for looker in self.lookers if found else ():
+            looker.struck()
+        return found
 
     def _inject_one(self, hand: Hand) -> None:
         self.emit_from_thread(ev.InjectionBegan(fault=hand.id, **moment()))

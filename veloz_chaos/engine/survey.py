@@ -22,8 +22,13 @@ def survey(wanted: Iterable[Wanted], backends: Backends) -> Inventory:
         return Inventory()
     with ThreadPoolExecutor(max_workers=min(8, len(asked))) as pool:
         answers = list(pool.map(lambda one: _look(one, backends), asked))
-    found = {one.name: answer for one, answer in zip(asked, answers, strict=True) if isinstance(answer, tuple)}
-    missing = {one.name: answer for one, answer in zip(asked, answers, strict=True) if isinstance(answer, str)}
+    found: dict[str, tuple[Found, ...]] = {}
+    missing: dict[str, str] = {}
+    for one, answer in zip(asked, answers, strict=True):
+        if isinstance(answer, tuple):
+            found[one.name] = found.get(one.name, ()) + answer
+        else:
+            missing[one.name] = "; ".join(filter(None, [missing.get(one.name), answer]))
     return Inventory(found, missing)
 
 

@@ -69,7 +69,9 @@ def _service(parts: dict[str, Schema], known: Vocabulary) -> Schema:
 
 def _link(parts: dict[str, Schema], known: Vocabulary) -> Schema:
     stand_in = {"stand-in": {"type": "object", "minProperties": 1, "maxProperties": 1}}
-    return _bound(parts["LinkBinding"], ["models"], _selectors(parts, known) | stand_in)
+    several = _selectors(parts, known) | stand_in
+    made = _bound(parts["LinkBinding"], ["models"], several)
+    return made | {"anyOf": made.pop("oneOf")}
 
 
 def _selectors(parts: dict[str, Schema], known: Vocabulary) -> dict[str, Schema]:

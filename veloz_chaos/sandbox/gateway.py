@@ -70,7 +70,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     )
     hangs = settings.has("gateway-hangs-without-engine")
     trading = Trading(engine, exchange, store, metrics.count_order, hangs)
-    api = GatewayApi(settings, engine, exchange, store, trading, events, metrics)
+    api = GatewayApi(settings, engine, exchange, store, trading, events, metrics, parts={})
     work = [asyncio.create_task(part) for part in (engine.run(), exchange.run(), trading.reconcile_forever())]
     async with served(api.application(), settings.ports["gateway"]):
         announcer.serving(len(store.all()))

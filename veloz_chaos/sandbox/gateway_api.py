@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +20,8 @@ from veloz_chaos.sandbox.trading import Answer, Trading, refusal
 
 FLAP_EVERY = 0.3
 ALL_WELL = {"status": "ok", "engine": {"connected": True}, "exchange": {"status": "ok"}}
+#: A part of the gateway as /health tells it: its `status` ("ok", or what is wrong) and whatever else helps.
+Part = Callable[[], dict[str, Any]]
 
 
 class GatewayApi:
@@ -31,14 +34,18 @@ class GatewayApi:
         trading: Trading,
         events: EventStream,
         metrics: Metrics,
+        parts: Mapping[str, Part],
     ) -> None:
+        self._parts = parts
         self._settings, self._engine, self._exchange = settings, engine, exchange
         self._store, self._trading, self._events, self._metrics = store, trading, events, metrics
 
     async def health(self, _: web.Request) -> web.Response:
         if self._settings.has("health-lies"):
-            return web.json_response(ALL_WELL)
-        return _json(health(self._engine_as_told(), self._exchange.status, self._exchange.latency_ms))
+            return web.json_response(ALL_WELL | {name: {"status": "ok"} for name in self._parts})
+        exchange = {"status": self._exchange.status, "latency_ms": self._exchange.latency_ms}
+        parts = {name: part() for name, part in self._parts.items()}
+        return _json(health(self._engine_as_told(), {"exchange": exchange, **parts}))
 
     def _engine_as_told(self) -> bool:
         """Whether the engine is connected; with the flaw detection-flaps, denied and told in turns while it is not."""
@@ -142,13 +149,11 @@ class GatewayApi:
         return app
 
 
-def health(engine_connected: bool, exchange_status: str, latency_ms: float | None) -> Answer:
-    """200 ok, 200 degraded while the exchange is slow or unavailable, 503 unhealthy without the engine."""
-    degraded = "ok" if exchange_status == "ok" else "degraded"
+def health(engine_connected: bool, parts: Mapping[str, dict[str, Any]]) -> Answer:
+    """200 ok, 200 degraded while some part is not ok, 503 unhealthy without the engine."""
+    degraded = "ok" if all(part["status"] == "ok" for part in parts.values()) else "degraded"
     status = degraded if engine_connected else "unhealthy"
-    exchange = {"status": exchange_status, "latency_ms": latency_ms}
-    body = {"status": status, "engine": {"connected": engine_connected}, "exchange": exchange}
-    return (200 if engine_connected else 503), body
+    return (200 if engine_connected else 503), {"status": status, "engine": {"connected": engine_connected}, **parts}
 
 
 def order_body(order: Order) -> dict[str, Any]:

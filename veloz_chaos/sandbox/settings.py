@@ -11,7 +11,8 @@ from typing import Any
 #: What the supervisor keeps running, in the order it starts them.
 SERVICES = ("engine", "exchange", "links", "gateway")
 
-#: The fixed ports. `exchange-link` and `engine-link` are where the gateway connects; `links` is the links' own API.
+#: The fixed ports. `*-link` is where the gateway connects; `links` is the API of the TCP links, `faults` that of the
+#: HTTP and DNS fault proxy, whose HTTP side (`exchange-api`) stands between the exchange's link and the exchange.
 PORTS: Mapping[str, int] = {
     "gateway": 18080,
     "exchange": 18081,
@@ -19,6 +20,14 @@ PORTS: Mapping[str, int] = {
     "exchange-link": 18083,
     "engine-link": 18084,
     "supervisor": 18085,
+    "exchange-api": 18086,
+    "database": 18087,
+    "database-link": 18088,
+    "vault": 18089,
+    "vault-link": 18090,
+    "dns": 18091,
+    "dns-link": 18092,
+    "faults": 18475,
     "links": 18474,
 }
 FILE = "sandbox.json"
