@@ -6,6 +6,7 @@ A new fault needs an example of its arguments here; without one the suite fails.
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from veloz_chaos import faults
 from veloz_chaos.core.capability import Target
 from veloz_chaos.core.fault import Fault, Receipt
 
-SIGN = "vc-test-run"
+SIGN = f"vc-test-{os.getpid()}"
 DEADLINE = 10.0
 
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
@@ -28,6 +29,10 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "bandwidth": [{"rate": "20KB/s"}],
     "reset": [{}, {"after": "100ms"}],
     "partition": [{}, {"how": "reset"}],
+    "cpu": [{}],
+    "memory": [{}],
+    "out_of_memory": [{"ramp": "500ms"}],
+    "disk": [{"volume": "logs"}, {"volume": "logs", "free": "64KB"}],
 }
 
 
@@ -44,7 +49,7 @@ def pairs(of: tuple[type[Rig], ...] = RIGS, held: bool | None = None) -> list[An
 def _pairs(of: tuple[type[Rig], ...], held: bool | None) -> Iterator[Any]:
     for name, kind in known().items():
         for rig in of:
-            if issubclass(rig.kind, kind.needs) and held in (None, kind.held):
+            if rig.bears(kind.needs) and held in (None, kind.held):
                 for arguments in EXAMPLES[name]:
                     told = ",".join(f"{key}={value}" for key, value in arguments.items())
                     yield pytest.param(rig, kind(**arguments), id=f"{name}({told})-{rig.__name__}")

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from abc import ABC, abstractmethod
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from tests.infra import upstreams
 from tests.infra.require import absent
 from tests.infra.toxiproxy import Admin, Server, free_port, program
-from veloz_chaos.core.capability import Reference, Target
+from veloz_chaos.core.capability import (
+    Exhaustible,
+    Fillable,
+    Killable,
+    Pausable,
+    Pressable,
+    Reference,
+    Saturable,
+    Target,
+)
+from veloz_chaos.mechanisms import straining
 from veloz_chaos.targets import fake, process, toxiproxy
 
 numbers = itertools.count(1)
@@ -32,9 +45,15 @@ class Rig(ABC):
 
     kind: type[Target]
     backend: Backend
+    #: what of its kind's capabilities it is for; none: all of them
+    capabilities: ClassVar[tuple[type[Target], ...]] = ()
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.stack = folder, ExitStack()
+
+    @classmethod
+    def bears(cls, capability: type[Target]) -> bool:
+        return issubclass(cls.kind, capability) and (not cls.capabilities or capability in cls.capabilities)
 
     @abstractmethod
     def begin(self) -> None: ...
@@ -85,6 +104,7 @@ while True:
 
 class ProcessRig(Rig):
     kind, backend = process.Process, process
+    capabilities: ClassVar[tuple[type[Target], ...]] = (Killable, Pausable)
 
     def begin(self) -> None:
         self.pidfile = self.folder / "child.pid"
@@ -116,6 +136,82 @@ class ProcessRig(Rig):
             child.stdout.close()
 
 
+class LimitedRig(ProcessRig):
+    """A process with limits of its own: control groups for memory and CPU, a volume in its own mount namespace."""
+
+    capabilities: ClassVar[tuple[type[Target], ...]] = (Saturable, Pressable, Exhaustible, Fillable)
+    JOIN = (
+        'for group in $1; do echo 0 > "$group" || exit 125; done; '
+        'mount -t tmpfs -o size=4m rig "$2" && shift 2 && exec "$@"'
+    )
+
+    def begin(self) -> None:
+        if os.geteuid() != 0:
+            absent("root", "control groups and mounts need it")
+        self.pidfile, self.volume = self.folder / "child.pid", self.folder / "volume"
+        self.volume.mkdir(exist_ok=True)
+        self.groups = [self._group(name) for name in ("memory", "cpu")]
+        joins = " ".join(str(group / "cgroup.procs") for group in self.groups)
+        script = ["unshare", "--mount", "sh", "-c", self.JOIN, "sh", joins, str(self.volume)]
+        child = subprocess.Popen(
+            [*script, sys.executable, "-c", "held = b'x' * (16 << 20)\n" + CHILD], stdout=subprocess.PIPE
+        )
+        self.stack.callback(self._end, child)
+        assert child.stdout
+        self.child, self.port = child, int(child.stdout.readline())
+        self.pidfile.write_text(f"{child.pid}\n")
+
+    def _group(self, controller: str) -> Path:
+        group = Path(f"/sys/fs/cgroup/{controller}/vc-test-{os.getpid()}-{next(numbers)}")
+        if not group.parent.is_dir():
+            absent("root", "this machine has no control groups of version 1")
+        group.mkdir()
+        self.stack.callback(self._remove, group)
+        limits = {
+            "memory": {"memory.limit_in_bytes": "96M"},
+            "cpu": {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "60000"},
+        }
+        for name, value in limits[controller].items():
+            (group / name).write_text(value)
+        return group
+
+    @staticmethod
+    def _remove(group: Path) -> None:
+        """With whatever is still in it: its processes are this rig's."""
+        deadline = time.monotonic() + 5
+        while pids := (group / "cgroup.procs").read_text().split():
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            assert time.monotonic() < deadline, pids
+            time.sleep(0.01)
+        group.rmdir()
+
+    def target(self) -> Target:
+        volumes = {"logs": process.OwnVolume(path=str(self.volume))}
+        return process.find("child", process.Selector(pidfile=str(self.pidfile), volumes=volumes))[0]
+
+    def traces(self) -> list[str]:
+        return straining.on(self.child.pid)
+
+
+class UnlimitedRig(LimitedRig):
+    """A process pinned to one CPU, its volume a folder of declared size: what there is without root."""
+
+    def begin(self) -> None:
+        self.volume = self.folder / "volume"
+        self.volume.mkdir(exist_ok=True)
+        ProcessRig.begin(self)
+        os.sched_setaffinity(self.child.pid, {max(os.sched_getaffinity(0))})
+
+    def target(self) -> Target:
+        volumes = {"logs": process.OwnVolume(path=str(self.volume), size="1MB")}  # type: ignore[arg-type]
+        return process.find("child", process.Selector(pidfile=str(self.pidfile), volumes=volumes))[0]
+
+    def traces(self) -> list[str]:
+        return [*super().traces(), *(file.name for file in self.volume.iterdir())]
+
+
 class FakeRig(Rig):
     kind, backend = fake.Fake, fake
 
@@ -133,7 +229,7 @@ class FakeRig(Rig):
 
     def traces(self) -> list[str]:
         state = fake.WORLD[self.id]
-        return [*state.toxics, *(["stopped"] if state.paused else [])]
+        return [*state.toxics, *state.strains, *(["stopped"] if state.paused else [])]
 
 
 class ProxyRig(LinkRig):
@@ -230,7 +326,7 @@ class SandboxLink(ProxyRig):
 
 
 LINKS: tuple[type[LinkRig], ...] = (ToxiproxyHttp, ToxiproxyLine, SandboxLink)
-RIGS: tuple[type[Rig], ...] = (ProcessRig, FakeRig, *LINKS)
+RIGS: tuple[type[Rig], ...] = (ProcessRig, LimitedRig, UnlimitedRig, FakeRig, *LINKS)
 
 
 def as_json(receipt: dict[str, Any]) -> dict[str, Any]:

@@ -141,5 +141,8 @@ def _possible(one: Wanted, inventory: Inventory, known: Registry) -> Iterator[li
         needs = capability_of(fault.needs)
         found = [f for f in inventory.found.get(one.name, ()) if f.reference.backend == one.backend]
         offers = [target.offers[needs] for target in found if needs in target.offers]
-        why_not = inventory.missing.get(one.name) or f"no: {one.backend} does not offer {needs}"
+        lacks = next((f.lacks[needs] for f in found if needs in f.lacks), "")
+        why_not = (
+            inventory.missing.get(one.name) or (lacks and f"no: {lacks}") or f"no: {one.backend} does not offer {needs}"
+        )
         yield [one.name, name, offers[0].mechanism if offers else why_not]

@@ -25,7 +25,8 @@ class Reference(BaseModel):
     identity: dict[str, Any]
 
     def __str__(self) -> str:
-        return f"{self.backend}:" + ",".join(f"{key}={value}" for key, value in self.identity.items())
+        plain = {key: value for key, value in self.identity.items() if not isinstance(value, dict)}
+        return f"{self.backend}:" + ",".join(f"{key}={value}" for key, value in plain.items())
 
 
 class Offer(BaseModel):
@@ -46,8 +47,17 @@ class Offer(BaseModel):
 class Target(ABC):
     """One incarnation of something a fault can hit."""
 
-    #: capability name -> how this backend does it
+    #: how this backend does each thing, in general
     offers: ClassVar[Sequence[Offer]] = ()
+
+    def offered(self) -> Sequence[Offer]:
+        """How this very target does each thing that it can do."""
+        return self.offers
+
+    @property
+    def lacks(self) -> Mapping[str, str]:
+        """Capability -> why this very target, though its backend knows how, cannot; and what would help."""
+        return {}
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
@@ -85,6 +95,97 @@ class Pausable(Target):
     @abstractmethod
     def paused(self) -> bool:
         """The kernel's word, not the memory of our own call."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """How much of an allowance is in use, both in the same unit: bytes, or CPUs."""
+
+    used: float
+    limit: float
+
+    @property
+    def share(self) -> float:
+        return self.used / self.limit if self.limit else 0.0
+
+
+@dataclass(frozen=True)
+class CpuUse(Use):
+    """`ours`: what our helpers have of it, in CPUs. `full`: at every moment some of them waited for more of it."""
+
+    ours: float
+    full: bool
+
+
+class Saturable(Target):
+    """Has a CPU allowance of its own."""
+
+    @abstractmethod
+    def saturate(self, sign: str, load: float, expires: timedelta) -> None:
+        """Use up the share `load` of it; ends by itself after `expires`."""
+
+    @abstractmethod
+    def unsaturate(self, sign: str) -> None: ...
+
+    @abstractmethod
+    def cpu_use(self, sign: str) -> CpuUse:
+        """CPUs in use, by whoever shares the allowance, over a moment for which this blocks (a quarter of a second)."""
+
+
+class Pressable(Target):
+    """Has a memory limit of its own."""
+
+    @abstractmethod
+    def press(self, sign: str, upto: float, expires: timedelta) -> None:
+        """Bring its memory use up to this share of the limit, and keep it there; ends by itself after `expires`."""
+
+    @abstractmethod
+    def release(self, sign: str, undo: dict[str, Any]) -> None:
+        """`undo` is what `memory_settings` said before."""
+
+    @abstractmethod
+    def memory_settings(self) -> dict[str, Any]:
+        """JSON: whatever `press` will change of the target itself."""
+
+    @abstractmethod
+    def memory_use(self) -> Use:
+        """Bytes."""
+
+
+class Exhaustible(Target):
+    """Can be killed for its memory."""
+
+    @abstractmethod
+    def exhaust(self, sign: str, over: timedelta, expires: timedelta) -> None:
+        """Raise its memory use to its limit within `over`, and beyond it, until the kernel kills. Returns at once."""
+
+    @abstractmethod
+    def oom_kills(self) -> int | None:
+        """The kernel's own count of such kills under its limit; None where it is emulated. Also once it is dead."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes of a volume; `held` of them by us."""
+
+    size: int
+    free: int
+    held: int
+
+
+class Fillable(Target):
+    """Has volumes of its own."""
+
+    @abstractmethod
+    def fill(self, sign: str, volume: str, free: int, expires: timedelta) -> None:
+        """Leave no more than `free` bytes free; ends by itself after `expires`."""
+
+    @abstractmethod
+    def empty(self, sign: str, volume: str) -> None: ...
+
+    @abstractmethod
+    def room(self, sign: str, volume: str) -> Room:
+        """Raises Missing for a volume that it does not have."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +248,19 @@ class Resettable(Link):
 
 #: The closed list. What is not built yet is named, so that plan can say so.
 CAPABILITIES: Mapping[str, type[Target]] = {
-    c.__name__: c for c in (Killable, Pausable, Delayable, Throttleable, Severable, Resettable)
+    c.__name__: c
+    for c in (
+        Killable,
+        Pausable,
+        Saturable,
+        Pressable,
+        Exhaustible,
+        Fillable,
+        Delayable,
+        Throttleable,
+        Severable,
+        Resettable,
+    )
 }
 
 

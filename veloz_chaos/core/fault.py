@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from veloz_chaos.core.capability import Target
@@ -24,6 +25,11 @@ class Presence:
 
     shown: bool | None
     evidence: str
+
+
+def lifetime(receipt: Receipt) -> timedelta:
+    """How long after the injection whatever helps a fault must have ended by itself."""
+    return timedelta(seconds=receipt.get("expires", 120))
 
 
 class Fault(ABC, Generic[T]):

@@ -163,11 +163,12 @@ def _planned(
         return []
     if not able:
         offered = sorted({name for found in candidates for name in found.offers}) or ["nothing"]
+        lacks = next((found.lacks[needs] for found in candidates if needs in found.lacks), "")
         problems.append(
             written.here(
                 item.path,
                 f"`{call.kind}` needs a target that is {needs}; {call.on} offers {', '.join(offered)}",
-                "bind it to a backend that offers it",
+                lacks or "bind it to a backend that offers it",
             )
         )
         return []

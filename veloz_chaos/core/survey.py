@@ -26,6 +26,8 @@ class Found:
     reference: Reference
     offers: Mapping[str, Offer]
     leftovers: tuple[str, ...] = ()
+    #: capability -> why this incarnation cannot, though its backend knows how
+    lacks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,9 @@ class Hand:
     target: Target
     receipt: Receipt = field(default_factory=dict)
 
-    def prepare(self, sign: str) -> None:
-        self.receipt = self.fault.prepare(self.target, sign)
+    def prepare(self, sign: str, expires: float) -> None:
+        """`expires`: seconds from the injection after which whatever helps the fault must have ended by itself."""
+        self.receipt = {**self.fault.prepare(self.target, sign), "expires": expires}
 
     def inject(self) -> None:
         self.fault.inject(self.target, self.receipt)

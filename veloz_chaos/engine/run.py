@@ -161,7 +161,7 @@ class Run:
         try:
             for number, planned in enumerate(self.plan.faults, start=1):
                 hand = await asyncio.to_thread(take, planned, self.registry)
-                await asyncio.to_thread(hand.prepare, f"vc-{self.id}-{number}")
+                await asyncio.to_thread(hand.prepare, f"vc-{self.id}-{number}", _lifetime(planned) / 1e9)
                 self.emit(self._receipt(planned, hand), sync=True)
                 self.hands.append(hand)
         except TargetError as error:
@@ -171,7 +171,6 @@ class Run:
             raise Refused("\n".join(reasons))
 
     def _receipt(self, planned: PlannedFault, hand: Hand) -> ev.FaultPrepared:
-        longest_hold = nanoseconds(planned.hold.at_most) if planned.hold else 0
         return ev.FaultPrepared(
             fault=hand.id,
             kind=planned.kind,
@@ -180,7 +179,7 @@ class Run:
             receipt=hand.receipt,
             held=planned.held,
             by_hand=hand.fault.by_hand(str(planned.reference), hand.receipt),
-            expires=now() + longest_hold + CONFIRM + GRACE,
+            expires=now() + _lifetime(planned),
             **moment(),
         )
 
@@ -283,3 +282,9 @@ class Run:
             if last is not None and last.bad:
                 return True
         return False
+
+
+def _lifetime(planned: PlannedFault) -> int:
+    """Nanoseconds from the injection that a fault can be in place at the longest, with a runner that does not hang."""
+    longest_hold = nanoseconds(planned.hold.at_most) if planned.hold else 0
+    return longest_hold + CONFIRM + GRACE

@@ -45,4 +45,9 @@ def _look(one: Wanted, backends: Backends) -> tuple[Found, ...] | str:
 
 
 def _found(target: Target) -> Found:
-    return Found(target.reference, {offer.capability: offer for offer in target.offers}, tuple(target.leftovers()))
+    return Found(
+        target.reference,
+        {offer.capability: offer for offer in target.offered()},
+        tuple(target.leftovers()),
+        target.lacks,
+    )

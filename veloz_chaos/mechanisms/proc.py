@@ -11,7 +11,7 @@ import re
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -215,3 +215,32 @@ def _require_proc() -> None:
 
 def _gone(pid: int) -> Gone:
     return Gone(f"process {pid} no longer exists, or the pid is another's now")
+
+
+def exists(pid: int) -> bool:
+    return (PROC / str(pid) / "stat").exists()
+
+
+def address_space(pid: int) -> int:
+    """Bytes of virtual memory. Raises Gone."""
+    try:
+        return int((PROC / str(pid) / "statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        raise _gone(pid) from None
+
+
+def on_cpu(pids: Iterable[int]) -> float:
+    """Seconds that all threads of these processes have run, so far as they still exist."""
+    total = 0
+    for pid in pids:
+        for thread in _entries(PROC / str(pid) / "task"):
+            total += int(_read(PROC / str(pid) / "task" / thread / "schedstat", missing="0").split()[0])
+    return total / 1e9
+
+
+def busy(cpus: Iterable[int]) -> float:
+    """Seconds that these CPUs have been busy since boot, together."""
+    wanted = {f"cpu{cpu}" for cpu in cpus}
+    lines = [line.split() for line in _read(PROC / "stat").splitlines()]
+    times = [[int(field) for field in line[1:9]] for line in lines if line[0] in wanted]
+    return sum(sum(one) - one[3] - one[4] for one in times) / os.sysconf("SC_CLK_TCK")

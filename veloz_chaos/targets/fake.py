@@ -10,22 +10,29 @@ import threading
 from dataclasses import dataclass as plain
 from dataclasses import field, replace
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import (
     CAPABILITIES,
+    CpuUse,
     Delayable,
+    Exhaustible,
+    Fillable,
     Killable,
     Offer,
     Passage,
     Pausable,
+    Pressable,
     Reference,
     Resettable,
+    Room,
+    Saturable,
     Severable,
     Throttleable,
+    Use,
 )
 from veloz_chaos.errors import Gone, Unavailable
 
@@ -34,6 +41,8 @@ Flaw = Literal["does-nothing", "revert-fails", "dies-by-itself", "hangs", "unava
 ROUND_TRIP, ANSWER, WIDTH = 0.001, 200, 20_000_000
 #: A target that hangs does so until it is released, or for this long if nobody does.
 PATIENCE = 30.0
+#: Bytes of its only volume; half of it is free.
+ROOM = 8_000_000
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -67,6 +76,9 @@ class State:
     alive: bool = True
     paused: bool = False
     toxics: dict[str, Toxic] = field(default_factory=dict)
+    #: what is strained: sign-capability -> share (or bytes left free)
+    strains: dict[str, float] = field(default_factory=dict)
+    oom_kills: int = 0
     released: threading.Event = field(default_factory=threading.Event)
 
 
@@ -77,16 +89,18 @@ WORLD: dict[str, State] = {}
 def restart(known: str) -> None:
     """A supervisor's work: a new incarnation with nothing done to it."""
     old = WORLD[known]
-    WORLD[known] = replace(old, incarnation=old.incarnation + 1, alive=True, paused=False, toxics={})
+    WORLD[known] = replace(old, incarnation=old.incarnation + 1, alive=True, paused=False, toxics={}, strains={})
 
 
-class Fake(Killable, Pausable, Delayable, Throttleable, Severable, Resettable):
+class Fake(
+    Killable, Pausable, Saturable, Pressable, Exhaustible, Fillable, Delayable, Throttleable, Severable, Resettable
+):  # fmt: skip
     offers = tuple(
         Offer(
             capability=name,
             mechanism="in memory",
             touches="nothing real",
-            undo="" if name == "Killable" else "forget it",
+            undo="" if name in ("Killable", "Exhaustible") else "forget it",
             expiry="with this process",
             at_once=True,
             emulated=True,
@@ -102,10 +116,12 @@ class Fake(Killable, Pausable, Delayable, Throttleable, Severable, Resettable):
         state = self._answering()
         if state is None:
             return []
-        return [f"{name} is still on it" for name in (*state.toxics, *(["a pause"] if state.paused else []))]
+        return [
+            f"{name} is still on it" for name in (*state.toxics, *state.strains, *(["a pause"] if state.paused else []))
+        ]
 
     def by_hand(self, capability: str, sign: str) -> str:
-        return "" if capability == "Killable" else f"forget {sign} {capability}"
+        return "" if capability in ("Killable", "Exhaustible") else f"forget {sign} {capability}"
 
     def kill(self, signal: str) -> None:  # noqa: ARG002
         state = self._hurt()
@@ -122,6 +138,59 @@ class Fake(Killable, Pausable, Delayable, Throttleable, Severable, Resettable):
 
     def paused(self) -> bool:
         return self._mine().paused
+
+    def saturate(self, sign: str, load: float, expires: timedelta) -> None:  # noqa: ARG002
+        self._strain(f"{sign}-Saturable", load)
+
+    def unsaturate(self, sign: str) -> None:
+        self._relax(f"{sign}-Saturable")
+
+    def cpu_use(self, sign: str) -> CpuUse:  # noqa: ARG002
+        ours = max([0.0, *self._strained("Saturable")])
+        return CpuUse(max(0.1, ours), 1.0, ours, full=ours >= 1)
+
+    def press(self, sign: str, upto: float, expires: timedelta) -> None:  # noqa: ARG002
+        self._strain(f"{sign}-Pressable", upto)
+
+    def release(self, sign: str, undo: dict[str, Any]) -> None:  # noqa: ARG002
+        self._relax(f"{sign}-Pressable")
+
+    def memory_settings(self) -> dict[str, Any]:
+        return {}
+
+    def memory_use(self) -> Use:
+        return Use(max([0.2, *self._strained("Pressable")]) * 1e8, 1e8)
+
+    def exhaust(self, sign: str, over: timedelta, expires: timedelta) -> None:  # noqa: ARG002
+        state = self._hurt()
+        if state.flaw != "does-nothing":
+            state.alive, state.oom_kills = False, state.oom_kills + 1
+
+    def oom_kills(self) -> int:
+        state = self._answering()
+        return state.oom_kills if state else 0
+
+    def fill(self, sign: str, volume: str, free: int, expires: timedelta) -> None:  # noqa: ARG002
+        self._strain(f"{sign}-Fillable", free)
+
+    def empty(self, sign: str, volume: str) -> None:  # noqa: ARG002
+        self._relax(f"{sign}-Fillable")
+
+    def room(self, sign: str, volume: str) -> Room:  # noqa: ARG002
+        free = min([ROOM // 2, *map(int, self._strained("Fillable"))])
+        return Room(ROOM, free, ROOM // 2 - free)
+
+    def _strain(self, name: str, amount: float) -> None:
+        state = self._hurt()
+        if state.flaw != "does-nothing":
+            state.strains[name] = amount
+
+    def _relax(self, name: str) -> None:
+        if state := self._mended():
+            state.strains.pop(name, None)
+
+    def _strained(self, capability: str) -> list[float]:
+        return [amount for name, amount in self._mine().strains.items() if name.endswith(capability)]
 
     def delay(self, sign: str, delay: timedelta, jitter: timedelta) -> None:  # noqa: ARG002
         self._put(sign, "Delayable", Toxic(delay=delay.total_seconds()))

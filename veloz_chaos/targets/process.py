@@ -6,16 +6,20 @@ Signals go through pidfds, so that a successor with the same pid is never hit.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Killable, Offer, Pausable, Reference
+from veloz_chaos.core.size import Size
 from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
-from veloz_chaos.mechanisms import proc
+from veloz_chaos.mechanisms import proc, straining
+from veloz_chaos.mechanisms.strained import STRAINS, Strained, Volume
 
 #: How long a process may take to die of KILL or to stop: it acts at once unless it sleeps in the kernel.
 PROMPT = 2.0
@@ -24,12 +28,24 @@ SLACK = 2.0
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class OwnVolume:
+    """`path` as the process sees it; `size` only for a folder that keeps to a declared size by itself (emulated)."""
+
+    path: str
+    size: Size | None = None
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Selector:
-    """Exactly one: a file that holds the pid, a TCP port listened on, or a regular expression over the command line."""
+    """Exactly one: a file that holds the pid, a TCP port listened on, or a regular expression over the command line.
+
+    `volumes`: the file systems of its own, by name.
+    """
 
     pidfile: str | None = None
     port: int | None = Field(default=None, ge=1, le=65535)
     command: str | None = None
+    volumes: dict[str, OwnVolume] = field(default_factory=dict)
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -40,44 +56,54 @@ class Selector:
         return self
 
 
-class Process(Killable, Pausable):
+_OFFERS = (
+    Offer(
+        capability="Killable",
+        mechanism="signal through a pidfd",
+        touches="this process alone, not its children",
+        undo="nothing to undo: whoever supervises it starts it again",
+    ),
+    Offer(
+        capability="Pausable",
+        mechanism="SIGSTOP through a pidfd, until the kernel shows every thread stopped",
+        touches="this process alone; its connections stay open and are accepted by the kernel",
+        undo="SIGCONT",
+        at_once=True,
+    ),
+)
+
+
+class Process(Killable, Pausable, Strained):
     """One process; its children are not touched."""
 
-    offers = (
-        Offer(
-            capability="Killable",
-            mechanism="signal through a pidfd",
-            touches="this process alone, not its children",
-            undo="nothing to undo: whoever supervises it starts it again",
-        ),
-        Offer(
-            capability="Pausable",
-            mechanism="SIGSTOP through a pidfd, until the kernel shows every thread stopped",
-            touches="this process alone; its connections stay open and are accepted by the kernel",
-            undo="SIGCONT",
-            at_once=True,
-        ),
-    )
+    offers = (*_OFFERS, *STRAINS)
+
+    def __init__(self, reference: Reference) -> None:
+        super().__init__(reference)
+        self.pid, self.start = int(reference.identity["pid"]), int(reference.identity["start"])
+        self.volumes = {name: Volume(**said) for name, said in reference.identity.get("volumes", {}).items()}
+
+    def offered(self) -> Sequence[Offer]:
+        return (*_OFFERS, *self.strains())
 
     @property
-    def pid(self) -> int:
-        return int(self.reference.identity["pid"])
-
-    @property
-    def start(self) -> int:
-        return int(self.reference.identity["start"])
+    def lacks(self) -> Mapping[str, str]:
+        return self.strain_lacks()
 
     def alive(self) -> bool:
         return proc.alive(self.pid, self.start)
 
     def leftovers(self) -> list[str]:
+        found = self.strained_by()
         with suppress(Gone):
             if self.paused():
-                return [f"process {self.pid} is stopped; resume it by `kill -CONT {self.pid}`"]
-        return []
+                found.append(f"process {self.pid} is stopped; resume it by `kill -CONT {self.pid}`")
+        return found
 
-    def by_hand(self, capability: str, sign: str) -> str:  # noqa: ARG002
-        return f"kill -CONT {self.pid}" if capability == "Pausable" else ""
+    def by_hand(self, capability: str, sign: str) -> str:
+        if capability == "Pausable":
+            return f"kill -CONT {self.pid}"
+        return "" if capability in ("Killable", "Exhaustible") else straining.by_hand(sign)
 
     def kill(self, signal: str) -> None:
         """KILL is awaited, so that a look right after it finds the process dead; others take the time they take."""
@@ -104,11 +130,11 @@ class Process(Killable, Pausable):
 def find(name: str, selector: Selector) -> list[Process]:
     """The processes behind `name`. Raises Missing, or Gone where a pidfile outlived its process."""
     if selector.pidfile is not None:
-        return [_process(name, _pid_in(Path(selector.pidfile)))]
+        return [_process(name, _pid_in(Path(selector.pidfile)), selector)]
     if selector.port is not None:
-        processes = _still_there(name, _eldest(proc.listening(selector.port)))
+        processes = _still_there(name, _eldest(proc.listening(selector.port)), selector)
     else:
-        processes = _still_there(name, proc.matching(selector.command or ""))
+        processes = _still_there(name, proc.matching(selector.command or ""), selector)
     if not processes:
         raise Missing(f"{name}: no process {_sought(selector)}; start it, or correct the environment")
     return processes
@@ -124,17 +150,19 @@ def reopen(reference: Reference) -> Process:
     return process
 
 
-def _process(name: str, pid: int) -> Process:
-    identity = {"pid": pid, "start": proc.start_time(pid), "boot_id": proc.boot_id()}
+def _process(name: str, pid: int, selector: Selector) -> Process:
+    identity: dict[str, Any] = {"pid": pid, "start": proc.start_time(pid), "boot_id": proc.boot_id()}
+    if selector.volumes:
+        identity["volumes"] = {key: {"path": v.path, "size": v.size} for key, v in selector.volumes.items()}
     return Process(Reference(backend="process", name=name, identity=identity))
 
 
-def _still_there(name: str, pids: list[int]) -> list[Process]:
+def _still_there(name: str, pids: list[int], selector: Selector) -> list[Process]:
     """Without those that died while we looked."""
     found = []
     for pid in pids:
         with suppress(Gone):
-            found.append(_process(name, pid))
+            found.append(_process(name, pid, selector))
     return [process for process in found if process.alive()]
 
 

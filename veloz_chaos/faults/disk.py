@@ -1,0 +1,56 @@
+"""A volume of the target's own fills up. In place when what was free is held by us, measured on the volume."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from veloz_chaos.core.capability import Fillable
+from veloz_chaos.core.fault import Fault, Presence, Receipt, lifetime
+from veloz_chaos.core.size import Size
+from veloz_chaos.errors import Gone, Refused
+
+#: The part of what was free that must be held; the target's own writing may have taken the rest meanwhile.
+SEEN = 0.9
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Disk(Fault[Fillable]):
+    """`free`: bytes that are left."""
+
+    needs: ClassVar = Fillable
+    on: ClassVar = "service"
+    volume: str
+    free: Size = 0
+
+    def prepare(self, target: Fillable, sign: str) -> Receipt:
+        if not target.alive():
+            raise Gone(f"{target.reference} is dead already")
+        room = target.room(sign, self.volume)
+        if room.free <= self.free + room.size // 100:
+            raise Refused(f"{_kb(room.free)} are free: {_kb(self.free)} could not be told from that")
+        return {
+            "sign": sign, "undisturbed": room.free, "size": room.size,
+            "by_hand": target.by_hand("Fillable", sign),
+        }  # fmt: skip
+
+    def inject(self, target: Fillable, receipt: Receipt) -> None:
+        target.fill(receipt["sign"], self.volume, self.free, lifetime(receipt))
+
+    def in_place(self, target: Fillable, receipt: Receipt) -> Presence:
+        room = target.room(receipt["sign"], self.volume)
+        usual = f"undisturbed {_kb(receipt['undisturbed'])}"
+        evidence = f"{_kb(room.held)} of {_kb(room.size)} held, {_kb(room.free)} free ({usual})"
+        return Presence(room.held > 0 and room.held >= SEEN * (receipt["undisturbed"] - self.free), evidence)
+
+    def revert(self, target: Fillable, receipt: Receipt) -> None:
+        target.empty(receipt["sign"], self.volume)
+
+
+def _kb(size: int) -> str:
+    return f"{size / 1000:.0f} KB"
+
+
+FAULT = Disk

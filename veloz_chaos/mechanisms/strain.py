@@ -1,0 +1,201 @@
+"""The helper that strains what a process may use: burns its CPU, takes its memory, fills its volume.
+
+    python -m veloz_chaos.mechanisms.strain SIGN PID START EXPIRES KIND ARGUMENTS
+
+ARGUMENTS is a JSON object; EXPIRES is a boot-time instant in ns. It joins the target's control groups first, then says
+`r` on stdout, then strains. It ends at EXPIRES, when its target is gone, or when it is killed; and whatever it holds is
+free again when it ends, however it ends: memory in a memfd (charged to the group but to nobody's resident set, so that
+the kernel kills the application and not us), space in a file without a name. Standard library only: it starts in 50 ms.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from veloz_chaos.mechanisms import cgroup, proc
+
+MEGABYTE = 1 << 20
+#: Seconds between two corrections of what is held.
+TICK = 0.05
+_PR_SET_PDEATHSIG = 1
+
+
+class Watch:
+    """Tells when to end: the target is gone, or the time is over."""
+
+    def __init__(self, pid: int, start: int, expires: int) -> None:
+        self._fd, self._expires = os.pidfd_open(pid), expires
+        if not proc.alive(pid, start):
+            sys.exit(0)
+
+    def over(self, seconds: float = 0.0) -> bool:
+        """Waits for at most so long."""
+        left = (self._expires - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) / 1e9
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(max(0.0, min(seconds, left)) * 1000)) or left <= 0
+
+
+def burn(watch: Watch, burners: int, duty: float, cpus: list[int] | None) -> None:
+    """`burners` processes, each busy for the share `duty` of the time; they die with this one."""
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+    for _ in range(burners):
+        if os.fork() == 0:
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            _burn(duty)
+    while not watch.over(10.0):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
+def _burn(duty: float) -> None:
+    while True:
+        until = time.perf_counter() + 0.01 * duty
+        while time.perf_counter() < until:
+            pass
+        if duty < 1:
+            time.sleep(0.01 * (1 - duty))
+
+
+class Ballast:
+    """Memory that is charged to our control group and to no process."""
+
+    def __init__(self) -> None:
+        self._fd = os.memfd_create("ballast")
+        self.size = 0
+
+    def grow(self, size: int) -> None:
+        """Pages are taken by writing them. Raises OSError if there are none."""
+        while size > 0:
+            self.size += os.pwrite(self._fd, bytes(min(size, MEGABYTE)), self.size)
+            size -= MEGABYTE
+
+    def shrink(self, size: int) -> None:
+        self.size = max(0, self.size - size)
+        os.ftruncate(self._fd, self.size)
+
+
+def press(watch: Watch, group: cgroup.Memory, upto: float) -> None:
+    """Keep the group's use at that share of its limit, also when the target itself takes more or less."""
+    ballast, goal = Ballast(), int(group.limit * upto)
+    while not watch.over(TICK):
+        missing = goal - group.used()
+        if missing > MEGABYTE:
+            ballast.grow(min(missing, 16 * MEGABYTE))
+        elif missing < -MEGABYTE:
+            ballast.shrink(-missing)
+
+
+def exhaust(watch: Watch, group: cgroup.Memory, over: float) -> None:
+    """Raise the group's use to its limit in `over` seconds, and beyond it, until the kernel has killed the target."""
+    with suppress(OSError):  # where we may not, the kernel still takes the one with the larger resident set
+        Path("/proc/self/oom_score_adj").write_text("-1000")
+    ballast, began, used = Ballast(), time.monotonic(), group.used()
+    while not watch.over(0.01):
+        share = (time.monotonic() - began) / over if over else 2.0
+        due = int((group.limit - used) * share) - ballast.size
+        for _ in range(max(0, due) // MEGABYTE):
+            if watch.over():
+                return
+            ballast.grow(MEGABYTE)
+
+
+def fill(watch: Watch, path: str, free: int, name: str | None, size: int | None) -> None:
+    """Keep no more than `free` bytes of a volume free. Without a declared `size`, by a file that has no name."""
+    file = Path(path) / (name or f".{os.getpid()}")
+    fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    if size is None:
+        file.unlink()
+    try:
+        while True:
+            _take(fd, room(Path(path), size)[1] - free)
+            if watch.over(TICK):
+                return
+    finally:
+        if size is not None:
+            file.unlink(missing_ok=True)
+
+
+def _take(fd: int, missing: int) -> None:
+    """Real blocks, in pieces that get smaller near the end."""
+    piece = MEGABYTE
+    while missing > 0 and piece >= 1:
+        try:
+            os.posix_fallocate(fd, os.fstat(fd).st_size, min(piece, missing))
+            missing -= piece
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            piece //= 16
+
+
+def room(folder: Path, size: int | None) -> tuple[int, int]:
+    """(size, free) in bytes: of the file system, or of a folder that declares its own size."""
+    if size is None:
+        found = os.statvfs(folder)
+        return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+    used = sum(entry.stat().st_size for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False))
+    return size, max(0, size - used)
+
+
+def squeeze(watch: Watch, pid: int, upto: float, over: float, then_kill: bool) -> None:
+    """The emulation where there is no control group: the soft limit of the address space comes down to the use."""
+    began = time.monotonic()
+    old = resource.prlimit(pid, resource.RLIMIT_AS)
+    try:
+        while not watch.over(TICK):
+            share = min(1.0, (time.monotonic() - began) / over) if over else 1.0
+            limit = int(address_space(pid) / (upto * share if upto * share > 0.4 else 0.4))
+            resource.prlimit(pid, resource.RLIMIT_AS, (limit, old[1]))
+            if then_kill and share == 1.0 and not watch.over(0.5):
+                os.kill(pid, signal.SIGKILL)
+    finally:
+        if proc.exists(pid):
+            resource.prlimit(pid, resource.RLIMIT_AS, old)
+
+
+def address_space(pid: int) -> int:
+    """Bytes. Raises Gone."""
+    return proc.address_space(pid)
+
+
+def main(arguments: list[str]) -> None:
+    _, pid, start, expires, kind, text = arguments
+    given: dict[str, Any] = json.loads(text)
+    watch = Watch(int(pid), int(start), int(expires))
+    for folder in given.pop("join", []):
+        (Path(folder) / "cgroup.procs").write_text("0")
+    group = given.pop("group", None)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    os.write(1, b"r")
+    os.close(1)
+    memory = cgroup.Memory(Path(group["leaf"]), Path(group["folder"]), group["unified"]) if group else None
+    if memory is not None:
+        given["group"] = memory
+    KINDS[kind](watch, **given)
+
+
+KINDS: dict[str, Callable[..., None]] = {
+    "cpu": burn,
+    "memory": press,
+    "out-of-memory": exhaust,
+    "volume": fill,
+    "squeeze": squeeze,
+}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
