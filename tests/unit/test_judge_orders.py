@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,57 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.property.simulation.flow import BEFORE, FEWER, HURT, SEEN, SLOWER, UNHURT, flow, held
 from tests.property.simulation.market import BAD, written
 from tests.property.simulation.plans import plan
 from tests.property.simulation.profile import few
-from tests.property.simulation.writing import MS, Journal
+from tests.property.simulation.writing import Journal
 from veloz_chaos.core.experiment import OrderLimits
 from veloz_chaos.core.judge import judge
 from veloz_chaos.core.orders import Orders
-
-BEFORE, SEEN = "+" * 10, "-" * 12 + "+" * 50
-HURT = (BEFORE + "-" * 5).ljust(60, "+")
-UNHURT = "+" * 60
-SLOWER = "fault.orders.latency.p50 >= 1.5 * baseline.orders.latency.p50"
-FEWER = "fault.orders.rate < 0.5 * baseline.orders.rate"
-
-
-def held(
-    healthy: str = HURT, *, placebo: bool = False, last_seen: int = 2990, gone: int = 3030, **planned: Any
-) -> Journal:
-    """The engine is paused from 1000 to 3000 and watched until 6000."""
-    journal = Journal(plan(held=True, placebo=placebo, **planned)).baseline()
-    if not placebo:
-        journal.strikes().is_lifted(called=3000, returned=3020, last_seen=last_seen, gone=gone)
-    return journal.looks("healthy", 0, healthy).looks("down", 0, "-" * 60 if placebo else SEEN).ends(6000)
-
-
-def flow(*, slow: int = 300, every: int = 20, refused: bool = False) -> list[bytes]:
-    """An order each `every` ms from 0 to 5500, accepted after 5 ms; while the fault is in place after `slow`."""
-    lines: list[dict[str, Any]] = []
-    for n, due in enumerate(range(0, 5500, every), start=1):
-        order, hit = f"vc-7f3a-{n:06d}", 1000 <= due < 3000
-        took = slow if hit else 5
-        outcome = "refused" if hit and refused else "accepted"
-        lines.append({"op": "place", "id": order, "due": due * MS, "at": due * MS, "side": "BUY"})
-        lines.append(
-            {
-                "op": "done",
-                "of": "place",
-                "id": order,
-                "at": (due + took) * MS,
-                "outcome": outcome,
-                "status": 503 if outcome == "refused" else 200,
-            }
-        )
-    for side in ("gateway", "exchange"):
-        lines.append({"op": "read", "side": side, "at": 5900 * MS, "ok": True})
-        lines += [
-            {"op": "found", "side": side, "id": line["id"], "state": "open", "filled": "0"}
-            for line in lines
-            if line["op"] == "done" and line["outcome"] == "accepted"
-        ]
-    return [json.dumps(line).encode() + b"\n" for line in lines]
 
 
 def verdicts(journal: Journal) -> dict[str, str]:
