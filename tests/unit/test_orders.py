@@ -145,8 +145,8 @@ def test_an_order_tells_its_own_history() -> None:
     data = lines(PLACE, DONE, READ, FOUND, READ | {"side": "exchange"})
     [case] = audit(read(data)).cases["lost"]
     assert str(case) == (
-        "placed (BUY 1 X at 2), 100 ns later accepted (200), 800 ns later absent at the exchange, "
-        "0 ms later open at the gateway"
+        "placed (BUY 1 X at 2), 100 ns later accepted (200), 800 ns later open at the gateway, "
+        "0 ms later absent at the exchange"
     )
 
 

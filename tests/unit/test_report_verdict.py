@@ -86,7 +86,7 @@ def test_a_run_with_an_order_flow_shows_its_phases_and_what_became_of_the_first_
     [header] = [line for line in lines if line.startswith("orders ")]
     assert header.split() == ["orders", "accepted", "not", "accepted", "p50", "p99", "longest", "gap"]
     [fault] = [line for line in lines if line.startswith("fault ")]
-    assert fault.split()[:2] == ["fault", "50/s"] and "300 ms" in fault
+    assert fault.split()[:2] == ["fault", "50.1/s"] and "300 ms" in fault
     text = " ".join(" ".join(lines).split())
     assert "failed: orders: lost: 1 of 275 orders: vc-7f3a-000060; vc-7f3a-000060: placed" in text
     assert "absent at the exchange" in text

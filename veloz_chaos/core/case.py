@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from veloz_chaos.core.interval import SECOND
 from veloz_chaos.core.length import length
-from veloz_chaos.core.orders import NOBODY, OUTCOMES, PENDING, PROBE, STATES, Orders
+from veloz_chaos.core.orders import NOBODY, OUTCOMES, PENDING, PROBE, SIDES, STATES, Orders
 
 #: Orders of one category that are told in full.
 TOLD = 10
@@ -88,7 +88,10 @@ def _cancels(orders: Orders, wanted: set[int]) -> Iterator[tuple[int, Operation]
 
 
 def _found(orders: Orders, wanted: set[int]) -> Iterator[tuple[int, Operation]]:
-    for side, held in sorted(orders.sides.items()):
+    for side in SIDES:
+        held = orders.sides.get(side)
+        if held is None:
+            continue
         missing = set(wanted)
         for row, state, filled in zip(held.order, held.state, held.filled, strict=True):
             if row in wanted:

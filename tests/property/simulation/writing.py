@@ -104,7 +104,7 @@ class Journal:
         last = max(event.at for event in self.events) / MS
         return self.add(
             ev.WorkloadStarted(name="orders", pid=7, file="orders.jsonl", **clock(-50)),
-            ev.WorkloadEnded(name="orders", file="orders.jsonl", sha256=digest, **told, **clock(last - 1)),  # type: ignore[arg-type]
+            ev.WorkloadEnded(name="orders", file="orders.jsonl", sha256=digest, **told, **clock(last - 1)),
         )
 
     def history(self) -> History:
