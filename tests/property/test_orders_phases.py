@@ -28,7 +28,9 @@ flows = st.lists(one, min_size=1, max_size=80)
 def history(flow: list[Any]) -> list[bytes]:
     lines: list[dict[str, Any]] = []
     for n, (due, took, outcome, (status, why)) in enumerate(flow):
-        lines.append({"op": "place", "id": f"vc-a-{n}", "due": START + due, "at": START + due + 5, "side": "BUY"})
+        lines.append(
+            {"op": "place", "id": f"vc-a-{n}", "due": START + due, "at": START + due + took // 2, "side": "BUY"}
+        )
         done = {"op": "done", "of": "place", "id": f"vc-a-{n}", "at": START + due + took, "outcome": outcome}
         lines.append(done | {"status": 200 if outcome == "accepted" else status, "why": why})
     return [json.dumps(line).encode() + b"\n" for line in lines]

@@ -173,8 +173,9 @@ def test_what_never_broke_has_recovered_when_the_fault_is_gone() -> None:
 
 
 def test_the_recovered_window_begins_when_the_fault_is_gone() -> None:
-    journal = conditions([SLOWER], while_={"recovered": {"always": ["healthy"]}})
-    assert verdicts(journal)["while recovered: always healthy"] == "passed"
+    journal = conditions([SLOWER], while_={"recovered": {"always": ["refused"]}})
+    journal.looks("refused", 0, "-" * 30 + "+" * 30)
+    assert verdicts(journal)["while recovered: always refused"] == "passed"
 
 
 def test_a_condition_that_does_not_hold_fails_and_leaves_the_fault_masked() -> None:

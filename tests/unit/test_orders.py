@@ -75,7 +75,6 @@ def test_the_line_that_is_wrong_is_named_wherever_it_stands(before: int) -> None
         ([PLACE, CANCELLED], "line 2: the cancel of vc-a-1 is done, but not under way"),
         ([DONE], "line 1: the place of vc-a-1 is done, but not under way"),
         ([READ, FOUND, DONE], "line 3: the place of vc-a-1 is done, but not under way"),
-        ([CANCEL], "line 1: vc-a-1 was never placed"),
         ([FOUND], "line 1: an order is found at the gateway, which was not read"),
         ([READ | {"side": "moon"}], "line 1: there is no side `moon`"),
         ([READ, FOUND | {"state": "asleep"}], "line 2: an operation without a known 'asleep'"),
@@ -127,6 +126,16 @@ def test_a_cancel_after_the_sides_were_read_is_tidying_up() -> None:
     assert audit(read(lines(PLACE, DONE, *both(), tidy[0]))).clean
     asked = [CANCEL, CANCELLED]
     assert audit(read(lines(PLACE, DONE, *asked, *both(state="filled", filled="1")))).count("cancelled-yet-filled") == 1
+
+
+def test_a_cancel_may_be_tried_again_and_be_of_what_nobody_placed() -> None:
+    again = [CANCEL, CANCEL, CANCELLED | {"outcome": "unknown"}, CANCELLED]
+    copy = [CANCEL | {"id": "vc-a-copy"}, CANCELLED | {"id": "vc-a-copy"}]
+    found = audit(read(lines(PLACE, DONE, *again, *copy, *both(state="filled", filled="1"))))
+    assert (found.why, found.count("cancelled-yet-filled"), found.count("duplicated")) == ("", 1, 0)
+    listed = FOUND | {"id": "vc-a-copy", "state": "cancelled"}
+    found = audit(read(lines(PLACE, DONE, *copy, *both(), listed)))
+    assert str(found.cases["duplicated"][0]).startswith("a cancel was sent, 10 ns later the cancel was accepted, ")
 
 
 def test_an_order_of_a_probe_after_the_sides_were_read_is_nobodys_business() -> None:

@@ -139,7 +139,8 @@ def _wrong(orders: Orders) -> Iterator[tuple[int, Category]]:
     ours, read, placed = _prefix(orders), _last_read(orders), orders.placed
     for row, origin in enumerate(placed.origin):
         if origin == NOBODY:
-            if ours and orders.ids[row].startswith(ours):
+            listed = gateway.times[row] or exchange.times[row]
+            if ours and listed and orders.ids[row].startswith(ours):
                 yield row, "duplicated"
         elif origin == WORKLOAD or placed.done[row] <= read:
             category = _category(placed.outcome[row], row, gateway, exchange, row in cancelled)

@@ -121,8 +121,8 @@ class Orders:
     #: of all that was read, torn line included
     sha256: str = ""
     _rows: dict[str, int] = field(default_factory=dict, repr=False)
-    #: the cancel of an order that still has no outcome
-    _open_cancels: dict[int, int] = field(default_factory=dict, repr=False)
+    #: the cancels of an order that still have no outcome, the oldest first
+    _open_cancels: dict[int, list[int]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -158,21 +158,20 @@ class Orders:
         return self.answers.code((line.get("status"), line.get("why", "")))
 
     def cancel(self, line: dict[str, Any]) -> None:
-        row = self._known(line["id"])
-        self._open_cancels[row] = self.cancels.send(row, line["at"])
-
-    def _known(self, name: str) -> int:
+        """Also of what nobody placed: a copy that was found, and is tidied up."""
+        name = line["id"]
         row = self._rows.get(name)
-        if row is None or self.placed.origin[row] == NOBODY:
-            raise ValueError(f"{name} was never placed")
-        return row
+        if row is None:
+            row = self._add(name, NOBODY, 0, 0, 0)
+        self._open_cancels.setdefault(row, []).append(self.cancels.send(row, line["at"]))
 
     def done(self, line: dict[str, Any]) -> None:
         name, of = line["id"], line["of"]
         row = self._rows.get(name, -1)
         of_them: Placed | Cancels = self.placed
         if of == "cancel":
-            row, of_them = self._open_cancels.pop(row, -1), self.cancels
+            under_way = self._open_cancels.get(row)
+            row, of_them = under_way.pop(0) if under_way else -1, self.cancels
         elif of != "place":
             raise ValueError(f"nothing is called `{of}` that could be done")
         elif row >= 0 and self.placed.origin[row] == NOBODY:
