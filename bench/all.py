@@ -13,6 +13,7 @@ BENCHES = (
     ["truth", "--busy"],
     ["killed"],
     ["memory"],
+    ["audit"],
 )
 
 

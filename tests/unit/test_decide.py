@@ -86,3 +86,18 @@ def test_a_fault_stays_for_what_is_yet_to_be_shown_while_it_lasts() -> None:
 
 def test_a_fault_of_a_fixed_length_is_never_lifted_early() -> None:
     assert held(broken(200), SEEN, until_decided=False) is None
+
+
+def test_a_fault_whose_impact_the_order_flow_shows_is_lifted_when_the_flow_has_gone_on_in_it_for_long_enough() -> None:
+    shown = ["fault.orders.rate < 1.0"]
+    patient = limits(detection=30_000)
+    assert held(GOOD, SEEN, impact=shown, limits=patient) == 1015 + 5000 + 35
+    assert held(GOOD, SEEN, limits=patient) is None
+    assert held(GOOD, UNSEEN, impact=shown, limits=patient) is None
+
+
+def test_a_system_that_never_broke_is_watched_until_it_has_settled_after_the_fault() -> None:
+    shown = ["fault.orders.rate < 1.0"]
+    made = Journal(plan(held=True, impact=shown, limits=limits(detection=30_000))).baseline().strikes()
+    made.is_lifted(7000, 7020, 6990, 7030)
+    assert ends_at(GOOD, journal=made) == 8050

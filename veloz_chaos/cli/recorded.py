@@ -12,6 +12,7 @@ from veloz_chaos.core.judge import Judgement, judge
 from veloz_chaos.core.matrix import ResponseMatrix
 from veloz_chaos.core.plan import Plan
 from veloz_chaos.engine import journal as journals
+from veloz_chaos.engine import order_history
 from veloz_chaos.errors import UsageError
 from veloz_chaos.mechanisms import proc
 from veloz_chaos.mechanisms.proc import boot_id
@@ -35,7 +36,7 @@ class Recorded:
             raise UsageError(
                 f"{self.folder}: the matrix has no row `{row}` any more; judge it without --today or --matrix"
             )
-        return judge(of(self.events), matrix)
+        return judge(of(self.events), matrix, order_history.beside(self.folder, self.history))
 
 
 def read(folder: Path) -> Recorded:

@@ -66,6 +66,14 @@ def experiment_alone(
                 f"`{name}` is neither a window nor a step",
                 did_you_mean(name, window.WINDOWS),
             )
+    yield from _flow(experiment, file)
+
+
+def _flow(e: Experiment, file: Document) -> Iterator[Problem]:
+    if e.expect.orders is not None or isinstance(e.expect.impact, list):
+        from veloz_chaos.core import impact  # whoever says nothing of the order flow does not wait for it
+
+        yield from impact.problems(e, file)
 
 
 def calls(experiment: Experiment) -> list[tuple[Path, FaultCall]]:
@@ -126,8 +134,6 @@ def _not_yet(written: Written, known: Vocabulary) -> Iterator[Problem]:
     asked += [(("steps",), "steps")] if e.steps else []
     asked += [(("workload",), "workload")] if e.workload else []
     asked += [(("expect", "alert"), "alert")] if e.expect.alert else []
-    asked += [(("expect", "orders"), "orders")] if e.expect.orders else []
-    asked += [(("expect", "impact"), "impact conditions")] if isinstance(e.expect.impact, list) else []
     for path, what in asked:
         yield written.here(path, f"{what} can't be run by this version", "leave it out")
     for path, call in calls(e):

@@ -13,6 +13,8 @@ from veloz_chaos.core.window import clauses, interior, rule
 
 #: Without a limit for the detection, an impact must show within this.
 PATIENCE = 30 * SECOND
+#: So long at least the order flow goes on in a fault whose impact is told by conditions over it.
+SHOWING = 5 * SECOND
 
 
 def hold_over(plan: Plan, history: History, now: int) -> bool:
@@ -58,7 +60,11 @@ def _noticed(plan: Plan, m: Measurement, now: int) -> bool:
 
 
 def _hurt(plan: Plan, m: Measurement, now: int) -> bool:
-    return m.impact is not None or _passed(plan, m, now)
+    """The impact is decided: seen, its limit has passed, or (where conditions over the order flow show it) the flow has
+    gone on in it for long enough."""
+    assert m.began is not None
+    shown = isinstance(plan.impact, list) and now > m.began.at_most + max(nanoseconds(plan.hold), SHOWING)
+    return m.impact is not None or shown or _passed(plan, m, now)
 
 
 def _passed(plan: Plan, m: Measurement, now: int) -> bool:

@@ -14,6 +14,7 @@ from veloz_chaos.core.coverage import unwatched, watched_until
 from veloz_chaos.core.doubt import completed, not_in_place
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.finding import Finding, against
+from veloz_chaos.core.flow import Flow, fates
 from veloz_chaos.core.history import History, Value
 from veloz_chaos.core.interval import Interval, Nanoseconds
 from veloz_chaos.core.length import length as long
@@ -23,14 +24,16 @@ from veloz_chaos.core.trace import SHOWN
 from veloz_chaos.core.window import Quantifier, Ruling, clauses, interior, rule
 
 
-def expectations(plan: Plan, history: History, m: Measurement) -> Iterator[Finding]:
+def expectations(plan: Plan, history: History, m: Measurement, found: Flow) -> Iterator[Finding]:
     yield _in_place(history, m)
     if plan.detection is not None:
         yield _unless_cut_short(_detection(plan, history, m), m)
-    yield _impact(plan, history, m)
-    yield _recovery(plan, history, m)
+    yield _impact(plan, history, m, found)
+    yield from found.impact
+    yield _recovery(plan, history, m, found)
     yield from _whiles(plan, history, m)
     yield from (_kept(name, history, m) for name in plan.keeps)
+    yield from fates(plan, found)
 
 
 def _in_place(history: History, m: Measurement) -> Finding:
@@ -97,15 +100,19 @@ def _unless_cut_short(finding: Finding, m: Measurement) -> Finding:
 # --- impact --------------------------------------------------------------------------------------------------------
 
 
-def _impact(plan: Plan, history: History, m: Measurement) -> Finding:
+def _impact(plan: Plan, history: History, m: Measurement, found: Flow) -> Finding:
     entries, hurt = tuple(m.entries.get("impact", ())), m.impact is not None
     if hurt and plan.impact == "none":
         reason = "the steady state broke, but no impact is expected"
         return Finding("impact", "failed", reason, m.time_to_impact, None, entries)
     if hurt:
         return Finding("impact", "passed", "the steady state broke", m.time_to_impact, None, entries)
+    if found.hurt:
+        return Finding("impact", "passed", "the steady state held; the impact conditions show the impact")
     if m.early:
         return Finding("impact", "inconclusive", f"the fault ended early: {m.early}")
+    if found.open:
+        return Finding("impact", "inconclusive", f"the steady state held, and the order flow is open: {found.open}")
     if why := unseen(plan, history, m, plan.steady_state):
         return Finding("impact", "inconclusive", why)
     if plan.impact == "none":
@@ -125,15 +132,17 @@ def unseen(plan: Plan, history: History, m: Measurement, probes: Sequence[str], 
 # --- recovery ------------------------------------------------------------------------------------------------------
 
 
-def _recovery(plan: Plan, history: History, m: Measurement) -> Finding:
+def _recovery(plan: Plan, history: History, m: Measurement, found: Flow) -> Finding:
     length, limit = m.time_to_recover, nanoseconds(plan.limits.recovery_or_give_up)
-    if m.recovery is None or length is None:
+    if m.recovery is None or length is None or not (m.outages or found.hurt):
         reason = "nothing broke, so there is nothing to recover from"
         return Finding("recovery", "passed" if plan.impact == "none" else "inconclusive", reason, None, limit)
     finding = against("recovery", length, limit, tuple(m.entries.get("recovery", ())))
     if history.restored:
         procedure = history.restored[0].procedure
         return replace(finding, verdict="failed", reason=f"still broken after the watch; `{procedure}` was run")
+    if not m.outages and (why := unseen(plan, history, m, plan.steady_state)):
+        return replace(finding, verdict="inconclusive", reason=why)
     if finding.verdict != "failed" and (open_ := _open_end(plan, history, m, m.recovery)):
         return replace(finding, verdict="inconclusive", reason=open_)
     relapsed = f"; relapsed {m.relapses} time{'s' if m.relapses > 1 else ''} before" if m.relapses else ""

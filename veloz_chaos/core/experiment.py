@@ -120,13 +120,17 @@ class Recovery(Written):
     settle: Duration | None = None
 
 
+#: how many orders may meet it
+Fate = Annotated[int, Field(ge=0)]
+
+
 class OrderLimits(Written):
-    lost: int = 0
-    duplicated: int = 0
-    resurrected: int = 0
-    unresolved: int = 0
-    divergent: int = 0
-    cancelled_yet_filled: int = 0
+    lost: Fate = 0
+    duplicated: Fate = 0
+    resurrected: Fate = 0
+    unresolved: Fate = 0
+    divergent: Fate = 0
+    cancelled_yet_filled: Fate = 0
 
 
 class AlertExpectation(Written):

@@ -7,15 +7,17 @@ because nothing was seen.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from veloz_chaos import errors
 from veloz_chaos.core.doubt import doubt
 from veloz_chaos.core.expectation import expectations, unseen
 from veloz_chaos.core.finding import Finding
+from veloz_chaos.core.flow import Flow, clean, flow
 from veloz_chaos.core.history import History
 from veloz_chaos.core.matrix import ResponseMatrix
 from veloz_chaos.core.measure import Measurement, measure
+from veloz_chaos.core.orders import Orders
 from veloz_chaos.core.plan import Plan
 from veloz_chaos.core.window import Verdict
 
@@ -31,6 +33,7 @@ class Judgement:
     findings: tuple[Finding, ...]
     reasons: tuple[str, ...]
     measurement: Measurement
+    flow: Flow = field(default_factory=Flow)
 
 
 _CODES: dict[str, int] = {
@@ -44,17 +47,21 @@ _CODES: dict[str, int] = {
 }
 
 
-def judge(history: History, matrix: ResponseMatrix | None = None) -> Judgement:
-    """By the limits in the journal, or by today's `matrix`. Raises ValueError for a journal without a plan."""
+def judge(history: History, matrix: ResponseMatrix | None = None, orders: Orders | None = None) -> Judgement:
+    """By the limits in the journal, or by today's `matrix`. Raises ValueError for a journal without a plan.
+
+    `orders` is the order history beside the journal; None if there is none.
+    """
     if history.plan is None:
         raise ValueError("the journal holds no plan; it was cut before its first event was whole")
     if matrix is not None:
         history.plan = history.plan.model_copy(update={"limits": matrix.limits(history.plan.limits.row)})
     m = measure(history)
     stop, reasons = _no_verdict(history)
-    findings = () if stop == "refused" else tuple(_findings(history.plan, history, m))
+    found = Flow() if stop == "refused" else flow(history.plan, history, m, orders)
+    findings = () if stop == "refused" else tuple(_findings(history.plan, history, m, found))
     verdict = stop or worst(findings)
-    return Judgement(history.run, verdict, _CODES[verdict], findings, tuple(reasons), m)
+    return Judgement(history.run, verdict, _CODES[verdict], findings, tuple(reasons), m, found)
 
 
 def worst(findings: tuple[Finding, ...]) -> Verdict:
@@ -94,9 +101,9 @@ def _left(name: str, error: str, by_hand: str) -> str:
     return what + (f"; undo it with: {by_hand}" if by_hand else "")
 
 
-def _findings(plan: Plan, history: History, m: Measurement) -> Iterator[Finding]:
+def _findings(plan: Plan, history: History, m: Measurement, found: Flow) -> Iterator[Finding]:
     why = doubt(plan, history, m)
-    for finding in _placebo(plan, history, m) if plan.placebo else expectations(plan, history, m):
+    for finding in _placebo(plan, history, m, found) if plan.placebo else expectations(plan, history, m, found):
         doubtful = why and finding.verdict != "inconclusive"
         yield (
             Finding(finding.expectation, "inconclusive", why, finding.measured, finding.limit) if doubtful else finding
@@ -106,7 +113,7 @@ def _findings(plan: Plan, history: History, m: Measurement) -> Iterator[Finding]
         yield Finding("end of the run", "inconclusive", "the journal ends before the run did")
 
 
-def _placebo(plan: Plan, history: History, m: Measurement) -> Iterator[Finding]:
+def _placebo(plan: Plan, history: History, m: Measurement, found: Flow) -> Iterator[Finding]:
     """Everything but the fault, watched for as long as the run would have been."""
     noticed = [s.name for s in m.signals if s.shown]
     signals = plan.detection.signals if plan.detection else []
@@ -122,6 +129,7 @@ def _placebo(plan: Plan, history: History, m: Measurement) -> Iterator[Finding]:
         yield Finding(title, "failed", "the steady state broke though nothing was done", entries=entries)
     else:
         yield _quiet(title, "the steady state held", unseen(plan, history, m, plan.steady_state))
+    yield from clean(found)
 
 
 def _quiet(title: str, reason: str, why: str) -> Finding:

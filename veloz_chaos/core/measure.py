@@ -90,6 +90,8 @@ class Measurement:
     @property
     def time_to_recover(self) -> Interval | None:
         start = self.recovery_counts_from
+        if self.recovery and not self.outages:
+            return Interval(0, 0)
         return self.recovery.since(start) if self.recovery and start else None
 
     @property
@@ -117,6 +119,8 @@ def measure(history: History) -> Measurement:
     bad = bad_looks(history, plan.steady_state, since)
     outages = tuple(cluster(bad, nanoseconds(plan.hold)))
     recovery, decisive = recovered(history, outages)
+    if not outages and isinstance(plan.impact, list):
+        recovery = ended  # the conditions show the impact; what never broke is back when the fault is gone
     impact, first_bad = _impact(history, bad, start)
     until = _hurting_until(bool(held), ended, outages)
     signals = tuple(signal(history, name, since, until, plan) for name in _signals(plan))

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from veloz_chaos.core.capability import Offer, Reference
 from veloz_chaos.core.duration import Duration
-from veloz_chaos.core.experiment import Detection, Tier, While
+from veloz_chaos.core.experiment import Detection, OrderLimits, Tier, While
 from veloz_chaos.core.matrix import Limits
 from veloz_chaos.core.model import Written
 
@@ -77,8 +77,10 @@ class Plan(Written):
     detection: Detection | None = None
     while_: dict[str, While] = Field(default_factory=dict)
     keeps: list[str] = Field(default_factory=list)
-    #: None: not said; "none": masking is what is expected
-    impact: Literal["none"] | None = None
+    #: None: not said; "none": masking is what is expected; else conditions over the phases of the order flow
+    impact: Literal["none"] | list[str] | None = None
+    #: how many orders may meet each fate; None: their fate is not judged
+    orders: OrderLimits | None = None
     may: list[str] = Field(default_factory=list)
     abort_when: list[str] = Field(default_factory=list)
     #: service -> what brings it back if it stays dead after the watch

@@ -102,8 +102,9 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
             guardian.await_end(_GUARDIAN_WORKS)
             history = of(journals.read(folder))
     from veloz_chaos.core.judge import judge  # not before the run: its start is what an incident waits for
+    from veloz_chaos.engine import order_history
 
-    return Result(judge(history), folder, history)
+    return Result(judge(history, orders=order_history.beside(folder, history)), folder, history)
 
 
 def refuse_leftovers(runs: Path, key: str) -> None:

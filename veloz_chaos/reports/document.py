@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from veloz_chaos.core.audit import Audit
+from veloz_chaos.core.case import as_json
 from veloz_chaos.core.interval import SECOND, Interval
 from veloz_chaos.core.judge import Judgement
 from veloz_chaos.core.measure import Measurement
@@ -26,7 +28,9 @@ def run(judgement: Judgement, plan: Plan, folder: str, started: int) -> dict[str
         "exit_code": judgement.exit_code,
         "reasons": list(judgement.reasons),
         "findings": [finding.as_json() for finding in judgement.findings],
-        "measurement": measurement(judgement.measurement, started),
+        "measurement": measurement(judgement.measurement, started)
+        | {"phases": {name: phase.as_json() for name, phase in judgement.flow.phases.items()}},
+        "orders": orders(judgement.flow.audit, started),
         "plan": plan.model_dump(mode="json", by_alias=True),
     }
 
@@ -43,6 +47,7 @@ def no_run(experiment: str, environment: str, exit_code: int, reasons: Sequence[
         "reasons": list(reasons),
         "findings": [],
         "measurement": None,
+        "orders": None,
         "plan": None,
     }
 
@@ -70,6 +75,18 @@ def measurement(m: Measurement, started: int) -> dict[str, Any]:
         "ended_early": m.early or None,
         "watched": round((m.end - started) / SECOND, 6),
     }
+
+
+def orders(audit: Audit | None, started: int) -> dict[str, Any] | None:
+    """How many met which fate, and the history of the first of each; None without a workload."""
+    if audit is None:
+        return None
+    fates = {
+        category: {"count": audit.count(category), "first": [as_json(case, started) for case in cases]}
+        for category, cases in audit.cases.items()
+    }
+    told = {"accepted": audit.accepted, "refused": audit.refused, "unknown": audit.unknown}
+    return {"inconclusive": audit.why or None, **told, "fates": fates}
 
 
 def _instant(instant: Interval | None, started: int) -> dict[str, Any] | None:

@@ -94,11 +94,18 @@ def _what_happens(plan: Plan) -> Iterator[str]:
         word = " (masking is allowed)" if plan.detection.optional else ""
         yield f"watch for the detection: {' or '.join(plan.detection.signals)}{word}"
     impact = "no impact is expected" if plan.impact == "none" else "an impact is expected"
+    if isinstance(plan.impact, list):
+        impact = "an impact is expected, of the steady state or of the order flow"
     yield f"watch the recovery: {impact}; it must hold for {length(plan.hold)}, and is watched {length(plan.settle)}"
     for name, window in plan.while_.items():
         for quantifier, clause in clauses(window):
             text = clause if isinstance(clause, str) else "any of " + ", ".join(clause.any_of)
             yield f"while {name}: {quantifier} {text}"
+    if isinstance(plan.impact, list):
+        yield from (f"the order flow shows the impact: {text}" for text in plan.impact)
+    if plan.orders is not None:
+        limits = plan.orders.model_dump(by_alias=True)
+        yield "the fate of every order: at most " + ", ".join(f"{most} {name}" for name, most in limits.items())
     if plan.keeps:
         yield f"the same before and after: {', '.join(plan.keeps)}"
     for service, restore in plan.restores.items():

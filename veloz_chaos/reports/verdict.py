@@ -7,8 +7,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from veloz_chaos.core.interval import SECOND
 from veloz_chaos.core.judge import Finding, Judgement
 from veloz_chaos.core.length import interval, length
+from veloz_chaos.core.phases import Phase
 from veloz_chaos.core.plan import Plan
 from veloz_chaos.reports.table import table
 
@@ -22,6 +24,7 @@ def report(judgement: Judgement, plan: Plan, folder: str, width: int = 80) -> li
     if judgement.reasons and not judgement.measurement.in_place:
         judgement = replace(judgement, findings=())
     lines = findings_table(judgement, plan, width) if judgement.findings else []
+    lines += phases_table(judgement, width)
     lines += reasons(judgement, folder, width)
     lines += manual_action(judgement, plan, width)
     return [*lines, *([""] if lines else []), closing(judgement, plan, folder)]
@@ -30,6 +33,19 @@ def report(judgement: Judgement, plan: Plan, folder: str, width: int = 80) -> li
 def findings_table(judgement: Judgement, plan: Plan, width: int = 80) -> list[str]:
     rows = [[f.expectation, interval(f.measured), _limit(f, plan), f.verdict] for f in judgement.findings]
     return table(["expectation", "measured", "limit", "verdict"], rows, width)
+
+
+def phases_table(judgement: Judgement, width: int = 80) -> list[str]:
+    """What the order flow went through, if there was one."""
+    rows = [[name, *_flow(phase)] for name, phase in judgement.flow.phases.items()]
+    columns = ["orders", "accepted", "not accepted", "p50", "p99", "longest gap"]
+    return ["", *table(columns, rows, width)] if rows else []
+
+
+def _flow(phase: Phase) -> list[str]:
+    errors = ", ".join(f"{count} × {kind}" for kind, count in phase.errors.items())
+    times = [length(round(phase.latency[point] * SECOND)) if phase.latency else "—" for point in ("p50", "p99")]
+    return [f"{phase.rate:.3g}/s", errors or "none", *times, length(round(phase.longest_gap * SECOND))]
 
 
 def _limit(finding: Finding, plan: Plan) -> str:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from veloz_chaos.core.capability import Offer, Reference
-from veloz_chaos.core.experiment import Detection, While
+from veloz_chaos.core.experiment import Detection, OrderLimits, While
 from veloz_chaos.core.matrix import Limits
 from veloz_chaos.core.plan import Plan, PlannedFault, PlannedHold, PlannedProbe
 
@@ -57,7 +57,8 @@ def plan(
     hold: int = 500,
     settle: int = 1000,
     limits: Limits = limits(),  # noqa: B008
-    impact: Literal["none"] | None = None,
+    impact: Literal["none"] | list[str] | None = None,
+    orders: OrderLimits | None = None,
     placebo: bool = False,
     while_: Mapping[str, Mapping[str, Any]] | None = None,
     keeps: Sequence[str] = (),
@@ -81,5 +82,6 @@ def plan(
         while_={name: While.model_validate(said) for name, said in (while_ or {}).items()},
         keeps=list(keeps),
         impact=impact,
+        orders=orders,
         lock="sandbox",
     )

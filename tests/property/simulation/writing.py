@@ -8,6 +8,7 @@ stood still, a blank no look at all. Times are milliseconds; a look takes LATENC
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tests.property.simulation.plans import FAULT, REFERENCE
@@ -15,6 +16,7 @@ from veloz_chaos.core import event as ev
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.history import History, of
 from veloz_chaos.core.judge import Finding, Judgement, judge
+from veloz_chaos.core.orders import Orders, read
 from veloz_chaos.core.plan import Plan
 
 MS = 1_000_000
@@ -57,6 +59,7 @@ class Journal:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.events: list[ev.Event] = [started(plan, -100)]
+        self.orders: Orders | None = None
 
     def add(self, *events: ev.Event) -> Journal:
         self.events += events
@@ -93,11 +96,22 @@ class Journal:
     def ends(self, at: int) -> Journal:
         return self.add(ev.RunEnded(cause="completed", by="runner", **clock(at)))
 
+    def drives(self, data: Sequence[bytes], error: str = "", sha256: str | None = None) -> Journal:
+        """A workload from before the baseline to after the last look, with this order history."""
+        self.orders = read(data)
+        digest = self.orders.sha256 if sha256 is None else sha256
+        told = {"operations": len(data), "accepted": 0, "refused": 0, "unknown": 0, "error": error}
+        last = max(event.at for event in self.events) / MS
+        return self.add(
+            ev.WorkloadStarted(name="orders", pid=7, file="orders.jsonl", **clock(-50)),
+            ev.WorkloadEnded(name="orders", file="orders.jsonl", sha256=digest, **told, **clock(last - 1)),
+        )
+
     def history(self) -> History:
         return of(sorted(self.events, key=lambda event: event.at))
 
     def judge(self) -> Judgement:
-        return judge(self.history())
+        return judge(self.history(), orders=self.orders)
 
     def finding(self, expectation: str) -> Finding:
         return next(f for f in self.judge().findings if f.expectation == expectation)
