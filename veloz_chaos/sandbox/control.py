@@ -75,13 +75,14 @@ def up(
     base: Path | None = None,
     owner: int | None = None,
     database: str | None = None,
+    lease: float = 30.0,
 ) -> Sandbox:
     """Start a sandbox in a directory and seed its orders; returns when it trades, about a second later.
 
     `base` is the environment file that the sandbox's own `environment.yaml` builds on. Raises UsageError: a port in
     use, already up, an unknown flaw, a start that fails. Whatever goes wrong, nothing is left behind. Soon after
     the process `owner` is dead the sandbox ends by itself. `database` is "postgresql" or "stand-in", None for the first
-    that this machine has.
+    that this machine has; `lease` is how long what Vault leases lives, in seconds.
     """
     directory = directory.resolve()
     chosen = known_flaws.checked(flaws)
@@ -92,7 +93,7 @@ def up(
         try:
             _clear(directory)
             settings = Settings(directory, ports.unused() if free_ports else ports.fixed(), chosen, made, owner=owner)
-            settings = replace(settings, database=database or databases.kind())
+            settings = replace(settings, database=database or databases.kind(), lease=lease)
             _start(settings)
             traces.write_environment(settings, base)
         except BaseException:

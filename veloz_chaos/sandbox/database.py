@@ -21,7 +21,11 @@ from veloz_chaos.sandbox.unprivileged import Way, way
 POSTGRESQL, STAND_IN = "postgresql", "stand-in"
 READY = b"database system is ready to accept connections"
 REMEDY = "mend it by `apt-get install --reinstall postgresql`; without PostgreSQL the sandbox uses an embedded stand-in"
-ANNOUNCED = "embedded stand-in (SQLite), PostgreSQL is not installed: apt-get install postgresql"
+#: What a kind is called where it must not be overlooked.
+ANNOUNCED = {
+    POSTGRESQL: "PostgreSQL",
+    STAND_IN: "embedded stand-in (SQLite), PostgreSQL is not installed: apt-get install postgresql",
+}
 
 
 def kind() -> str:

@@ -89,8 +89,9 @@ class ExchangeClient:
             raise ExchangeAway(sent=False)
         timeout = aiohttp.ClientTimeout(total=seconds)
         try:
-            sent = {"params": parameters, "headers": self.headers(), "timeout": timeout}
-            async with self._session.request(method, self._base + path, **sent) as answer:
+            async with self._session.request(
+                method, self._base + path, params=parameters, headers=self.headers(), timeout=timeout
+            ) as answer:
                 text = await answer.text()
         except aiohttp.ClientConnectorError:
             raise ExchangeAway(sent=False) from None

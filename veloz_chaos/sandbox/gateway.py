@@ -17,7 +17,7 @@ from veloz_chaos.sandbox.gateway_api import GatewayApi, order_body
 from veloz_chaos.sandbox.gateway_news import News
 from veloz_chaos.sandbox.http_server import served
 from veloz_chaos.sandbox.metrics import Metrics
-from veloz_chaos.sandbox.order_store import OrderStore
+from veloz_chaos.sandbox.order_store import Order, OrderStore
 from veloz_chaos.sandbox.persistence import Persistence
 from veloz_chaos.sandbox.settings import Settings
 from veloz_chaos.sandbox.trading import Trading
@@ -74,12 +74,14 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     vault = VaultClient(settings.ports["vault-link"], settings.directory / "vault" / TOKEN)
     credentials = Credentials(vault, os.environ, news, forgets=settings.has("vault-not-cached"))
     exchange.headers = credentials.headers
+
+    def saved(number: int, order: Order) -> None:
+        events.publish("order", order_body(order), number)
+        persistence.order_saved(number, order)
+
     store = OrderStore(
         settings.directory / "gateway" / "orders.jsonl",
-        lambda number, order: (
-            events.publish("order", order_body(order), number),
-            persistence.order_saved(number, order),
-        ),
+        saved,
         forget=settings.has("gateway-state-not-restored"),
     )
     hangs = settings.has("gateway-hangs-without-engine")

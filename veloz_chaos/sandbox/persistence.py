@@ -109,13 +109,14 @@ class Persistence:
     async def _write(self, connection: Connection) -> None:
         """The heartbeat, and the oldest of what waits."""
         self._news.clear()
+        waiting = len(self._queue)
         entries = list(itertools.islice(self._queue, max(BATCH >> self._failures, SMALLEST)))
         latest = {entry.order.client_order_id: entry.order for entry in entries if entry.order}
         audit = [self._now("heartbeat", ""), *(entry.audit for entry in entries)]
         await connection.write(audit, list(latest.values()))
         for _ in entries:
             self._queue.popleft()
-        self._succeeded()
+        self._succeeded(waiting)
 
     async def _rest(self) -> None:
         """Until something is worth a statement again."""
@@ -124,11 +125,11 @@ class Persistence:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), HEARTBEAT - PAUSE)
 
-    def _succeeded(self) -> None:
+    def _succeeded(self, waited: int) -> None:
         self._failures = 0
         if self.status != "ok":
             self.status, self._catching_up = "ok", True
-            self._listener.database_back(len(self._queue))
+            self._listener.database_back(waited)
         if self._catching_up and not self._queue:
             self._catching_up = False
             self._listener.database_synchronised()
