@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -149,17 +149,22 @@ def restart(directory: Path, service: str) -> None:
     identities = _identities(directory.resolve())
     ended = [one for one in identities if one["service"] == service]
     supervisor = [one for one in identities if one["service"] == "supervisor"]
+    dead = {identity.pid for identity in _alive(ended)}
     _signal(ended, signal.SIGKILL)
-    if not _until(lambda: not _alive(ended) and _serves(directory, service, supervisor), READY_WITHIN):
+    if not _until(lambda: not _alive(ended) and _serves(directory, service, supervisor, dead), READY_WITHIN):
         raise UsageError(f"{service} did not start; {_tail(directory.resolve())}")
 
 
-def _serves(directory: Path, service: str, supervisor: Iterable[Mapping[str, Any]]) -> bool:
-    """Tells the supervisor, again and again, not to wait with what is down."""
+def _serves(
+    directory: Path, service: str, supervisor: Iterable[Mapping[str, Any]], dead: Container[int | None]
+) -> bool:
+    """Tells the supervisor, again and again, not to wait with what is down; it may not yet know that the dead is dead."""
     found = status(directory)
     if found is not None and found.services[service].state == "down":
         _signal(supervisor, signal.SIGHUP)
-    return found is not None and found.services[service].state == "healthy"
+    if found is None or found.services[service].pid in dead:
+        return False
+    return found.services[service].state == "healthy"
 
 
 def _start(settings: Settings) -> None:
