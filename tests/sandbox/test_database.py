@@ -66,7 +66,8 @@ def cut(stack: Stack, link: str, way: list[tuple[str, str, dict[str, Any]]]) -> 
 def rows(stack: Stack, query: str) -> list[tuple[Any, ...]]:
     """What a query gives, asked past the link, as a probe asks."""
     if stack.sandbox.database == "stand-in":
-        with closing(sqlite3.connect(stack.directory / "database" / "stand-in.db")) as file:
+        place = f"file:{stack.directory / 'database' / 'stand-in.db'}?mode=ro"
+        with closing(sqlite3.connect(place, uri=True)) as file:
             return file.execute(query).fetchall()
     return asyncio.run(_rows(stack.sandbox.ports["database"], query))
 

@@ -158,7 +158,7 @@ def restart(directory: Path, service: str) -> None:
 def _serves(
     directory: Path, service: str, supervisor: Iterable[Mapping[str, Any]], dead: Container[int | None]
 ) -> bool:
-    """Tells the supervisor, again and again, not to wait with what is down; it may not yet know that the dead is dead."""
+    """Tells the supervisor, again and again, not to wait with what is down; it may not know yet of who is `dead`."""
     found = status(directory)
     if found is not None and found.services[service].state == "down":
         _signal(supervisor, signal.SIGHUP)

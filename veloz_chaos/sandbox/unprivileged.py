@@ -1,8 +1,8 @@
 """PostgreSQL refuses to run as root. Three ways to start its programs all the same, the first that works is taken.
 
-As whoever we are, if that is not root. As root in a user namespace that calls root 1000: files stay root's own, so that
-folders under a private one work, and the IPC namespace beside it takes the shared memory of a killed server with it.
-Where namespaces are forbidden, as the user `postgres`, in a folder of its own.
+In namespaces: one of users that calls root 1000, where files stay root's own, so that folders under a private one work;
+and one of IPC, which takes the shared memory of a killed server with it. Where namespaces are forbidden: as oneself, or
+for root as the user `postgres`, in a folder of its own.
 """
 
 from __future__ import annotations
@@ -31,9 +31,8 @@ class Way:
 
 def way() -> Way | None:
     """How to start a program here that refuses to be root's; None if there is no way."""
-    if os.geteuid() != 0:
-        return Way("as oneself", die_with_parent)
-    return next((found for found in (NAMESPACE, OTHER_USER) if works(found)), None)
+    other = OTHER_USER if os.geteuid() == 0 else ONESELF
+    return next((found for found in (NAMESPACE, other) if works(found)), None)
 
 
 def works(found: Way) -> bool:
@@ -56,8 +55,8 @@ def enter_namespace() -> None:
     if library.unshare(CLONE_NEWUSER | CLONE_NEWIPC):
         raise OSError(ctypes.get_errno(), "unshare")
     _write("setgroups", "deny")
-    _write("uid_map", f"{INSIDE} {user} 1")
-    _write("gid_map", f"{INSIDE} {group} 1")
+    _write("uid_map", f"{user or INSIDE} {user} 1")
+    _write("gid_map", f"{group or INSIDE} {group} 1")
     die_with_parent()
 
 
@@ -75,5 +74,6 @@ def _write(name: str, text: str) -> None:
         file.write(text)
 
 
-NAMESPACE = Way("user namespace", enter_namespace)
+ONESELF = Way("as oneself", die_with_parent)
+NAMESPACE = Way("namespaces", enter_namespace)
 OTHER_USER = Way("other user", become_other_user, USER)
