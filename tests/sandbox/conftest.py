@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,12 +16,12 @@ Start = Callable[..., Stack]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts sandboxes: `start("flaw", …, name="directory")`."""
+    """Starts sandboxes: `start("flaw", …, name="directory", database="stand-in")`."""
     directories: list[Path] = []
 
-    def begin(*flaws: str, name: str = "sandbox") -> Stack:
+    def begin(*flaws: str, name: str = "sandbox", **options: Any) -> Stack:
         directories.append(tmp_path / name)
-        return Stack(control.up(tmp_path / name, free_ports=True, flaws=flaws))
+        return Stack(control.up(tmp_path / name, free_ports=True, flaws=flaws, **options))
 
     yield begin
     for directory in directories:

@@ -101,14 +101,23 @@ class Stack:
         return [fields for fields in map(json.loads, lines) if fields["event"] == event]
 
 
+def works_in(process: Path, directory: Path) -> bool:
+    """Whether the working directory of a process, which is a folder of /proc, is within a directory."""
+    try:
+        return (process / "cwd").readlink().is_relative_to(directory)
+    except OSError:
+        return False
+
+
 def processes_of(directory: Path) -> list[str]:
-    """The command lines of living processes that name the directory."""
+    """The command lines of living processes that name the directory, and of PostgreSQL's that work in it."""
     lines = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if str(directory) in line and "veloz_chaos.sandbox" in line:
+        named = str(directory) in line and ("veloz_chaos.sandbox" in line or "postgres" in line)
+        if named or ("postgres" in line and works_in(file.parent, directory)):
             lines.append(line)
     return lines

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.sandbox
 def test_comes_up_trading(stack: Stack) -> None:
     status = control.status(stack.directory)
     assert status and {name: service.state for name, service in status.services.items()} == dict.fromkeys(
-        ("engine", "exchange", "links", "gateway"), "healthy"
+        ("database", "vault", "engine", "exchange", "links", "gateway"), "healthy"
     )
     assert stack.healthy()
     states = stack.gateway("/api/orders_state").json["orders"]
@@ -89,6 +89,10 @@ def test_environment_file(start: Start, tmp_path: Path) -> None:
         "gateway": f"http://127.0.0.1:{numbers['gateway']}",
         "exchange": f"http://127.0.0.1:{numbers['exchange']}",
         "supervisor": f"http://127.0.0.1:{numbers['supervisor']}",
+        "database": f"postgresql://veloz@127.0.0.1:{numbers['database']}/veloz",
+        "vault": f"http://127.0.0.1:{numbers['vault']}",
+        "vault-link": f"http://127.0.0.1:{numbers['vault-link']}",
+        "vault-token-file": str(tmp_path / "sandbox" / "vault" / "token"),
         "links": f"127.0.0.1:{numbers['links']}",
         "engine-port": str(numbers["engine"]),
         "gateway-port": str(numbers["gateway"]),
@@ -124,7 +128,7 @@ def test_two_starts_at_once_in_one_directory(tmp_path: Path) -> None:
 def test_suggests_the_nearest_flaw(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown flaw 'engine-slow'; did you mean 'engine-slow-restart'"):
         control.up(tmp_path / "sandbox", flaws=["engine-slow"])
-    with pytest.raises(UsageError, match="the flaws are: detection-flaps"):
+    with pytest.raises(UsageError, match="the flaws are: database-loss-stops-orders, detection-flaps"):
         control.up(tmp_path / "sandbox", flaws=["!?"])
     assert not (tmp_path / "sandbox").exists()
 
@@ -163,5 +167,5 @@ def test_restart_brings_back_what_stays_dead(start: Start) -> None:
     control.restart(stack.directory, "engine")
     assert stack.pid("engine") != dead
     until(stack.healthy)
-    with pytest.raises(UsageError, match="no service `database`"):
-        control.restart(stack.directory, "database")
+    with pytest.raises(UsageError, match="no service `cache`"):
+        control.restart(stack.directory, "cache")

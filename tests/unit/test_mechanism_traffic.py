@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.infra import strangers, upstreams
-from veloz_chaos.mechanisms.traffic import Count, Http, HttpCount, Line, MarkerCount, Ping, pass_through
+from veloz_chaos.mechanisms.traffic import Count, Http, HttpCount, Line, MarkerCount, Ping, PostgreSQL, pass_through
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = (
@@ -51,6 +51,12 @@ def test_an_answer_without_length_ends_with_the_connection() -> None:
 def test_a_marker_may_be_cut_in_two() -> None:
     count = MarkerCount(b"\r\n")
     assert [count.fed(piece) for piece in (b"PONG\r", b"\nPONG\r\nPO", b"NG\r\n")] == [0, 2, 3]
+
+
+@pytest.mark.parametrize(("piece", "answers"), [(b"", 0), (b"N", 1), (b"S", 1), (b"NE\x00\x00S", 1), (b"E\x00N", 0)])
+def test_postgresql_answers_once(piece: bytes, answers: int) -> None:
+    count = PostgreSQL().counter()
+    assert count.fed(piece) == count.ended() == answers
 
 
 @pytest.mark.parametrize(("upstream", "ping"), [(upstreams.http, HTTP), (upstreams.line, LINE)])

@@ -14,6 +14,7 @@ from veloz_chaos.engine import files
 from veloz_chaos.errors import PASSED, UsageError
 from veloz_chaos.reports.table import table
 from veloz_chaos.sandbox import control
+from veloz_chaos.sandbox.database import ANNOUNCED
 from veloz_chaos.sandbox.flaws import FLAWS
 
 Directory = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the sandbox lives.")]
@@ -37,6 +38,7 @@ def up(
     base = files.find("environments", "sandbox")
     sandbox = control.up(directory, free_ports=free_ports, flaws=flaw or (), base=base)
     screen.out(f"the sandbox is up: {sandbox.url('gateway')}", f"environment: {directory / sandbox.environment.name}")
+    screen.out(_database(sandbox))
     return PASSED
 
 
@@ -56,7 +58,8 @@ def status(directory: Directory = SANDBOX, as_json: options.Json = False) -> int
     if as_json:
         services = {name: vars(one) for name, one in found.services.items()} if found else {}
         flaws = list(found.sandbox.flaws) if found else []
-        screen.out(json.dumps({"up": found is not None, "flaws": flaws, "services": services}))
+        kind = found.sandbox.database if found else None
+        screen.out(json.dumps({"up": found is not None, "flaws": flaws, "services": services, "database": kind}))
     elif found is None:
         screen.out(f"no sandbox is up in {directory}; start it with: veloz-chaos sandbox up")
     else:
@@ -67,7 +70,11 @@ def status(directory: Directory = SANDBOX, as_json: options.Json = False) -> int
 def _services(found: control.Status) -> list[str]:
     rows = [[name, one.state, str(one.pid or "—"), str(one.restarts)] for name, one in found.services.items()]
     flaws = f"flaws: {', '.join(found.sandbox.flaws)}" if found.sandbox.flaws else "no flaws"
-    return [*table(["service", "state", "pid", "restarts"], rows, screen.width()), flaws]
+    return [*table(["service", "state", "pid", "restarts"], rows, screen.width()), _database(found.sandbox), flaws]
+
+
+def _database(sandbox: control.Sandbox) -> str:
+    return f"database: {ANNOUNCED.get(sandbox.database, sandbox.database)}"
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """Traffic of our own, sent through a link to see what becomes of it.
 
 One new connection, all requests written at once, as many answers awaited. An answer is recognised by a `Count`, which
-is told every piece that arrives: HTTP/1.1 responses (RFC 9112, read leniently), or a marker of a line protocol.
+is told every piece that arrives: HTTP/1.1 responses (RFC 9112, read leniently), a marker of a line protocol, or
+PostgreSQL's word on TLS.
 """
 
 from __future__ import annotations
@@ -66,6 +67,33 @@ class Http:
 
     def counter(self) -> Count:
         return HttpCount()
+
+
+@dataclass(frozen=True)
+class PostgreSQL:
+    """Ask for TLS, as every client of PostgreSQL may before it says who it is: "S" or "N" is an answer.
+
+    A connection answers that once: one ping at a time. https://www.postgresql.org/docs/current/protocol-flow.html
+    """
+
+    @property
+    def request(self) -> bytes:
+        return b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+
+    def counter(self) -> Count:
+        return FirstByteCount(b"SN")
+
+
+class FirstByteCount:
+    def __init__(self, wanted: bytes) -> None:
+        self.wanted, self.first = wanted, b""
+
+    def fed(self, piece: bytes) -> int:
+        self.first = self.first or piece[:1]
+        return self.ended()
+
+    def ended(self) -> int:
+        return int(self.first != b"" and self.first in self.wanted)
 
 
 class MarkerCount:

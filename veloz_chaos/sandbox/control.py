@@ -11,12 +11,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from veloz_chaos.errors import UsageError
+from veloz_chaos.sandbox import database as databases
 from veloz_chaos.sandbox import flaws as known_flaws
 from veloz_chaos.sandbox import ports, process, traces
 from veloz_chaos.sandbox import settings as settings_file
@@ -26,6 +27,7 @@ from veloz_chaos.sandbox.settings import SERVICES, Settings
 READY_WITHIN, GRACE = 20.0, 5.0
 #: What the gateway's metrics say once it has its engine and its exchange; /health may lie, by a flaw.
 TRADING = ("veloz_engine_connected 1", 'veloz_exchange_status{status="ok"} 1')
+PART = "veloz_part_ok{"
 SEEDS = (
     {"side": "BUY", "symbol": "BTCUSDT", "qty": 0.01, "price": 25_000, "client_order_id": "seed-resting-buy"},
     {"side": "SELL", "symbol": "ETHUSDT", "qty": 0.5, "price": 6_000, "client_order_id": "seed-resting-sell"},
@@ -35,11 +37,12 @@ SEEDS = (
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A running sandbox. `environment` is the file that binds experiments to it."""
+    """A running sandbox. `environment` is the file that binds experiments to it; `database` is the kind of it."""
 
     directory: Path
     ports: Mapping[str, int]
     flaws: tuple[str, ...]
+    database: str
 
     def url(self, service: str) -> str:
         return f"http://127.0.0.1:{self.ports[service]}"
@@ -71,12 +74,15 @@ def up(
     flaws: Sequence[str] = (),
     base: Path | None = None,
     owner: int | None = None,
+    database: str | None = None,
+    lease: float = 30.0,
 ) -> Sandbox:
     """Start a sandbox in a directory and seed its orders; returns when it trades, about a second later.
 
     `base` is the environment file that the sandbox's own `environment.yaml` builds on. Raises UsageError: a port in
     use, already up, an unknown flaw, a start that fails. Whatever goes wrong, nothing is left behind. Soon after
-    the process `owner` is dead the sandbox ends by itself.
+    the process `owner` is dead the sandbox ends by itself. `database` is "postgresql" or "stand-in", None for the first
+    that this machine has; `lease` is how long what Vault leases lives, in seconds.
     """
     directory = directory.resolve()
     chosen = known_flaws.checked(flaws)
@@ -87,13 +93,14 @@ def up(
         try:
             _clear(directory)
             settings = Settings(directory, ports.unused() if free_ports else ports.fixed(), chosen, made, owner=owner)
+            settings = replace(settings, database=database or databases.kind(), lease=lease)
             _start(settings)
             traces.write_environment(settings, base)
         except BaseException:
             _clear(directory)
             traces.remove_empty(made)
             raise
-    return Sandbox(directory, settings.ports, chosen)
+    return Sandbox(directory, settings.ports, chosen, settings.database)
 
 
 def down(directory: Path) -> None:
@@ -122,7 +129,7 @@ def find(directory: Path) -> Sandbox | None:
     if not _alive(supervisors):
         return None
     settings = settings_file.read(directory)
-    return Sandbox(directory, settings.ports, settings.flaws)
+    return Sandbox(directory, settings.ports, settings.flaws, settings.database)
 
 
 def status(directory: Path) -> Status | None:
@@ -142,17 +149,22 @@ def restart(directory: Path, service: str) -> None:
     identities = _identities(directory.resolve())
     ended = [one for one in identities if one["service"] == service]
     supervisor = [one for one in identities if one["service"] == "supervisor"]
+    dead = {identity.pid for identity in _alive(ended)}
     _signal(ended, signal.SIGKILL)
-    if not _until(lambda: not _alive(ended) and _serves(directory, service, supervisor), READY_WITHIN):
+    if not _until(lambda: not _alive(ended) and _serves(directory, service, supervisor, dead), READY_WITHIN):
         raise UsageError(f"{service} did not start; {_tail(directory.resolve())}")
 
 
-def _serves(directory: Path, service: str, supervisor: Iterable[Mapping[str, Any]]) -> bool:
-    """Tells the supervisor, again and again, not to wait with what is down."""
+def _serves(
+    directory: Path, service: str, supervisor: Iterable[Mapping[str, Any]], dead: Container[int | None]
+) -> bool:
+    """Tells the supervisor, again and again, not to wait with what is down; it may not know yet of who is `dead`."""
     found = status(directory)
     if found is not None and found.services[service].state == "down":
         _signal(supervisor, signal.SIGHUP)
-    return found is not None and found.services[service].state == "healthy"
+    if found is None or found.services[service].pid in dead:
+        return False
+    return found.services[service].state == "healthy"
 
 
 def _start(settings: Settings) -> None:
@@ -195,13 +207,16 @@ def _restarted(directory: Path) -> bool:
 
 
 def _ready(settings: Settings) -> bool:
-    """All services serve, and the gateway has its engine and its exchange."""
+    """All services serve, and the gateway has its engine, its exchange and all else."""
     overview = _ask(settings.ports["supervisor"], "GET", "/status")
     states = json.loads(overview)["services"] if overview else {}
     if any(states.get(name, {}).get("state") != "healthy" for name in SERVICES):
         return False
     metrics = _ask(settings.ports["gateway"], "GET", "/metrics")
-    return metrics is not None and all(line in metrics.splitlines() for line in TRADING)
+    lines = metrics.splitlines() if metrics else []
+    return all(line in lines for line in TRADING) and all(
+        line.endswith(" 1") for line in lines if line.startswith(PART)
+    )
 
 
 def _ask(port: int, method: str, path: str, body: object = None) -> str | None:

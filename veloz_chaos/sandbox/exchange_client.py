@@ -45,6 +45,8 @@ class ExchangeClient:
         self._unavailable.set()
         self._polls: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
+        #: Asked before each request; whoever knows our API key sets it.
+        self.headers: Callable[[], Mapping[str, str]] = dict
 
     @property
     def available(self) -> bool:
@@ -87,7 +89,9 @@ class ExchangeClient:
             raise ExchangeAway(sent=False)
         timeout = aiohttp.ClientTimeout(total=seconds)
         try:
-            async with self._session.request(method, self._base + path, params=parameters, timeout=timeout) as answer:
+            async with self._session.request(
+                method, self._base + path, params=parameters, headers=self.headers(), timeout=timeout
+            ) as answer:
                 text = await answer.text()
         except aiohttp.ClientConnectorError:
             raise ExchangeAway(sent=False) from None

@@ -37,6 +37,8 @@ FLAWS: Mapping[str, Flaw] = {
     "detection-flaps": Flaw(
         "While the engine is away /health tells it and denies it in turns", ("engine-crash", "network-partition")
     ),
+    "database-loss-stops-orders": Flaw("Orders are refused while the database is away", ("database-down",)),
+    "vault-not-cached": Flaw("Credentials are dropped as soon as Vault is away, orders are refused", ("vault-down",)),
 }
 
 

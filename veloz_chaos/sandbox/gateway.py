@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import logging.handlers
 import os
 
 from veloz_chaos.sandbox import process
+from veloz_chaos.sandbox.credentials import Credentials
 from veloz_chaos.sandbox.engine_client import EngineClient
 from veloz_chaos.sandbox.event_stream import EventStream
 from veloz_chaos.sandbox.exchange_client import ExchangeClient
 from veloz_chaos.sandbox.gateway_api import GatewayApi, order_body
+from veloz_chaos.sandbox.gateway_news import News
 from veloz_chaos.sandbox.http_server import served
 from veloz_chaos.sandbox.metrics import Metrics
-from veloz_chaos.sandbox.order_store import OrderStore
+from veloz_chaos.sandbox.order_store import Order, OrderStore
+from veloz_chaos.sandbox.persistence import Persistence
 from veloz_chaos.sandbox.settings import Settings
 from veloz_chaos.sandbox.trading import Trading
 from veloz_chaos.sandbox.truth import TruthLog
+from veloz_chaos.sandbox.vault_client import VaultClient
+from veloz_chaos.sandbox.vault_store import TOKEN
 
 log = logging.getLogger("gateway")
 LOG_BYTES, LOG_FILES = 1 << 20, 3
@@ -63,16 +69,31 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     announcer = Announcer(settings, events)
     engine = EngineClient(settings.ports["engine-link"], announcer.engine)
     exchange = ExchangeClient(settings.ports["exchange-link"], announcer.exchange, metrics.observe_latency)
+    news = News(announcer.truth, events)
+    persistence = Persistence(settings.database, settings.ports["database-link"], news)
+    vault = VaultClient(settings.ports["vault-link"], settings.directory / "vault" / TOKEN)
+    credentials = Credentials(vault, os.environ, news, forgets=settings.has("vault-not-cached"))
+    exchange.headers = credentials.headers
+
+    def saved(number: int, order: Order) -> None:
+        events.publish("order", order_body(order), number)
+        persistence.order_saved(number, order)
+
     store = OrderStore(
         settings.directory / "gateway" / "orders.jsonl",
-        lambda number, order: events.publish("order", order_body(order), number),
+        saved,
         forget=settings.has("gateway-state-not-restored"),
     )
     hangs = settings.has("gateway-hangs-without-engine")
-    trading = Trading(engine, exchange, store, metrics.count_order, hangs)
-    api = GatewayApi(settings, engine, exchange, store, trading, events, metrics, parts={})
-    work = [asyncio.create_task(part) for part in (engine.run(), exchange.run(), trading.reconcile_forever())]
-    async with served(api.application(), settings.ports["gateway"]):
+    refuses = functools.partial(reason_to_refuse, settings, persistence, credentials)
+    trading = Trading(engine, exchange, store, metrics.count_order, hangs, refuses)
+    parts = {"database": persistence.part, "vault": credentials.part}
+    api = GatewayApi(settings, engine, exchange, store, trading, events, metrics, parts)
+    app = api.application()
+    app.router.add_post("/api/admin/rotate", credentials.handle_rotate)
+    runs = (engine.run(), exchange.run(), trading.reconcile_forever(), persistence.run(), credentials.run())
+    work = [asyncio.create_task(part) for part in runs]
+    async with served(app, settings.ports["gateway"]):
         announcer.serving(len(store.all()))
         process.ready()
         stopping = asyncio.create_task(stop.wait())
@@ -81,6 +102,13 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         if task.done():
             task.result()
         task.cancel()
+
+
+def reason_to_refuse(settings: Settings, persistence: Persistence, credentials: Credentials) -> str | None:
+    """The error that every new order is refused with at the moment."""
+    if settings.has("database-loss-stops-orders") and persistence.status != "ok":
+        return "database_unavailable"
+    return None if credentials.there else "no_credentials"
 
 
 if __name__ == "__main__":

@@ -124,8 +124,11 @@ class GatewayApi:
         return web.json_response({"ok": True, "market_source": "binance_rest", "symbols": symbols, "sandbox": True})
 
     async def metrics(self, _: web.Request) -> web.Response:
-        text = self._metrics.text(self._engine.connected, self._exchange.status, self._events.clients)
+        text = self._metrics.text(self._engine.connected, self._exchange.status, self._events.clients, self._well())
         return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    def _well(self) -> dict[str, bool]:
+        return {name: part()["status"] == "ok" for name, part in self._parts.items()}
 
     def application(self) -> web.Application:
         app = web.Application()

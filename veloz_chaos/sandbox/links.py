@@ -1,4 +1,4 @@
-"""The links: the two wires that can be hurt, `exchange` and `engine`, as proxies behind Toxiproxy's HTTP API."""
+"""The links: the wires that can be hurt, each named after its far end, as proxies behind Toxiproxy's HTTP API."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from veloz_chaos.sandbox.truth import TruthLog
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     truth = TruthLog(settings.directory, "links")
     api = Api(truth.write)
-    for name in ("exchange", "engine"):
+    for name in ("exchange", "engine", "database", "vault"):
         listen, upstream = (f"127.0.0.1:{settings.ports[port]}" for port in (f"{name}-link", name))
         api.proxies[name] = Proxy(name, listen, upstream, truth.write)
         await api.proxies[name].start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 STATUSES = ("ok", "slow", "unavailable")
@@ -22,12 +23,13 @@ class Metrics:
         self._latency_count += 1
         self._buckets.update(bound for bound in BUCKETS if seconds <= bound)
 
-    def text(self, engine_connected: bool, exchange_status: str, sse_clients: int) -> str:
+    def text(self, engine_connected: bool, exchange_status: str, sse_clients: int, parts: Mapping[str, bool]) -> str:
         lines = [
             *_series("veloz_gateway_up", "gauge", [("", 1)]),
             *_series("veloz_engine_connected", "gauge", [("", int(engine_connected))]),
             *_series("veloz_exchange_status", "gauge", _one_hot(exchange_status)),
             *_series("veloz_sse_clients", "gauge", [("", sse_clients)]),
+            *_series("veloz_part_ok", "gauge", [(f'{{part="{name}"}}', int(well)) for name, well in parts.items()]),
             *_series(
                 "veloz_orders_total", "counter", [(f'{{result="{r}"}}', n) for r, n in sorted(self._orders.items())]
             ),

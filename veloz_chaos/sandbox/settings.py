@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 #: What the supervisor keeps running, in the order it starts them.
-SERVICES = ("engine", "exchange", "links", "gateway")
+SERVICES = ("database", "vault", "engine", "exchange", "links", "gateway")
+#: The pid file of the database's own server, a child of the service.
+DATABASE_SERVER = "database-server"
 
 #: The fixed ports. `*-link` is where the gateway connects; `links` is the API of the TCP links, `faults` that of the
 #: HTTP and DNS fault proxy, whose HTTP side (`exchange-api`) stands between the exchange's link and the exchange.
@@ -44,6 +46,9 @@ class Settings:
     made: tuple[Path, ...] = ()
     weight_limit: int = 60_000
     owner: int | None = None
+    #: "postgresql" or "stand-in"; how long a credential leased from Vault lives, in seconds.
+    database: str = "postgresql"
+    lease: float = 30.0
 
     def has(self, flaw: str) -> bool:
         return flaw in self.flaws
@@ -57,6 +62,8 @@ def to_json(settings: Settings) -> str:
         "made": [str(path) for path in settings.made],
         "weight_limit": settings.weight_limit,
         "owner": settings.owner,
+        "database": settings.database,
+        "lease": settings.lease,
     }
     return json.dumps(fields, indent=2) + "\n"
 
@@ -64,6 +71,7 @@ def to_json(settings: Settings) -> str:
 def from_json(directory: Path, text: str) -> Settings:
     fields: dict[str, Any] = json.loads(text)
     settings = Settings(directory, fields["ports"], tuple(fields["flaws"]), tuple(map(Path, fields["made"])))
+    settings = replace(settings, database=fields["database"], lease=fields["lease"])
     return replace(settings, weight_limit=fields["weight_limit"], owner=fields["owner"])
 
 

@@ -20,8 +20,8 @@ from veloz_chaos.sandbox import settings as settings_file
 from veloz_chaos.sandbox.settings import SERVICES, Settings
 from veloz_chaos.sandbox.truth import TruthLog
 
-#: Seconds. The exchange, which is somebody else's, stays away long enough for the gateway to call it unavailable.
-RESTART_AFTER = {"gateway": 0.5, "engine": 1.0, "exchange": 2.0, "links": 0.5}
+#: Seconds. What is not the platform's own stays away long enough for the gateway to call it unavailable.
+RESTART_AFTER = {"database": 2.0, "vault": 2.0, "gateway": 0.5, "engine": 1.0, "exchange": 2.0, "links": 0.5}
 LIVENESS_EVERY = LIVENESS_TIMEOUT = 0.5
 LIVENESS_MISSES = 3
 RELAPSE_AFTER, RELAPSES_FOR = 2.5, 15.0
@@ -118,10 +118,17 @@ async def spawn(name: str, directory: Path) -> asyncio.subprocess.Process:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
+            env=environment(name),
             start_new_session=True,
         )
     process.record(directory, name, child.pid)
     return child
+
+
+def environment(name: str) -> dict[str, str]:
+    """The gateway's holds what it falls back to when there is no Vault."""
+    credentials = {"VELOZ_BINANCE_API_KEY": "sandbox-environment", "VELOZ_BINANCE_API_SECRET": "sandbox"}
+    return {**os.environ, **(credentials if name == "gateway" else {})}
 
 
 async def kill_when_not_live(child: asyncio.subprocess.Process, port: int) -> None:

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from veloz_chaos.errors import UsageError
+from veloz_chaos.sandbox import database, vault_store
 from veloz_chaos.sandbox import settings as settings_file
 from veloz_chaos.sandbox.process import PROCESSES
-from veloz_chaos.sandbox.settings import SERVICES, Settings, to_json
+from veloz_chaos.sandbox.settings import DATABASE_SERVER, SERVICES, Settings, to_json
 
 ENVIRONMENT = "environment.yaml"
-DIRECTORIES = ("truth", "log", "engine", "exchange", "gateway")
-FILES = (ENVIRONMENT, PROCESSES, *(f"{name}.pid" for name in (*SERVICES, "supervisor")))
+DIRECTORIES = ("truth", "log", "engine", "exchange", "gateway", "database", "vault")
+FILES = (ENVIRONMENT, PROCESSES, *(f"{name}.pid" for name in (*SERVICES, "supervisor", DATABASE_SERVER)))
 
 
 @contextlib.contextmanager
@@ -43,6 +44,7 @@ def leave(settings: Settings) -> None:
     (settings.directory / settings_file.FILE).write_text(to_json(settings))
     for name in ("truth", "log"):
         (settings.directory / name).mkdir(exist_ok=True)
+    vault_store.leave(settings.directory / "vault")
 
 
 def write_environment(settings: Settings, base: Path | None) -> None:
@@ -58,6 +60,9 @@ def environment_values(settings: Settings) -> dict[str, str]:
     ports = settings.ports
     urls = {name: f"http://127.0.0.1:{ports[name]}" for name in ("gateway", "exchange", "supervisor")}
     numbers = {"engine-port": str(ports["engine"]), "gateway-port": str(ports["gateway"])}
+    vaults = {name: f"http://127.0.0.1:{ports[name]}" for name in ("vault", "vault-link")}
+    token = {"vault-token-file": str(settings.directory / "vault" / vault_store.TOKEN)}
+    urls = {**urls, "database": database.url(settings), **vaults, **token}
     return {"directory": str(settings.directory), **urls, "links": f"127.0.0.1:{ports['links']}", **numbers}
 
 
@@ -66,6 +71,7 @@ def remove(directory: Path) -> None:
     file = directory / settings_file.FILE
     if not file.exists():
         return
+    database.remove(directory)
     for name in DIRECTORIES:
         shutil.rmtree(directory / name, ignore_errors=True)
     for name in FILES:

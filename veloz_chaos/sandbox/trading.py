@@ -25,7 +25,8 @@ Answer = tuple[int, dict[str, Any]]
 
 
 class Trading:
-    """`hangs` is the flaw gateway-hangs-without-engine: to wait for the engine instead of refusing."""
+    """`hangs` is the flaw gateway-hangs-without-engine: to wait for the engine instead of refusing; `refuses` tells the
+    error with which every new order is refused at the moment, if any."""
 
     def __init__(
         self,
@@ -34,9 +35,10 @@ class Trading:
         store: OrderStore,
         count: Callable[[str], None],
         hangs: bool = False,
+        refuses: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._engine, self._exchange, self._store = engine, exchange, store
-        self._count, self._hangs = count, hangs
+        self._count, self._hangs, self._refuses = count, hangs, refuses
         self._running: dict[str, asyncio.Task[Answer]] = {}
         self._told: set[str] = set()
 
@@ -58,6 +60,8 @@ class Trading:
         known = self._store.get(order.client_order_id)
         if known and known.status != "REFUSED":
             return answer(known)
+        if error := self._refuses():
+            return refusal(order.client_order_id, error)
         if self._engine.connected and not self._exchange.available:
             return refusal(order.client_order_id, "exchange_unavailable")
         try:
@@ -208,6 +212,8 @@ def answer(order: Order) -> Answer:
 MESSAGES = {
     "engine_unavailable": "the trading engine is not connected",
     "exchange_unavailable": "the exchange is not available",
+    "database_unavailable": "the database is not available",
+    "no_credentials": "there are no credentials for the exchange",
 }
 
 

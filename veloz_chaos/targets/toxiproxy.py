@@ -52,12 +52,13 @@ class LinePing:
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Selector:
-    """`api` as host:port; `ping` says how the other end is made to answer: an HTTP GET of `path`, or a line."""
+    """`api` as host:port; `ping` says how the other end is made to answer: an HTTP GET of `path`, a line, or
+    PostgreSQL's request for TLS."""
 
     #: The server finds no proxy with a slash in its name, though it lets one be created.
     proxy: str = Field(pattern="^[^/]+$")
     api: str = "127.0.0.1:8474"
-    ping: Literal["http"] | LinePing = "http"
+    ping: Literal["http", "postgresql"] | LinePing = "http"
     path: str = "/"
 
 
@@ -195,6 +196,8 @@ class Proxy(Delayable, Throttleable, Severable, Resettable):
         ping = self.reference.identity["ping"]
         if "send" in ping:
             return traffic.Line(ping["send"], ping["answer"])
+        if "protocol" in ping:
+            return traffic.PostgreSQL()
         return traffic.Http(self.upstream, ping["path"])
 
 
@@ -205,10 +208,16 @@ def find(name: str, selector: Selector) -> list[Proxy]:
     if found is None:
         known = ", ".join(sorted(api.proxies())) or "none"
         raise Missing(f"{name}: Toxiproxy at {api} has no proxy {selector.proxy!r}, only: {known}")
-    line = selector.ping
-    ping = {"path": selector.path} if line == "http" else {"send": line.send, "answer": line.answer}
     place = {"api": str(api), "proxy": selector.proxy, "listen": found.listen, "upstream": found.upstream}
-    return [Proxy(Reference(backend="toxiproxy", name=name, identity=place | {"ping": ping}))]
+    return [Proxy(Reference(backend="toxiproxy", name=name, identity=place | {"ping": _written(selector)}))]
+
+
+def _written(selector: Selector) -> dict[str, str]:
+    """How the ping is kept in the reference."""
+    ping = selector.ping
+    if ping == "http":
+        return {"path": selector.path}
+    return {"protocol": ping} if ping == "postgresql" else {"send": ping.send, "answer": ping.answer}
 
 
 def reopen(reference: Reference) -> Proxy:
