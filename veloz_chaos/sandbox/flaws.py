@@ -37,6 +37,7 @@ FLAWS: Mapping[str, Flaw] = {
     "detection-flaps": Flaw(
         "While the engine is away /health tells it and denies it in turns", ("engine-crash", "network-partition")
     ),
+    "no-log-rotation": Flaw("The log is never rotated; with a full volume nothing more is logged", ("disk-full",)),
 }
 
 

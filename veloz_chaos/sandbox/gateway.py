@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import logging.handlers
 import os
 
-from veloz_chaos.sandbox import process
+from veloz_chaos.sandbox import gateway_log, memory_watch, process
 from veloz_chaos.sandbox.engine_client import EngineClient
 from veloz_chaos.sandbox.event_stream import EventStream
 from veloz_chaos.sandbox.exchange_client import ExchangeClient
 from veloz_chaos.sandbox.gateway_api import GatewayApi, order_body
+from veloz_chaos.sandbox.gateway_log import DiskWatch
 from veloz_chaos.sandbox.http_server import served
+from veloz_chaos.sandbox.memory_watch import MemoryWatch
 from veloz_chaos.sandbox.metrics import Metrics
 from veloz_chaos.sandbox.order_store import OrderStore
 from veloz_chaos.sandbox.settings import Settings
 from veloz_chaos.sandbox.trading import Trading
 from veloz_chaos.sandbox.truth import TruthLog
+from veloz_chaos.sandbox.volume import Volume
 
 log = logging.getLogger("gateway")
-LOG_BYTES, LOG_FILES = 1 << 20, 3
 
 
 class Announcer:
@@ -39,6 +40,15 @@ class Announcer:
         log.log(logging.INFO if status == "ok" else logging.WARNING, "exchange is %s", status)
         self._events.publish("exchange", {"status": status})
 
+    def memory(self, status: str) -> None:
+        self.truth.write("memory-status", status=status)
+        if status == "ok":
+            log.info("memory usage is normal again")
+
+    def disk(self, status: str, free: int) -> None:
+        self.truth.write("disk-status", status=status, free=free)
+        log.log(logging.INFO if status == "ok" else logging.ERROR, "log volume is %s: %d bytes free", status, free)
+
     def serving(self, orders: int) -> None:
         self.truth.write("serving", pid=os.getpid())
         log.info("serving, %d orders restored", orders)
@@ -48,17 +58,10 @@ def _word(connected: bool) -> str:
     return "connected" if connected else "lost"
 
 
-def log_to_file(settings: Settings) -> None:
-    path = settings.directory / "log" / "gateway.log"
-    file = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(file)
-    log.setLevel(logging.INFO)
-
-
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     (settings.directory / "gateway").mkdir(exist_ok=True)
-    log_to_file(settings)
+    volume = Volume(settings.directory)
+    log_file = gateway_log.start(settings, volume)
     events, metrics = EventStream(), Metrics()
     announcer = Announcer(settings, events)
     engine = EngineClient(settings.ports["engine-link"], announcer.engine)
@@ -68,10 +71,16 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         lambda number, order: events.publish("order", order_body(order), number),
         forget=settings.has("gateway-state-not-restored"),
     )
+    disk = DiskWatch(volume, announcer.disk)
+    memory = MemoryWatch(memory_watch.use_of(settings), announcer.memory)
+    parts = {"disk": disk.part, "memory": memory.part}
     hangs = settings.has("gateway-hangs-without-engine")
     trading = Trading(engine, exchange, store, metrics.count_order, hangs)
-    api = GatewayApi(settings, engine, exchange, store, trading, events, metrics, parts={})
-    work = [asyncio.create_task(part) for part in (engine.run(), exchange.run(), trading.reconcile_forever())]
+    api = GatewayApi(settings, engine, exchange, store, trading, events, metrics, parts=parts)
+    beat = gateway_log.beat(log_file, lambda: f"{len(store.all())} orders")
+    watches = (disk.run(), memory.run(), beat)
+    parts_of_it = (engine.run(), exchange.run(), trading.reconcile_forever(), *watches)
+    work = [asyncio.create_task(part) for part in parts_of_it]
     async with served(api.application(), settings.ports["gateway"]):
         announcer.serving(len(store.all()))
         process.ready()

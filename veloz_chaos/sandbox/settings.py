@@ -36,7 +36,8 @@ FILE = "sandbox.json"
 @dataclass(frozen=True)
 class Settings:
     """`made` lists the directories that `up` created, outermost first; `weight_limit` is the exchange's, per minute;
-    `owner` is the pid of a run that started the sandbox for itself: it does not outlive that one for long."""
+    `owner` is the pid of a run that started the sandbox for itself: it does not outlive that one for long;
+    `group` names its control group, `emulated` says that its limits are not to be the kernel's, even where we may."""
 
     directory: Path
     ports: Mapping[str, int]
@@ -44,6 +45,8 @@ class Settings:
     made: tuple[Path, ...] = ()
     weight_limit: int = 60_000
     owner: int | None = None
+    group: str = ""
+    emulated: bool = False
 
     def has(self, flaw: str) -> bool:
         return flaw in self.flaws
@@ -57,6 +60,8 @@ def to_json(settings: Settings) -> str:
         "made": [str(path) for path in settings.made],
         "weight_limit": settings.weight_limit,
         "owner": settings.owner,
+        "group": settings.group,
+        "emulated": settings.emulated,
     }
     return json.dumps(fields, indent=2) + "\n"
 
@@ -64,6 +69,7 @@ def to_json(settings: Settings) -> str:
 def from_json(directory: Path, text: str) -> Settings:
     fields: dict[str, Any] = json.loads(text)
     settings = Settings(directory, fields["ports"], tuple(fields["flaws"]), tuple(map(Path, fields["made"])))
+    settings = replace(settings, group=fields["group"], emulated=fields["emulated"])
     return replace(settings, weight_limit=fields["weight_limit"], owner=fields["owner"])
 
 

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from veloz_chaos.errors import UsageError
+from veloz_chaos.sandbox import limits, volume
 from veloz_chaos.sandbox import settings as settings_file
 from veloz_chaos.sandbox.process import PROCESSES
 from veloz_chaos.sandbox.settings import SERVICES, Settings, to_json
 
 ENVIRONMENT = "environment.yaml"
-DIRECTORIES = ("truth", "log", "engine", "exchange", "gateway")
+DIRECTORIES = ("truth", "log", volume.NAME, "engine", "exchange", "gateway")
 FILES = (ENVIRONMENT, PROCESSES, *(f"{name}.pid" for name in (*SERVICES, "supervisor")))
 
 
@@ -41,7 +42,7 @@ def locked(directory: Path) -> Iterator[tuple[Path, ...]]:
 def leave(settings: Settings) -> None:
     """The settings file and the directories that every process writes to."""
     (settings.directory / settings_file.FILE).write_text(to_json(settings))
-    for name in ("truth", "log"):
+    for name in ("truth", "log", volume.NAME):
         (settings.directory / name).mkdir(exist_ok=True)
 
 
@@ -58,7 +59,9 @@ def environment_values(settings: Settings) -> dict[str, str]:
     ports = settings.ports
     urls = {name: f"http://127.0.0.1:{ports[name]}" for name in ("gateway", "exchange", "supervisor")}
     numbers = {"engine-port": str(ports["engine"]), "gateway-port": str(ports["gateway"])}
-    return {"directory": str(settings.directory), **urls, "links": f"127.0.0.1:{ports['links']}", **numbers}
+    logs = volume.from_outside(settings.directory, int((settings.directory / "supervisor.pid").read_text()))
+    places = {"directory": str(settings.directory), "log-volume": str(logs)}
+    return {**places, **urls, "links": f"127.0.0.1:{ports['links']}", **numbers}
 
 
 def remove(directory: Path) -> None:
@@ -66,6 +69,8 @@ def remove(directory: Path) -> None:
     file = directory / settings_file.FILE
     if not file.exists():
         return
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        limits.remove_leftover(settings_file.read(directory).group)
     for name in DIRECTORIES:
         shutil.rmtree(directory / name, ignore_errors=True)
     for name in FILES:
