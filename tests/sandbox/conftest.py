@@ -15,12 +15,12 @@ Start = Callable[..., Stack]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts sandboxes: `start("flaw", …, name="directory")`."""
+    """Starts sandboxes: `start("flaw", …, name="directory", emulated=True)`."""
     directories: list[Path] = []
 
-    def begin(*flaws: str, name: str = "sandbox") -> Stack:
+    def begin(*flaws: str, name: str = "sandbox", emulated: bool = False) -> Stack:
         directories.append(tmp_path / name)
-        return Stack(control.up(tmp_path / name, free_ports=True, flaws=flaws))
+        return Stack(control.up(tmp_path / name, free_ports=True, flaws=flaws, emulated=emulated))
 
     yield begin
     for directory in directories:

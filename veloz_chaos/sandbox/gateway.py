@@ -49,6 +49,11 @@ class Announcer:
         self.truth.write("disk-status", status=status, free=free)
         log.log(logging.INFO if status == "ok" else logging.ERROR, "log volume is %s: %d bytes free", status, free)
 
+    def log_removed(self, file: str) -> None:
+        """Not logged there and then: the line that needs the room is still to be written."""
+        self.truth.write("log-removed", file=file)
+        asyncio.get_running_loop().call_soon(log.warning, "log volume was full: %s removed", file)
+
     def serving(self, orders: int) -> None:
         self.truth.write("serving", pid=os.getpid())
         log.info("serving, %d orders restored", orders)
@@ -60,10 +65,10 @@ def _word(connected: bool) -> str:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     (settings.directory / "gateway").mkdir(exist_ok=True)
-    volume = Volume(settings.directory)
-    log_file = gateway_log.start(settings, volume)
     events, metrics = EventStream(), Metrics()
     announcer = Announcer(settings, events)
+    volume = Volume(settings.directory)
+    gateway_log.start(settings, volume, announcer.log_removed)
     engine = EngineClient(settings.ports["engine-link"], announcer.engine)
     exchange = ExchangeClient(settings.ports["exchange-link"], announcer.exchange, metrics.observe_latency)
     store = OrderStore(
@@ -77,7 +82,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     hangs = settings.has("gateway-hangs-without-engine")
     trading = Trading(engine, exchange, store, metrics.count_order, hangs)
     api = GatewayApi(settings, engine, exchange, store, trading, events, metrics, parts=parts)
-    beat = gateway_log.beat(log_file, lambda: f"{len(store.all())} orders")
+    beat = gateway_log.beat(lambda: f"{len(store.all())} orders, {disk.told()}, {memory.told()}")
     watches = (disk.run(), memory.run(), beat)
     parts_of_it = (engine.run(), exchange.run(), trading.reconcile_forever(), *watches)
     work = [asyncio.create_task(part) for part in parts_of_it]

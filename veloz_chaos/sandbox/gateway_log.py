@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from veloz_chaos.sandbox.volume import LOG, Volume
 
 log = logging.getLogger("gateway")
 ROTATE_AT, KEPT = 1 << 20, 3
-BEAT_EVERY, DISK_EVERY = 0.25, 0.2
+BEAT_EVERY, DISK_EVERY = 0.1, 0.2
 #: Bytes, and seconds: full is said at once, and taken back once there has been room for so long.
 FULL_BELOW, ROOM_FOR = 256 << 10, 1.0
 
@@ -29,30 +30,35 @@ FULL_BELOW, ROOM_FOR = 256 << 10, 1.0
 class LogFile(logging.Handler):
     """Opens the file for every line, so that an operator may move or remove it at any time.
 
-    With `rotates` false, for the flaw of that name, the file grows, and with a full volume lines are dropped.
+    When the volume is full it removes the oldest rotated file (`on_removed(name)`), and when there is none, begins the
+    present one anew in the place that it has. With `rotates` false, for the flaw, the file grows, and when
+    the volume is full lines are dropped: not even tried, for an attempt alone makes the file look freshly written.
     """
 
-    def __init__(self, volume: Volume, rotates: bool = True) -> None:
+    def __init__(self, volume: Volume, on_removed: Callable[[str], None], rotates: bool = True) -> None:
         super().__init__()
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        self._volume, self._rotates, self._torn = volume, rotates, False
+        self._volume, self._on_removed, self._rotates = volume, on_removed, rotates
         self.path = volume.path / LOG
-        self.removed: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         line = f"{self.format(record)}\n".encode()
         with contextlib.suppress(OSError):
-            self._put(b"\n" + line if self._torn else line)
+            if self._rotates:
+                self._write_somehow(line)
+            elif self._volume.free() >= len(line):
+                self._volume.append(self.path, line)
 
-    def _put(self, line: bytes) -> None:
-        if self._rotates and _size(self.path) + len(line) > ROTATE_AT:
+    def _write_somehow(self, line: bytes) -> None:
+        if _size(self.path) + len(line) > ROTATE_AT:
             self._rotate()
-        rest = self._write(line)
-        while rest and self._rotates and self._make_room():
-            rest = self._write(rest)
-        self._torn = 0 < len(rest) < len(line) or (self._torn and rest == line)
+        rest = self._append(line)
+        while rest and self._remove_oldest():
+            rest = self._append(rest)
+        if rest:
+            self._volume.begin_anew(self.path, line)
 
-    def _write(self, data: bytes) -> bytes:
+    def _append(self, data: bytes) -> bytes:
         """What did not fit."""
         try:
             return data[self._volume.append(self.path, data) :]
@@ -62,23 +68,23 @@ class LogFile(logging.Handler):
             return data
 
     def _rotate(self) -> None:
-        for older, newer in zip(_oldest_first(self.path), [*_oldest_first(self.path)][1:], strict=False):
+        files = [*_rotated(self.path), self.path]
+        for older, newer in itertools.pairwise(files):
             if newer.exists():
                 newer.rename(older)
 
-    def _make_room(self) -> bool:
-        """Remove the oldest file there is, in the end the present one; False if there was nothing left to remove."""
-        for file in _oldest_first(self.path):
-            if _size(file):
-                self.removed.append(file.name)
-                file.unlink()
-                return True
-        return False
+    def _remove_oldest(self) -> bool:
+        """False if there is nothing to remove but the present file."""
+        oldest = next((file for file in _rotated(self.path) if file.exists()), None)
+        if oldest:
+            oldest.unlink()
+            self._on_removed(oldest.name)
+        return oldest is not None
 
 
-def _oldest_first(path: Path) -> Iterator[Path]:
-    yield from (path.with_name(f"{path.name}.{number}") for number in range(KEPT, 0, -1))
-    yield path
+def _rotated(path: Path) -> list[Path]:
+    """Oldest first."""
+    return [path.with_name(f"{path.name}.{number}") for number in range(KEPT, 0, -1)]
 
 
 def _size(file: Path) -> int:
@@ -99,6 +105,9 @@ class DiskWatch:
     def part(self) -> dict[str, Any]:
         return {"status": self.status, "free_bytes": self.free}
 
+    def told(self) -> str:
+        return f"{self.free >> 10} KB free for logs"
+
     async def run(self) -> None:
         while True:
             self.look()
@@ -114,19 +123,14 @@ class DiskWatch:
             self._on_change(status, self.free)
 
 
-def start(settings: Settings, volume: Volume) -> LogFile:
-    handler = LogFile(volume, rotates=not settings.has("no-log-rotation"))
-    log.addHandler(handler)
+def start(settings: Settings, volume: Volume, on_removed: Callable[[str], None]) -> None:
+    log.addHandler(LogFile(volume, on_removed, rotates=not settings.has("no-log-rotation")))
     log.setLevel(logging.INFO)
-    return handler
 
 
-async def beat(handler: LogFile, alive: Callable[[], str]) -> None:
-    """Four lines a second say that the gateway is alive, and what it had to remove to be able to say so."""
+async def beat(alive: Callable[[], str]) -> None:
+    """Ten lines a second say that the gateway is alive, and that it can say so."""
     while True:
-        if handler.removed:
-            log.warning("log volume full: removed %s", ", ".join(handler.removed))
-            handler.removed.clear()
         log.info("alive: %s", alive())
         await asyncio.sleep(BEAT_EVERY)
 

@@ -30,7 +30,7 @@ class MemoryWatch:
     def __init__(self, use: Callable[[], Usage | None], on_change: Callable[[str], None]) -> None:
         self._use, self._on_change = use, on_change
         self.status, self.usage = "ok", use()
-        self._warned = 0.0
+        self._warn_at = 0.0
 
     @property
     def share(self) -> float | None:
@@ -39,6 +39,9 @@ class MemoryWatch:
     def part(self) -> dict[str, Any]:
         share = self.share
         return {"status": self.status, "used_share": None if share is None else round(share, 3)}
+
+    def told(self) -> str:
+        return "memory without a limit" if self.share is None else f"{self.share:.0%} of memory used"
 
     async def run(self) -> None:
         while True:
@@ -49,14 +52,14 @@ class MemoryWatch:
         self.usage = self._use()
         status = judged(self.share or 0.0, self.status)
         if status != self.status:
-            self.status, self._warned = status, 0.0
+            self.status, self._warn_at = status, 0.0
             self._on_change(status)
         if self.status == "pressure" and self.usage:
             self._bear(self.usage)
 
     def _bear(self, usage: Usage) -> None:
-        if time.monotonic() >= self._warned + WARN_EVERY:
-            self._warned = time.monotonic()
+        if time.monotonic() >= self._warn_at:
+            self._warn_at = time.monotonic() + WARN_EVERY
             log.warning("memory usage %.0f%% of %d MB", 100 * usage.used / usage.limit, usage.limit >> 20)
         gc.collect()
 

@@ -49,6 +49,12 @@ class Volume:
         finally:
             os.close(descriptor)
 
+    def begin_anew(self, file: Path, data: bytes) -> None:
+        """The file holds these bytes and nothing else. It takes no more space than it has, if that is a block."""
+        with open(file, "r+b", buffering=0) as opened:
+            opened.write(data)
+            opened.truncate(len(data))
+
 
 def mount(directory: Path) -> bool:
     """Mount it, for this process and those it will start; False where we may not. Before any thread is started."""
