@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from veloz_chaos.sandbox import volume
 from veloz_chaos.sandbox.control import Sandbox
 
 PATIENCE = 30.0
@@ -95,6 +96,16 @@ class Stack:
         pid = self.pid(name)
         os.kill(pid, number)
         return pid
+
+    @property
+    def volume(self) -> Path:
+        """The gateway's log volume, as it is seen from here."""
+        return volume.from_outside(self.directory, self.pid("supervisor"))
+
+    def log(self) -> str:
+        """What the gateway logs now; "" just after a rotation."""
+        file = self.volume / volume.LOG
+        return file.read_text() if file.exists() else ""
 
     def truth(self, process: str, event: str) -> list[dict[str, Any]]:
         lines = (self.directory / "truth" / f"{process}.jsonl").read_text().splitlines()

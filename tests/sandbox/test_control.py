@@ -86,6 +86,7 @@ def test_environment_file(start: Start, tmp_path: Path) -> None:
     values, numbers = environment["values"], stack.sandbox.ports
     assert values == {
         "directory": str(tmp_path / "sandbox"),
+        "log-volume": values["log-volume"],
         "gateway": f"http://127.0.0.1:{numbers['gateway']}",
         "exchange": f"http://127.0.0.1:{numbers['exchange']}",
         "supervisor": f"http://127.0.0.1:{numbers['supervisor']}",
@@ -97,6 +98,7 @@ def test_environment_file(start: Start, tmp_path: Path) -> None:
         "engine-port": str(numbers["engine"]),
         "gateway-port": str(numbers["gateway"]),
     }
+    assert values["log-volume"].endswith(str(tmp_path / "sandbox" / "volume"))
     assert "uses" not in yaml.safe_load(start().sandbox.environment.read_text())
 
 

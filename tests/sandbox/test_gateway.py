@@ -126,5 +126,5 @@ def test_stream_is_kept_alive(shared: Stack) -> None:
 
 
 def test_log_names_the_changes(shared: Stack) -> None:
-    text = (shared.directory / "log" / "gateway.log").read_text()
+    text = shared.log()
     assert "INFO engine connected: HELLO answered" in text and "INFO exchange is ok" in text

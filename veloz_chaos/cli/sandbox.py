@@ -33,10 +33,11 @@ def up(
     directory: Directory = SANDBOX,
     free_ports: Annotated[bool, typer.Option("--free-ports", help="Any ports, not the usual ones.")] = False,
     flaw: options.Flaws = None,
+    emulated: Annotated[bool, typer.Option("--emulated", help="No control group, no mount, even for root.")] = False,
 ) -> int:
     """Start it; returns when it trades."""
     base = files.find("environments", "sandbox")
-    sandbox = control.up(directory, free_ports=free_ports, flaws=flaw or (), base=base)
+    sandbox = control.up(directory, free_ports=free_ports, flaws=flaw or (), base=base, emulated=emulated)
     screen.out(f"the sandbox is up: {sandbox.url('gateway')}", f"environment: {directory / sandbox.environment.name}")
     screen.out(_database(sandbox))
     return PASSED
@@ -68,9 +69,14 @@ def status(directory: Directory = SANDBOX, as_json: options.Json = False) -> int
 
 
 def _services(found: control.Status) -> list[str]:
-    rows = [[name, one.state, str(one.pid or "—"), str(one.restarts)] for name, one in found.services.items()]
+    rows = [
+        [name, one.state, str(one.pid or "—"), str(one.restarts), one.last_exit or "—"]
+        for name, one in found.services.items()
+    ]
+    limits = "limits: the kernel's" if found.cgroups else "limits: emulated"
     flaws = f"flaws: {', '.join(found.sandbox.flaws)}" if found.sandbox.flaws else "no flaws"
-    return [*table(["service", "state", "pid", "restarts"], rows, screen.width()), _database(found.sandbox), flaws]
+    head = table(["service", "state", "pid", "restarts", "last exit"], rows, screen.width())
+    return [*head, _database(found.sandbox), limits, flaws]
 
 
 def _database(sandbox: control.Sandbox) -> str:

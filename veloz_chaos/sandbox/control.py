@@ -19,7 +19,7 @@ from typing import Any
 from veloz_chaos.errors import UsageError
 from veloz_chaos.sandbox import database as databases
 from veloz_chaos.sandbox import flaws as known_flaws
-from veloz_chaos.sandbox import ports, process, traces
+from veloz_chaos.sandbox import limits, ports, process, traces
 from veloz_chaos.sandbox import settings as settings_file
 from veloz_chaos.sandbox.process import Identity
 from veloz_chaos.sandbox.settings import SERVICES, Settings
@@ -54,17 +54,22 @@ class Sandbox:
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """`state` is healthy, starting or down; `pid` is None while it is down."""
+    """`state` is healthy, starting or down; `pid` is None while it is down; `last_exit` is how its incarnation before
+    ended: "oom-killed", "killed", "exit N", or "" if this is its first."""
 
     state: str
     pid: int | None
     restarts: int
+    last_exit: str
 
 
 @dataclass(frozen=True)
 class Status:
+    """`cgroups`: the gateway's limits are the kernel's, not emulated."""
+
     sandbox: Sandbox
     services: Mapping[str, ServiceStatus]
+    cgroups: bool
 
 
 def up(
@@ -76,13 +81,15 @@ def up(
     owner: int | None = None,
     database: str | None = None,
     lease: float = 30.0,
+    emulated: bool = False,
 ) -> Sandbox:
     """Start a sandbox in a directory and seed its orders; returns when it trades, about a second later.
 
     `base` is the environment file that the sandbox's own `environment.yaml` builds on. Raises UsageError: a port in
     use, already up, an unknown flaw, a start that fails. Whatever goes wrong, nothing is left behind. Soon after
     the process `owner` is dead the sandbox ends by itself. `database` is "postgresql" or "stand-in", None for the first
-    that this machine has; `lease` is how long what Vault leases lives, in seconds.
+    that this machine has; `lease` is how long what Vault leases lives, in seconds. `emulated`: no control group, no
+    mount, even for root.
     """
     directory = directory.resolve()
     chosen = known_flaws.checked(flaws)
@@ -94,6 +101,7 @@ def up(
             _clear(directory)
             settings = Settings(directory, ports.unused() if free_ports else ports.fixed(), chosen, made, owner=owner)
             settings = replace(settings, database=database or databases.kind(), lease=lease)
+            settings = replace(settings, group=limits.new_group(), emulated=emulated)
             _start(settings)
             traces.write_environment(settings, base)
         except BaseException:
@@ -138,8 +146,9 @@ def status(directory: Path) -> Status | None:
     answer = _ask(sandbox.ports["supervisor"], "GET", "/status") if sandbox else None
     if sandbox is None or answer is None:
         return None
-    services = json.loads(answer)["services"]
-    return Status(sandbox, {name: ServiceStatus(**fields) for name, fields in services.items()})
+    told = json.loads(answer)
+    services = {name: ServiceStatus(**fields) for name, fields in told["services"].items()}
+    return Status(sandbox, services, told["cgroups"])
 
 
 def restart(directory: Path, service: str) -> None:

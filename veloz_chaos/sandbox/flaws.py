@@ -39,6 +39,7 @@ FLAWS: Mapping[str, Flaw] = {
     ),
     "database-loss-stops-orders": Flaw("Orders are refused while the database is away", ("database-down",)),
     "vault-not-cached": Flaw("Credentials are dropped as soon as Vault is away, orders are refused", ("vault-down",)),
+    "no-log-rotation": Flaw("The log is never rotated; with a full volume nothing more is logged", ("disk-full",)),
 }
 
 

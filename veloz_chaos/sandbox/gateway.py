@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import logging.handlers
 import os
 
-from veloz_chaos.sandbox import process
+from veloz_chaos.sandbox import gateway_log, memory_watch, process
 from veloz_chaos.sandbox.credentials import Credentials
 from veloz_chaos.sandbox.engine_client import EngineClient
 from veloz_chaos.sandbox.event_stream import EventStream
 from veloz_chaos.sandbox.exchange_client import ExchangeClient
 from veloz_chaos.sandbox.gateway_api import GatewayApi, order_body
+from veloz_chaos.sandbox.gateway_log import DiskWatch
 from veloz_chaos.sandbox.gateway_news import News
 from veloz_chaos.sandbox.http_server import served
+from veloz_chaos.sandbox.memory_watch import MemoryWatch
 from veloz_chaos.sandbox.metrics import Metrics
 from veloz_chaos.sandbox.order_store import Order, OrderStore
 from veloz_chaos.sandbox.persistence import Persistence
@@ -24,9 +25,9 @@ from veloz_chaos.sandbox.trading import Trading
 from veloz_chaos.sandbox.truth import TruthLog
 from veloz_chaos.sandbox.vault_client import VaultClient
 from veloz_chaos.sandbox.vault_store import TOKEN
+from veloz_chaos.sandbox.volume import Volume
 
 log = logging.getLogger("gateway")
-LOG_BYTES, LOG_FILES = 1 << 20, 3
 
 
 class Announcer:
@@ -45,6 +46,20 @@ class Announcer:
         log.log(logging.INFO if status == "ok" else logging.WARNING, "exchange is %s", status)
         self._events.publish("exchange", {"status": status})
 
+    def memory(self, status: str) -> None:
+        self.truth.write("memory-status", status=status)
+        if status == "ok":
+            log.info("memory usage is normal again")
+
+    def disk(self, status: str, free: int) -> None:
+        self.truth.write("disk-status", status=status, free=free)
+        log.log(logging.INFO if status == "ok" else logging.ERROR, "log volume is %s: %d bytes free", status, free)
+
+    def log_removed(self, file: str) -> None:
+        """Not logged there and then: the line that needs the room is still to be written."""
+        self.truth.write("log-removed", file=file)
+        asyncio.get_running_loop().call_soon(log.warning, "log volume was full: %s removed", file)
+
     def serving(self, orders: int) -> None:
         self.truth.write("serving", pid=os.getpid())
         log.info("serving, %d orders restored", orders)
@@ -54,19 +69,12 @@ def _word(connected: bool) -> str:
     return "connected" if connected else "lost"
 
 
-def log_to_file(settings: Settings) -> None:
-    path = settings.directory / "log" / "gateway.log"
-    file = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(file)
-    log.setLevel(logging.INFO)
-
-
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     (settings.directory / "gateway").mkdir(exist_ok=True)
-    log_to_file(settings)
     events, metrics = EventStream(), Metrics()
     announcer = Announcer(settings, events)
+    volume = Volume(settings.directory)
+    gateway_log.start(settings, volume, announcer.log_removed)
     engine = EngineClient(settings.ports["engine-link"], announcer.engine)
     exchange = ExchangeClient(settings.ports["exchange-link"], announcer.exchange, metrics.observe_latency)
     news = News(announcer.truth, events)
@@ -84,15 +92,19 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         saved,
         forget=settings.has("gateway-state-not-restored"),
     )
+    disk = DiskWatch(volume, announcer.disk)
+    memory = MemoryWatch(memory_watch.use_of(settings), announcer.memory)
+    parts = {"disk": disk.part, "memory": memory.part}
     hangs = settings.has("gateway-hangs-without-engine")
     refuses = functools.partial(reason_to_refuse, settings, persistence, credentials)
     trading = Trading(engine, exchange, store, metrics.count_order, hangs, refuses)
-    parts = {"database": persistence.part, "vault": credentials.part}
+    parts |= {"database": persistence.part, "vault": credentials.part}
     api = GatewayApi(settings, engine, exchange, store, trading, events, metrics, parts)
     app = api.application()
     app.router.add_post("/api/admin/rotate", credentials.handle_rotate)
-    runs = (engine.run(), exchange.run(), trading.reconcile_forever(), persistence.run(), credentials.run())
-    work = [asyncio.create_task(part) for part in runs]
+    beat = gateway_log.beat(lambda: f"{len(store.all())} orders, {disk.told()}, {memory.told()}")
+    trades = (engine.run(), exchange.run(), trading.reconcile_forever(), persistence.run(), credentials.run())
+    work = [asyncio.create_task(part) for part in (*trades, disk.run(), memory.run(), beat)]
     async with served(app, settings.ports["gateway"]):
         announcer.serving(len(store.all()))
         process.ready()

@@ -13,6 +13,7 @@ from veloz_chaos.sandbox import order_request
 from veloz_chaos.sandbox.engine_client import EngineAway, EngineClient
 from veloz_chaos.sandbox.event_stream import EventStream
 from veloz_chaos.sandbox.exchange_client import ExchangeClient
+from veloz_chaos.sandbox.gateway_log import log_orders
 from veloz_chaos.sandbox.metrics import Metrics
 from veloz_chaos.sandbox.order_store import NOWHERE, Order, OrderStore
 from veloz_chaos.sandbox.settings import Settings
@@ -131,7 +132,7 @@ class GatewayApi:
         return {name: part()["status"] == "ok" for name, part in self._parts.items()}
 
     def application(self) -> web.Application:
-        app = web.Application()
+        app = web.Application(middlewares=[log_orders])
         app.add_routes(
             [
                 web.get("/health", self.health),

@@ -38,7 +38,8 @@ FILE = "sandbox.json"
 @dataclass(frozen=True)
 class Settings:
     """`made` lists the directories that `up` created, outermost first; `weight_limit` is the exchange's, per minute;
-    `owner` is the pid of a run that started the sandbox for itself: it does not outlive that one for long."""
+    `owner` is the pid of a run that started the sandbox for itself: it does not outlive that one for long;
+    `group` names its control group, `emulated` says that its limits are not to be the kernel's, even where we may."""
 
     directory: Path
     ports: Mapping[str, int]
@@ -49,6 +50,8 @@ class Settings:
     #: "postgresql" or "stand-in"; how long a credential leased from Vault lives, in seconds.
     database: str = "postgresql"
     lease: float = 30.0
+    group: str = ""
+    emulated: bool = False
 
     def has(self, flaw: str) -> bool:
         return flaw in self.flaws
@@ -64,6 +67,8 @@ def to_json(settings: Settings) -> str:
         "owner": settings.owner,
         "database": settings.database,
         "lease": settings.lease,
+        "group": settings.group,
+        "emulated": settings.emulated,
     }
     return json.dumps(fields, indent=2) + "\n"
 
@@ -72,6 +77,7 @@ def from_json(directory: Path, text: str) -> Settings:
     fields: dict[str, Any] = json.loads(text)
     settings = Settings(directory, fields["ports"], tuple(fields["flaws"]), tuple(map(Path, fields["made"])))
     settings = replace(settings, database=fields["database"], lease=fields["lease"])
+    settings = replace(settings, group=fields["group"], emulated=fields["emulated"])
     return replace(settings, weight_limit=fields["weight_limit"], owner=fields["owner"])
 
 

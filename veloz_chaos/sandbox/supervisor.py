@@ -2,7 +2,8 @@
 restarts it a little later, and kills a gateway that no longer answers its liveness check.
 
 GET /status says what an operator would read: each service is "down" until restarted, "starting" until it serves,
-then "healthy". SIGHUP starts at once what is down. Ends with SIGTERM; when it dies otherwise, its children die with it.
+then "healthy"; `last_exit` tells how its incarnation before ended. SIGHUP starts at once what is down. Ends with
+SIGTERM; when it dies otherwise, its children die with it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import sys
 import time
 from pathlib import Path
 
-from veloz_chaos.sandbox import plain_http, process, traces
+from veloz_chaos.sandbox import limits, plain_http, process, traces
 from veloz_chaos.sandbox import settings as settings_file
+from veloz_chaos.sandbox.limits import Limits
 from veloz_chaos.sandbox.settings import SERVICES, Settings
 from veloz_chaos.sandbox.truth import TruthLog
 
@@ -32,16 +34,16 @@ ORPHAN_STAYS = 10.0
 class Service:
     """One supervised service: the state that /status shows, and the process of its present incarnation."""
 
-    def __init__(self, name: str, settings: Settings, truth: TruthLog) -> None:
-        self.name, self.settings, self.truth = name, settings, truth
-        self.state, self.restarts = "starting", 0
+    def __init__(self, name: str, settings: Settings, truth: TruthLog, limited: Limits) -> None:
+        self.name, self.settings, self.truth, self.limits = name, settings, truth, limited
+        self.state, self.restarts, self.last_exit = "starting", 0, ""
         self.process: asyncio.subprocess.Process | None = None
         self.first_death: float | None = None
         self.wanted = asyncio.Event()
 
     def status(self) -> dict[str, object]:
         pid = self.process.pid if self.process and self.state != "down" else None
-        return {"state": self.state, "pid": pid, "restarts": self.restarts}
+        return {"state": self.state, "pid": pid, "restarts": self.restarts, "last_exit": self.last_exit}
 
     async def keep_running(self) -> None:
         """Start it; whenever it exits, wait (or be told by SIGHUP that it is wanted) and start it again."""
@@ -53,12 +55,14 @@ class Service:
             self.restarts += 1
 
     async def _live_once(self) -> None:
-        child = self.process = await spawn(self.name, self.settings.directory)
+        child = self.process = await spawn(self.name, self.settings.directory, self.limits)
         self.state = "starting"
         self.truth.write("started", service=self.name, pid=child.pid)
-        watching = asyncio.create_task(self._watch(child))
+        watching = asyncio.gather(self._watch(child), self.limits.watch(self.name, child.pid))
         code = await child.wait()
-        self.state = "down"
+        self.state, self.last_exit = "down", self.limits.ended(self.name, child.pid, code)
+        if self.last_exit == limits.OOM:
+            self.truth.write("oom", service=self.name, pid=child.pid)
         self.truth.write("exited", service=self.name, pid=child.pid, **how_it_ended(code))
         self.first_death = self.first_death or time.monotonic()
         watching.cancel()
@@ -110,11 +114,12 @@ def how_it_ended(code: int) -> dict[str, int]:
     return {"signal": -code} if code < 0 else {"code": code}
 
 
-async def spawn(name: str, directory: Path) -> asyncio.subprocess.Process:
-    """Start a service's process in its own session, and record it before it does anything."""
+async def spawn(name: str, directory: Path, limited: Limits) -> asyncio.subprocess.Process:
+    """Start a service's process in its own session and within its limits; record it before it does anything."""
+    command = (sys.executable, "-m", f"veloz_chaos.sandbox.{name}", str(directory))
     with open(directory / "log" / f"{name}.stderr", "ab") as stderr:
         child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", f"veloz_chaos.sandbox.{name}", str(directory)),
+            *limited.command(name, command),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
@@ -142,11 +147,11 @@ async def kill_when_not_live(child: asyncio.subprocess.Process, port: int) -> No
         child.kill()
 
 
-async def supervise(settings: Settings) -> None:
+async def supervise(settings: Settings, limited: Limits) -> None:
     stop = process.stop_on_sigterm()
     truth = TruthLog(settings.directory, "supervisor")
-    services = [Service(name, settings, truth) for name in SERVICES]
-    server = await plain_http.serve(settings.ports["supervisor"], "/status", lambda: overview(services))
+    services = [Service(name, settings, truth, limited) for name in SERVICES]
+    server = await plain_http.serve(settings.ports["supervisor"], "/status", lambda: overview(services, limited))
     keepers = [asyncio.create_task(service.keep_running()) for service in services]
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, start_all, services)
     orphaned = watch_owner(settings.owner, stop)
@@ -155,6 +160,7 @@ async def supervise(settings: Settings) -> None:
         keeper.cancel()
     await asyncio.gather(*(service.end() for service in reversed(services)))
     server.close()
+    limited.release()
     if orphaned.is_set():
         traces.remove(settings.directory)
         traces.remove_empty(settings.made)
@@ -182,13 +188,14 @@ def start_all(services: list[Service]) -> None:
         service.wanted.set()
 
 
-def overview(services: list[Service]) -> dict[str, object]:
-    return {"services": {service.name: service.status() for service in services}}
+def overview(services: list[Service], limited: Limits) -> dict[str, object]:
+    return {"cgroups": limited.cgroups, "services": {service.name: service.status() for service in services}}
 
 
 def main() -> None:
     settings = settings_file.read(Path(sys.argv[1]))
-    asyncio.run(supervise(settings))
+    with limits.applied(settings) as limited:
+        asyncio.run(supervise(settings, limited))
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from veloz_chaos.errors import UsageError
-from veloz_chaos.sandbox import database, vault_store
+from veloz_chaos.sandbox import database, limits, vault_store, volume
 from veloz_chaos.sandbox import settings as settings_file
 from veloz_chaos.sandbox.process import PROCESSES
 from veloz_chaos.sandbox.settings import DATABASE_SERVER, SERVICES, Settings, to_json
 
 ENVIRONMENT = "environment.yaml"
-DIRECTORIES = ("truth", "log", "engine", "exchange", "gateway", "database", "vault")
+DIRECTORIES = ("truth", "log", volume.NAME, "engine", "exchange", "gateway", "database", "vault")
 FILES = (ENVIRONMENT, PROCESSES, *(f"{name}.pid" for name in (*SERVICES, "supervisor", DATABASE_SERVER)))
 
 
@@ -42,7 +42,7 @@ def locked(directory: Path) -> Iterator[tuple[Path, ...]]:
 def leave(settings: Settings) -> None:
     """The settings file and the directories that every process writes to."""
     (settings.directory / settings_file.FILE).write_text(to_json(settings))
-    for name in ("truth", "log"):
+    for name in ("truth", "log", volume.NAME):
         (settings.directory / name).mkdir(exist_ok=True)
     vault_store.leave(settings.directory / "vault")
 
@@ -63,7 +63,9 @@ def environment_values(settings: Settings) -> dict[str, str]:
     vaults = {name: f"http://127.0.0.1:{ports[name]}" for name in ("vault", "vault-link")}
     token = {"vault-token-file": str(settings.directory / "vault" / vault_store.TOKEN)}
     urls = {**urls, "database": database.url(settings), **vaults, **token}
-    return {"directory": str(settings.directory), **urls, "links": f"127.0.0.1:{ports['links']}", **numbers}
+    logs = volume.from_outside(settings.directory, int((settings.directory / "supervisor.pid").read_text()))
+    places = {"directory": str(settings.directory), "log-volume": str(logs)}
+    return {**places, **urls, "links": f"127.0.0.1:{ports['links']}", **numbers}
 
 
 def remove(directory: Path) -> None:
@@ -72,6 +74,8 @@ def remove(directory: Path) -> None:
     if not file.exists():
         return
     database.remove(directory)
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        limits.remove_leftover(settings_file.read(directory).group)
     for name in DIRECTORIES:
         shutil.rmtree(directory / name, ignore_errors=True)
     for name in FILES:

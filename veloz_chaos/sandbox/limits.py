@@ -1,0 +1,130 @@
+"""The limits that the supervisor sets its gateway: memory, CPU and log volume, real where we may, else emulated.
+
+Without a control group the gateway is kept to one CPU, so that a CPU fault has to hurt that one only, and whoever
+lowers its soft RLIMIT_AS below what it uses gets it killed by the supervisor, as the kernel would have done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from veloz_chaos.sandbox import cgroup, volume
+from veloz_chaos.sandbox.settings import Settings
+
+#: Bytes, and CPUs. When all is well the gateway uses some 30 MB and, at 60 requests a second, 15 % of a CPU; with two
+#: busy processes in its group it has a third of its quota left, and answers slowly but in time for the liveness check.
+MEMORY, CPU = 160 << 20, 1.0
+LIMITED = "gateway"
+OOM = "oom-killed"
+#: Seconds. An OOM kill counts as the cause of a death if it was no longer ago than twice this.
+COUNT_EVERY = 0.5
+LOOK_EVERY = 0.05
+
+
+def new_group() -> str:
+    return f"veloz-sandbox-{secrets.token_hex(4)}"
+
+
+class Limits:
+    """`group` is None where there are no control groups for us."""
+
+    def __init__(self, directory: Path, group: cgroup.Group | None) -> None:
+        self._directory, self._group = directory, group
+        self._before = self._lately = 0
+        self._killed: int | None = None
+
+    @property
+    def cgroups(self) -> bool:
+        return self._group is not None
+
+    def command(self, service: str, command: Sequence[str]) -> Sequence[str]:
+        return self._group.launched(command) if self._group and service == LIMITED else command
+
+    async def watch(self, service: str, pid: int) -> None:
+        """Beside a running service: know in the end whether it was memory that killed it."""
+        if service != LIMITED:
+            return
+        if self._group is None:
+            _keep_to_one_cpu(pid)
+            await self._kill_at_limit(pid)
+        while True:
+            self._before, self._lately = self._lately, self._oom_kills()
+            await asyncio.sleep(COUNT_EVERY)
+
+    def ended(self, service: str, pid: int, code: int) -> str:
+        """How a service ended: "oom-killed", "killed" or "exit N"."""
+        if service == LIMITED and code < 0 and (self._oom_kills() > self._before or self._killed == pid):
+            self._before = self._lately = self._oom_kills()
+            return OOM
+        return "killed" if code < 0 else f"exit {code}"
+
+    def _oom_kills(self) -> int:
+        return self._group.oom_kills() if self._group else 0
+
+    async def _kill_at_limit(self, pid: int) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while not _beyond_limit(pid):
+                await asyncio.sleep(LOOK_EVERY)
+            self._killed = pid
+            os.kill(pid, 9)
+
+    def release(self) -> None:
+        """Safe twice; the processes must have ended."""
+        volume.unmount(self._directory)
+        if self._group:
+            self._group.remove()
+
+
+@contextlib.contextmanager
+def applied(settings: Settings) -> Iterator[Limits]:
+    """Once the supervisor runs, and before it starts anything."""
+    may = os.geteuid() == 0 and not settings.emulated
+    if may:
+        volume.mount(settings.directory)
+    volume.fill_with_old_logs(settings.directory)
+    limits = Limits(settings.directory, _create(settings.group) if may else None)
+    try:
+        yield limits
+    finally:
+        limits.release()
+
+
+def remove_leftover(group: str) -> None:
+    """The control group of a sandbox whose supervisor was killed, if it has one."""
+    found = cgroup.find(group)
+    if found:
+        found.remove()
+
+
+def _create(name: str) -> cgroup.Group | None:
+    group = cgroup.find(name)
+    try:
+        if group:
+            group.create(MEMORY, CPU)
+    except OSError:
+        assert group
+        group.remove()
+        return None
+    return group
+
+
+def _keep_to_one_cpu(pid: int) -> None:
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(pid, {max(os.sched_getaffinity(pid))})
+
+
+def _beyond_limit(pid: int) -> bool:
+    soft, _ = resource.prlimit(pid, resource.RLIMIT_AS)
+    return soft != resource.RLIM_INFINITY and address_space(pid) > soft
+
+
+def address_space(pid: int | str) -> int:
+    """Bytes. Raises OSError if there is no such process."""
+    pages = Path(f"/proc/{pid}/statm").read_text().split()[0]
+    return int(pages) * resource.getpagesize()
