@@ -7,16 +7,18 @@ import logging
 import logging.handlers
 import os
 
-from veloz_chaos.sandbox import process
+from veloz_chaos.sandbox import order_flaws, process
 from veloz_chaos.sandbox.engine_client import EngineClient
 from veloz_chaos.sandbox.event_stream import EventStream
 from veloz_chaos.sandbox.exchange_client import ExchangeClient
-from veloz_chaos.sandbox.gateway_api import GatewayApi, order_body
+from veloz_chaos.sandbox.gateway_api import GatewayApi
 from veloz_chaos.sandbox.http_server import served
 from veloz_chaos.sandbox.metrics import Metrics
-from veloz_chaos.sandbox.order_store import OrderStore
+from veloz_chaos.sandbox.order_log import OrderLog
+from veloz_chaos.sandbox.order_store import OrderStore, shown
+from veloz_chaos.sandbox.rate_limit import RateLimit
+from veloz_chaos.sandbox.resolver import Resolver
 from veloz_chaos.sandbox.settings import Settings
-from veloz_chaos.sandbox.trading import Trading
 from veloz_chaos.sandbox.truth import TruthLog
 
 log = logging.getLogger("gateway")
@@ -39,6 +41,11 @@ class Announcer:
         log.log(logging.INFO if status == "ok" else logging.WARNING, "exchange is %s", status)
         self._events.publish("exchange", {"status": status})
 
+    def dns(self, status: str, why: str) -> None:
+        self.truth.write("dns-status", status=status, why=why)
+        log.log(logging.INFO if status == "ok" else logging.WARNING, "DNS is %s: %s", status, why)
+        self._events.publish("dns", {"status": status})
+
     def serving(self, orders: int) -> None:
         self.truth.write("serving", pid=os.getpid())
         log.info("serving, %d orders restored", orders)
@@ -59,19 +66,31 @@ def log_to_file(settings: Settings) -> None:
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     (settings.directory / "gateway").mkdir(exist_ok=True)
     log_to_file(settings)
-    events, metrics = EventStream(), Metrics()
+    history = OrderLog(settings.directory / "gateway" / "orders.jsonl")
+    events, metrics = EventStream(history, not settings.has("sse-never-resumes")), Metrics()
     announcer = Announcer(settings, events)
+    stale_ok, obeyed = not settings.has("dns-not-cached"), not settings.has("ignores-retry-after")
+    resolver = Resolver("exchange.sandbox", settings.ports["dns"], announcer.dns, log.error, stale_ok)
     engine = EngineClient(settings.ports["engine-link"], announcer.engine)
-    exchange = ExchangeClient(settings.ports["exchange-link"], announcer.exchange, metrics.observe_latency)
+    exchange = ExchangeClient(
+        lambda: resolver.address,
+        settings.ports["exchange-link"],
+        RateLimit(obeyed),
+        announcer.exchange,
+        metrics.observe_latency,
+    )
     store = OrderStore(
-        settings.directory / "gateway" / "orders.jsonl",
-        lambda number, order: events.publish("order", order_body(order), number),
+        history,
+        lambda number, order: events.publish("order", shown(vars(order)), number),
         forget=settings.has("gateway-state-not-restored"),
     )
     hangs = settings.has("gateway-hangs-without-engine")
-    trading = Trading(engine, exchange, store, metrics.count_order, hangs)
-    api = GatewayApi(settings, engine, exchange, store, trading, events, metrics, parts={})
-    work = [asyncio.create_task(part) for part in (engine.run(), exchange.run(), trading.reconcile_forever())]
+    trading = order_flaws.trading(settings)(engine, exchange, store, metrics.count_order, hangs)
+    parts = {"dns": resolver.part}
+    api = GatewayApi(settings, engine, exchange, store, trading, events, metrics, parts)
+    reconciliation = order_flaws.reconciliation(settings)(trading)
+    working = (resolver.run(), engine.run(), exchange.run(), reconciliation.run())
+    work = [asyncio.create_task(part) for part in working]
     async with served(api.application(), settings.ports["gateway"]):
         announcer.serving(len(store.all()))
         process.ready()
