@@ -17,7 +17,7 @@ from tests.sandbox.stack import Stack, call, processes_of, until
 from veloz_chaos.errors import UsageError
 from veloz_chaos.sandbox import control, ports
 from veloz_chaos.sandbox.flaws import FLAWS
-from veloz_chaos.sandbox.settings import PORTS
+from veloz_chaos.sandbox.settings import PORTS, SERVICES
 
 pytestmark = pytest.mark.sandbox
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.sandbox
 def test_comes_up_trading(stack: Stack) -> None:
     status = control.status(stack.directory)
     assert status and {name: service.state for name, service in status.services.items()} == dict.fromkeys(
-        ("engine", "exchange", "links", "gateway"), "healthy"
+        SERVICES, "healthy"
     )
     assert stack.healthy()
     states = stack.gateway("/api/orders_state").json["orders"]

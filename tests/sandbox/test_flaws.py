@@ -60,8 +60,9 @@ def test_health_lies(start: Start) -> None:
     stack = start("health-lies")
     stack.kill("engine", signal.SIGSTOP)
     until(lambda: stack.order("refused").status == 503)
-    lie = {"status": "ok", "engine": {"connected": True}, "exchange": {"status": "ok"}}
-    assert (stack.gateway("/health").status, stack.gateway("/health").json) == (200, lie)
+    told = stack.gateway("/health")
+    assert told.status == 200 and told.json["engine"] == {"connected": True}
+    assert all(part["status"] == "ok" for name, part in told.json.items() if name not in ("status", "engine"))
     assert stack.truth("gateway", "engine-lost")
 
 

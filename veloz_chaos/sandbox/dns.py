@@ -35,7 +35,7 @@ def answer(query: bytes) -> bytes | None:
     reply.flags |= dns.flags.AA
     question = asked.question[0] if asked.question else None
     if question is None or question.name != NAME:
-        reply.set_rcode(dns.rcode.NXDOMAIN if question else dns.rcode.FORMERR)
+        reply.set_rcode(dns.rcode.NXDOMAIN if question is not None else dns.rcode.FORMERR)
     elif question.rdtype == dns.rdatatype.A:
         reply.answer.append(dns.rrset.from_text(question.name, TTL, "IN", "A", ADDRESS))
     return reply.to_wire()

@@ -20,6 +20,8 @@ from veloz_chaos.sandbox.rate_limit import STATUSES, RateLimit
 ORDER_TIMEOUT = 5.0
 #: So long an order or a cancel waits for the end of a pause that the exchange asked for, if that is near. Seconds.
 QUEUED_FOR = 0.5
+#: More orders than this in hand at once are refused: whoever asks for health must not have to wait behind them.
+MOST_AT_ONCE = 300
 RECV_WINDOW_MS = 3_000
 ORDER_PATH = "/api/v3/order"
 Answer = tuple[int, dict[str, Any]]
@@ -47,6 +49,8 @@ class Trading:
         """Place it once, however often and concurrently it is asked for."""
         name = order.client_order_id
         task = self._running.get(name)
+        if task is None and len(self._running) >= MOST_AT_ONCE:
+            return refusal(name, "overloaded")
         if task is None:
             task = self._running[name] = asyncio.create_task(self._counted(self._place(order)))
             task.add_done_callback(lambda _: self._running.pop(name, None))
@@ -222,6 +226,7 @@ MESSAGES = {
     "engine_unavailable": "the trading engine is not connected",
     "exchange_unavailable": "the exchange is not available",
     "rate_limited": "the exchange asked not to be called for a while",
+    "overloaded": "too many orders at once",
     "outcome_unknown": "no answer from the exchange",
 }
 
