@@ -73,7 +73,14 @@ def split_upstream(spec: ProxySpec) -> Upstream:
         return Upstream(*split_address(spec.upstream))
     url = urlsplit(spec.upstream)
     port = _port(url)
-    if url.scheme not in PORTS or not url.hostname or port is None or url.path.strip("/") or url.query or "@" in url.netloc:
+    if (
+        url.scheme not in PORTS
+        or not url.hostname
+        or port is None
+        or url.path.strip("/")
+        or url.query
+        or "@" in url.netloc
+    ):
         raise UsageError(f"{spec.upstream!r} is not an upstream such as http://127.0.0.1:8080 or https://api.example")
     return Upstream(url.hostname, port, url.netloc, url.scheme == "https")
 
