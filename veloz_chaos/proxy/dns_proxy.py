@@ -10,7 +10,7 @@ import dns.exception
 import dns.message
 import dns.rcode
 
-from veloz_chaos.core.effect import DnsEffect
+from veloz_chaos.core.effect import LOOK_OPTION, DnsEffect
 from veloz_chaos.proxy.faults import Faults, Installed
 from veloz_chaos.proxy.spec import ProxySpec, split_address, split_upstream
 from veloz_chaos.proxy.traffic import Traffic
@@ -20,7 +20,6 @@ Observer = Callable[..., None]
 PATIENCE, OWED = 5.0, 512
 #: How often another port is tried where any will do and TCP's is taken for UDP.
 ATTEMPTS = 20
-LOOK_OPTION = 65_347  # of EDNS, for local use: our own look, counted apart
 
 
 class DnsProxy:

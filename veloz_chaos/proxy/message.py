@@ -6,11 +6,12 @@ import sys
 from collections.abc import Sequence
 from functools import cached_property
 
+from veloz_chaos.core.effect import LOOK_HEADER
+
 #: Bytes of a head, and of one line that frames a chunk.
 LONGEST_HEAD, LONGEST_LINE = 65536, 16384
 ALL = sys.maxsize
-#: Our own look: `Veloz-Chaos-Look: POST /api/order` is struck as that would be, counted apart, and never passed on.
-LOOK = b"veloz-chaos-look"
+LOOK = LOOK_HEADER.lower().encode()
 
 Fields = Sequence[tuple[bytes, bytes]]
 
