@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from veloz_chaos.core.capability import Target
@@ -16,6 +17,14 @@ from veloz_chaos.core.capability import Target
 T = TypeVar("T", bound=Target)
 #: JSON: what revert and in_place need to know, the run's sign among it.
 Receipt = dict[str, Any]
+
+#: Seconds that a fault may outlive everything of ours where the receipt does not say: its longest hold is the engine's.
+EXPIRES = 120.0
+
+
+def expiry(receipt: Receipt) -> timedelta:
+    """How long a fault may last that carries its own end to the target."""
+    return timedelta(seconds=receipt.get("expires", EXPIRES))
 
 
 @dataclass(frozen=True)
