@@ -89,7 +89,7 @@ def test_environment_file(start: Start, tmp_path: Path) -> None:
         "gateway": f"http://127.0.0.1:{numbers['gateway']}",
         "exchange": f"http://127.0.0.1:{numbers['exchange']}",
         "supervisor": f"http://127.0.0.1:{numbers['supervisor']}",
-        "links": f"127.0.0.1:{numbers['links']}",
+        **{name: f"127.0.0.1:{numbers[name]}" for name in ("links", "faults", "dns", "dns-link")},
         "engine-port": str(numbers["engine"]),
         "gateway-port": str(numbers["gateway"]),
     }

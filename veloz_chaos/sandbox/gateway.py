@@ -70,7 +70,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     events, metrics = EventStream(history, not settings.has("sse-never-resumes")), Metrics()
     announcer = Announcer(settings, events)
     stale_ok, obeyed = not settings.has("dns-not-cached"), not settings.has("ignores-retry-after")
-    resolver = Resolver("exchange.sandbox", settings.ports["dns"], announcer.dns, log.error, stale_ok)
+    resolver = Resolver("exchange.sandbox", settings.ports["dns-link"], announcer.dns, log.error, stale_ok)
     engine = EngineClient(settings.ports["engine-link"], announcer.engine)
     exchange = ExchangeClient(
         lambda: resolver.address,

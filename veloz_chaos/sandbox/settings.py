@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 #: What the supervisor keeps running, in the order it starts them.
-SERVICES = ("engine", "exchange", "dns", "links", "gateway")
+SERVICES = ("engine", "exchange", "dns", "faults", "links", "gateway")
 
 #: The fixed ports. `*-link` is where the gateway connects; `links` is the API of the TCP links, `faults` that of the
 #: HTTP and DNS fault proxy, whose HTTP side (`exchange-api`) stands between the exchange's link and the exchange.

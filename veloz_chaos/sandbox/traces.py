@@ -57,8 +57,9 @@ def write_environment(settings: Settings, base: Path | None) -> None:
 def environment_values(settings: Settings) -> dict[str, str]:
     ports = settings.ports
     urls = {name: f"http://127.0.0.1:{ports[name]}" for name in ("gateway", "exchange", "supervisor")}
+    links = {name: f"127.0.0.1:{ports[name]}" for name in ("links", "faults", "dns", "dns-link")}
     numbers = {"engine-port": str(ports["engine"]), "gateway-port": str(ports["gateway"])}
-    return {"directory": str(settings.directory), **urls, "links": f"127.0.0.1:{ports['links']}", **numbers}
+    return {"directory": str(settings.directory), **urls, **links, **numbers}
 
 
 def remove(directory: Path) -> None:
