@@ -53,6 +53,8 @@ class ExchangeClient:
         self._round_trips: deque[float] = deque(maxlen=3)
         self._last_success = 0.0
         self._failed = True
+        #: When it was last found to be unavailable; nanoseconds since the epoch, 0 for never.
+        self.lost_ns = 0
         self._unavailable = asyncio.Event()
         self._unavailable.set()
         self._polls: set[asyncio.Task[None]] = set()
@@ -162,6 +164,7 @@ class ExchangeClient:
             return
         self.status = status
         if status == "unavailable":
+            self.lost_ns = time.time_ns()
             self._round_trips.clear()
             self._unavailable.set()
         else:

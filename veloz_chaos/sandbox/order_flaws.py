@@ -77,16 +77,14 @@ class SendsAgain(Reconciliation):
 
     def __init__(self, trading: Trading) -> None:
         super().__init__(trading)
-        self._seen_ns = self._lost_ns = 0
+        self._made_up_for = 0
 
     async def round(self) -> None:
-        now, gone = time.time_ns(), self._exchange.status == "unavailable"
-        if gone:
-            self._lost_ns = self._lost_ns or self._seen_ns
-        else:
-            self._seen_ns, lost, self._lost_ns = now, self._lost_ns, 0
-            for order in self._store.all() if lost else ():
-                if lost - RESENT_NS <= order.sent_ns and order.status not in NOWHERE:
+        lost = self._exchange.lost_ns
+        if self._exchange.available and lost != self._made_up_for:
+            self._made_up_for = lost
+            for order in self._store.all():
+                if lost - RESENT_NS <= order.sent_ns <= lost and order.status not in NOWHERE:
                     await _sent(self._trading, order)
         await super().round()
 
