@@ -17,7 +17,7 @@ from tests.sandbox.stack import Stack, call, processes_of, until
 from veloz_chaos.errors import UsageError
 from veloz_chaos.sandbox import control, ports
 from veloz_chaos.sandbox.flaws import FLAWS
-from veloz_chaos.sandbox.settings import PORTS
+from veloz_chaos.sandbox.settings import PORTS, SERVICES
 
 pytestmark = pytest.mark.sandbox
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.sandbox
 def test_comes_up_trading(stack: Stack) -> None:
     status = control.status(stack.directory)
     assert status and {name: service.state for name, service in status.services.items()} == dict.fromkeys(
-        ("database", "vault", "engine", "exchange", "links", "gateway"), "healthy"
+        SERVICES, "healthy"
     )
     assert stack.healthy()
     states = stack.gateway("/api/orders_state").json["orders"]
@@ -94,7 +94,7 @@ def test_environment_file(start: Start, tmp_path: Path) -> None:
         "vault": f"http://127.0.0.1:{numbers['vault']}",
         "vault-link": f"http://127.0.0.1:{numbers['vault-link']}",
         "vault-token-file": str(tmp_path / "sandbox" / "vault" / "token"),
-        "links": f"127.0.0.1:{numbers['links']}",
+        **{name: f"127.0.0.1:{numbers[name]}" for name in ("links", "faults", "dns", "dns-link")},
         "engine-port": str(numbers["engine"]),
         "gateway-port": str(numbers["gateway"]),
     }

@@ -102,6 +102,30 @@ def test_order_life(shared: Stack) -> None:
     assert shared.exchange("GET", "order", symbol="BTCUSDT").json["code"] == -1102
 
 
+def test_an_id_may_be_used_again_once_its_order_is_not_open(shared: Stack) -> None:
+    name = {"symbol": "BTCUSDT", "origClientOrderId": "x-twice"}
+    place(shared, "x-twice")
+    shared.exchange("DELETE", "order", **name)
+    place(shared, "x-twice")
+    both = [o for o in shared.exchange("GET", "allOrders", symbol="BTCUSDT").json if o["clientOrderId"] == "x-twice"]
+    assert [order["status"] for order in both] == ["CANCELED", "NEW"]
+    assert shared.exchange("GET", "order", **name).json == both[1]
+    first = {"symbol": "BTCUSDT", "orderId": both[0]["orderId"]}
+    assert shared.exchange("GET", "order", **first).json == both[0]
+    assert shared.exchange("DELETE", "order", **name).json["orderId"] == both[1]["orderId"]
+
+
+def test_all_orders_may_be_limited(shared: Stack) -> None:
+    for number in range(3):
+        place(shared, f"x-many-{number}")
+    everything = shared.exchange("GET", "allOrders", symbol="BTCUSDT").json
+    assert shared.exchange("GET", "allOrders", symbol="BTCUSDT", limit=2).json == everything[-2:]
+    first = everything[1]["orderId"]
+    assert shared.exchange("GET", "allOrders", symbol="BTCUSDT", orderId=first).json == everything[1:]
+    assert shared.exchange("GET", "allOrders", symbol="BTCUSDT", orderId=first, limit=1).json == everything[1:2]
+    assert shared.exchange("GET", "allOrders", symbol="BTCUSDT", limit="-1").json["code"] == -1100
+
+
 def test_a_restart_keeps_orders_and_balances(stack: Stack) -> None:
     place(stack, "x-kept")
     before = stack.exchange("GET", "allOrders", symbol="BTCUSDT").json, stack.exchange("GET", "account").json
@@ -124,6 +148,8 @@ def test_rate_limit_is_binances_and_the_gateway_stops_calling(stack: Stack) -> N
     until(lambda: stack.exchange("GET", "ping").status == 429)
     limited = stack.exchange("GET", "ping")
     assert limited.json["code"] == -1003 and 0 < int(limited.headers["Retry-After"]) <= 61
-    until(lambda: stack.gateway("/health").json["exchange"]["status"] == "unavailable")
+    until(lambda: stack.gateway("/health").json["exchange"]["status"] == "rate-limited")
     refused = stack.order("limited")
-    assert (refused.status, refused.json["error"]) == (503, "exchange_unavailable")
+    assert (refused.status, refused.json["error"]) == (503, "rate_limited")
+    assert 0 < refused.json["retry_after"] == int(refused.headers["Retry-After"]) <= 61
+    assert stack.gateway("/api/market?symbol=BTCUSDT").json["stale"]

@@ -61,9 +61,8 @@ def test_health_lies(start: Start) -> None:
     stack.kill("engine", signal.SIGSTOP)
     until(lambda: stack.order("refused").status == 503)
     told = stack.gateway("/health")
-    parts = {name: part["status"] for name, part in told.json.items() if name not in ("status", "engine")}
-    assert told.status == 200 and told.json["status"] == "ok" and told.json["engine"] == {"connected": True}
-    assert set(parts.values()) == {"ok"}
+    assert told.status == 200 and told.json["engine"] == {"connected": True}
+    assert all(part["status"] == "ok" for name, part in told.json.items() if name not in ("status", "engine"))
     assert stack.truth("gateway", "engine-lost")
 
 

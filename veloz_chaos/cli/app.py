@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "abort": "End a run under way: revert first, then stop.",
     "doctor": "Check whether runs can work, and be undone, on this machine.",
     "sandbox": "Start and stop the embedded trading stack.",
+    "proxy": "Run fault proxies until interrupted; the faults http and dns control them.",
     "schema": "Print the JSON Schema of a kind of file, for editors.",
 }
 _EPILOG = (

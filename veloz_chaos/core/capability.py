@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from veloz_chaos.core.effect import DnsEffect, HttpEffect
 
 
 class Reference(BaseModel):
@@ -246,6 +248,74 @@ class Resettable(Link):
     def unreset(self, sign: str) -> None: ...
 
 
+class Lossy(Link):
+    @abstractmethod
+    def lose(self, sign: str, share: float) -> None:
+        """This share of what is sent vanishes; each backend's offer says of what."""
+
+    @abstractmethod
+    def unlose(self, sign: str) -> None: ...
+
+    @abstractmethod
+    def pass_often(self, times: int, timeout: timedelta) -> list[Passage]:
+        """One ping each over so many new connections, all at once."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one request sent through a link, over one new connection; answered as soon as a head has come."""
+
+    outcome: Literal["answered", "silent", "reset", "refused"]
+    #: From the request sent to the last byte (or to giving up), in seconds; without the connect.
+    seconds: float
+    status: int = 0
+    #: By lower-case name.
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    #: The whole body came.
+    complete: bool = False
+
+
+class Answerable(Target):
+    """A link whose requests can be answered by somebody else than the service behind it."""
+
+    @abstractmethod
+    def request(self, effect: HttpEffect, times: int, timeout: timedelta) -> list[Answer]:
+        """So many requests, all at once, each such that the effect hits it; they do nothing at the service."""
+
+    @abstractmethod
+    def answer(self, sign: str, effect: HttpEffect, expires: timedelta) -> None:
+        """From now on requests fare so; for `expires` at most."""
+
+    @abstractmethod
+    def unanswer(self, sign: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What became of one question to a name server. `rcode` in lower case: noerror, nxdomain, servfail, …"""
+
+    outcome: Literal["answered", "silent", "refused"]
+    seconds: float
+    rcode: str = ""
+    addresses: tuple[str, ...] = ()
+
+
+class Resolvable(Target):
+    """A link to a name server that can be made to answer wrongly."""
+
+    @abstractmethod
+    def look_up(self, effect: DnsEffect, timeout: timedelta) -> Lookup:
+        """Ask once for a name that the effect covers."""
+
+    @abstractmethod
+    def mislead(self, sign: str, effect: DnsEffect, expires: timedelta) -> None:
+        """From now on names are answered so; for `expires` at most."""
+
+    @abstractmethod
+    def unmislead(self, sign: str) -> None: ...
+
+
 #: The closed list. What is not built yet is named, so that plan can say so.
 CAPABILITIES: Mapping[str, type[Target]] = {
     c.__name__: c
@@ -260,6 +330,9 @@ CAPABILITIES: Mapping[str, type[Target]] = {
         Throttleable,
         Severable,
         Resettable,
+        Lossy,
+        Answerable,
+        Resolvable,
     )
 }
 

@@ -18,6 +18,14 @@ T = TypeVar("T", bound=Target)
 #: JSON: what revert and in_place need to know, the run's sign among it.
 Receipt = dict[str, Any]
 
+#: Seconds that a fault may outlive everything of ours where the receipt does not say: its longest hold is the engine's.
+EXPIRES = 120.0
+
+
+def expiry(receipt: Receipt) -> timedelta:
+    """How long a fault may last that carries its own end to the target."""
+    return timedelta(seconds=receipt.get("expires", EXPIRES))
+
 
 @dataclass(frozen=True)
 class Presence:

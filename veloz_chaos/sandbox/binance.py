@@ -53,6 +53,14 @@ def amount(parameters: Parameters, name: str, step: Decimal, filter_name: str) -
     return value
 
 
+def whole(parameters: Parameters, name: str) -> int | None:
+    """A positive whole number, if it is given."""
+    value = parameters.get(name, "")
+    if value and not (value.isdigit() and int(value) > 0):
+        raise OrderError(-1100, f"Illegal characters found in parameter '{name}'.")
+    return int(value) if value else None
+
+
 def check_time(parameters: Parameters, now: float) -> None:
     """A request may say when it was made and how long it is good for: `timestamp`, `recvWindow` in milliseconds."""
     sent = parameters.get("timestamp", "")

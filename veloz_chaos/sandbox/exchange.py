@@ -1,7 +1,8 @@
 """The exchange: Binance's spot endpoints over an order book that survives a restart.
 
 Errors are Binance's {"code": …, "msg": …}; every answer carries X-MBX-USED-WEIGHT-1M, and beyond the weight limit of
-a minute the answer is 429 with Retry-After.
+a minute the answer is 429 with Retry-After. allOrders differs from Binance's, which gives at most 1000 orders a call:
+without `limit` it gives all, with it the latest so many, or the first so many from `orderId` on.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import json
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from aiohttp import web
 from veloz_chaos.sandbox import binance, process
 from veloz_chaos.sandbox.book import BASE_PRICES, Book, Order, OrderError, price_of
 from veloz_chaos.sandbox.http_server import served
+from veloz_chaos.sandbox.listing import Listing
 from veloz_chaos.sandbox.settings import Settings
 from veloz_chaos.sandbox.truth import TruthLog
 
@@ -29,10 +30,11 @@ AMOUNTS = ("qty", "price", "executed", "quote")
 
 
 class Exchange:
-    """Each public method answers one endpoint: parameters in, JSON body out, OrderError for a refusal."""
+    """Each public method answers one endpoint: parameters in, JSON body or list of orders out, OrderError for a
+    refusal."""
 
-    def __init__(self, book: Book, weight_limit: int) -> None:
-        self.book, self.weight_limit = book, weight_limit
+    def __init__(self, book: Book, weight_limit: int, listing: Listing) -> None:
+        self.book, self.weight_limit, self.listing = book, weight_limit, listing
 
     def ping(self, _: Parameters) -> object:
         return {}
@@ -58,16 +60,20 @@ class Exchange:
         return binance.order_body(self._find(parameters, -2013, "Order does not exist."))
 
     def cancel_order(self, parameters: Parameters) -> object:
+        binance.check_time(parameters, time.time())
         order = self._find(parameters, -2011, "Unknown order sent.")
         self.book.cancel(order, time.time())
         return {**binance.order_body(order), "origClientOrderId": order.client_order_id}
 
-    def open_orders(self, parameters: Parameters) -> object:
-        name = binance.symbol(parameters) if "symbol" in parameters else None
-        return [binance.order_body(order) for order in self.book.open(name)]
+    def open_orders(self, parameters: Parameters) -> list[Order]:
+        return self.book.open(binance.symbol(parameters) if "symbol" in parameters else None)
 
-    def all_orders(self, parameters: Parameters) -> object:
-        return [binance.order_body(order) for order in self.book.all(binance.symbol(parameters))]
+    def all_orders(self, parameters: Parameters) -> list[Order]:
+        limit, first = binance.whole(parameters, "limit"), binance.whole(parameters, "orderId")
+        orders = self.book.all(binance.symbol(parameters))
+        if first is not None:
+            return [order for order in orders if order.order_id >= first][:limit]
+        return orders if limit is None else orders[-limit:]
 
     def account(self, _: Parameters) -> object:
         balances = [
@@ -109,7 +115,7 @@ def application(exchange: Exchange) -> web.Application:
     meter = WeightMeter(exchange.weight_limit)
     app = web.Application()
     for method, path, answer in routes(exchange):
-        app.router.add_route(method, path, handler(path, answer, exchange.book, meter))
+        app.router.add_route(method, path, handler(path, answer, exchange, meter))
     return app
 
 
@@ -129,7 +135,7 @@ def routes(exchange: Exchange) -> list[tuple[str, str, Answer]]:
 
 
 def handler(
-    path: str, answer: Answer, book: Book, meter: WeightMeter
+    path: str, answer: Answer, exchange: Exchange, meter: WeightMeter
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         now = time.time()
@@ -138,15 +144,25 @@ def handler(
         if wait is not None:
             message = "Too much request weight used; current limit is exceeded."
             return _error(429, OrderError(-1003, message), {**headers, "Retry-After": str(wait)})
-        book.match(now)
-        form = await request.post()
-        parameters = {**request.query, **{name: str(value) for name, value in form.items()}}
+        exchange.book.match(now)
         try:
-            return web.json_response(answer(parameters), headers=headers)
+            content = await _encoded(answer(await _parameters(request)), exchange.listing)
         except OrderError as error:
             return _error(400, error, headers)
+        return web.Response(body=content, headers=headers, content_type="application/json")
 
     return handle
+
+
+async def _parameters(request: web.Request) -> Parameters:
+    form = await request.post() if request.can_read_body else {}
+    return {**request.query, **{name: str(value) for name, value in form.items()}}
+
+
+async def _encoded(answer: object, listing: Listing) -> bytes:
+    if isinstance(answer, list) and answer and isinstance(answer[0], Order):
+        return await listing.json_of(answer)
+    return json.dumps(answer).encode()
 
 
 def _error(status: int, error: OrderError, headers: Mapping[str, str]) -> web.Response:
@@ -156,19 +172,20 @@ def _error(status: int, error: OrderError, headers: Mapping[str, str]) -> web.Re
 def restored(file: Path) -> list[Order]:
     """The last recorded state of each order, in the order of first appearance."""
     lines = file.read_text().splitlines() if file.exists() else []
-    latest: dict[str, Order] = {}
+    latest: dict[int, Order] = {}
     for line in lines:
         fields: dict[str, Any] = json.loads(line)
         amounts = {name: Decimal(fields[name]) for name in AMOUNTS}
-        latest[fields["client_order_id"]] = Order(**{**fields, **amounts})
+        latest[fields["order_id"]] = Order(**{**fields, **amounts})
     return list(latest.values())
 
 
-def recorder(file: Path) -> Callable[[Order], None]:
+def recorder(file: Path, listing: Listing) -> Callable[[Order], None]:
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def record(order: Order) -> None:
-        os.write(descriptor, json.dumps(asdict(order), default=str).encode() + b"\n")
+        os.write(descriptor, json.dumps(vars(order), default=str).encode() + b"\n")
+        listing.changed(order)
 
     return record
 
@@ -176,7 +193,8 @@ def recorder(file: Path) -> Callable[[Order], None]:
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     (settings.directory / "exchange").mkdir(exist_ok=True)
     file = settings.directory / "exchange" / "orders.jsonl"
-    exchange = Exchange(Book(restored(file), recorder(file)), settings.weight_limit)
+    listing = Listing()
+    exchange = Exchange(Book(restored(file), recorder(file, listing)), settings.weight_limit, listing)
     async with served(application(exchange), settings.ports["exchange"]):
         TruthLog(settings.directory, "exchange").write("serving", pid=os.getpid())
         process.ready()

@@ -40,6 +40,20 @@ FLAWS: Mapping[str, Flaw] = {
     "database-loss-stops-orders": Flaw("Orders are refused while the database is away", ("database-down",)),
     "vault-not-cached": Flaw("Credentials are dropped as soon as Vault is away, orders are refused", ("vault-down",)),
     "no-log-rotation": Flaw("The log is never rotated; with a full volume nothing more is logged", ("disk-full",)),
+    "loses-acknowledged-orders": Flaw(
+        "Orders are acknowledged at once and sent to the exchange 300 ms later, from memory", ("pod-kill",)
+    ),
+    "duplicates-orders-on-recovery": Flaw(
+        "When the exchange is back, orders of the 3 s before its loss are sent again without asking",
+        ("exchange-failure",),
+    ),
+    "rejects-locally-what-the-exchange-holds": Flaw(
+        "Orders refused for want of the engine are sent to the exchange all the same",
+        ("engine-crash", "network-partition"),
+    ),
+    "sse-never-resumes": Flaw("A client that comes back to the event stream gets nothing it missed", ("pod-kill",)),
+    "ignores-retry-after": Flaw("The exchange is called on while Retry-After runs", ("exchange-rate-limit",)),
+    "dns-not-cached": Flaw("Without a fresh DNS answer there is no address of the exchange", ("dns-failure",)),
 }
 
 

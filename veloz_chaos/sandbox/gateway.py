@@ -7,21 +7,23 @@ import functools
 import logging
 import os
 
-from veloz_chaos.sandbox import gateway_log, memory_watch, process
+from veloz_chaos.sandbox import gateway_log, memory_watch, order_flaws, process
 from veloz_chaos.sandbox.credentials import Credentials
 from veloz_chaos.sandbox.engine_client import EngineClient
 from veloz_chaos.sandbox.event_stream import EventStream
 from veloz_chaos.sandbox.exchange_client import ExchangeClient
-from veloz_chaos.sandbox.gateway_api import GatewayApi, order_body
+from veloz_chaos.sandbox.gateway_api import GatewayApi
 from veloz_chaos.sandbox.gateway_log import DiskWatch
 from veloz_chaos.sandbox.gateway_news import News
 from veloz_chaos.sandbox.http_server import served
 from veloz_chaos.sandbox.memory_watch import MemoryWatch
 from veloz_chaos.sandbox.metrics import Metrics
-from veloz_chaos.sandbox.order_store import Order, OrderStore
+from veloz_chaos.sandbox.order_log import OrderLog
+from veloz_chaos.sandbox.order_store import Order, OrderStore, shown
 from veloz_chaos.sandbox.persistence import Persistence
+from veloz_chaos.sandbox.rate_limit import RateLimit
+from veloz_chaos.sandbox.resolver import Resolver
 from veloz_chaos.sandbox.settings import Settings
-from veloz_chaos.sandbox.trading import Trading
 from veloz_chaos.sandbox.truth import TruthLog
 from veloz_chaos.sandbox.vault_client import VaultClient
 from veloz_chaos.sandbox.vault_store import TOKEN
@@ -60,6 +62,11 @@ class Announcer:
         self.truth.write("log-removed", file=file)
         asyncio.get_running_loop().call_soon(log.warning, "log volume was full: %s removed", file)
 
+    def dns(self, status: str, why: str) -> None:
+        self.truth.write("dns-status", status=status, why=why)
+        log.log(logging.INFO if status == "ok" else logging.WARNING, "DNS is %s: %s", status, why)
+        self._events.publish("dns", {"status": status})
+
     def serving(self, orders: int) -> None:
         self.truth.write("serving", pid=os.getpid())
         log.info("serving, %d orders restored", orders)
@@ -71,12 +78,21 @@ def _word(connected: bool) -> str:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     (settings.directory / "gateway").mkdir(exist_ok=True)
-    events, metrics = EventStream(), Metrics()
+    history = OrderLog(settings.directory / "gateway" / "orders.jsonl")
+    events, metrics = EventStream(history, not settings.has("sse-never-resumes")), Metrics()
     announcer = Announcer(settings, events)
     volume = Volume(settings.directory)
     gateway_log.start(settings, volume, announcer.log_removed)
+    stale_ok, obeyed = not settings.has("dns-not-cached"), not settings.has("ignores-retry-after")
+    resolver = Resolver("exchange.sandbox", settings.ports["dns-link"], announcer.dns, log.error, stale_ok)
     engine = EngineClient(settings.ports["engine-link"], announcer.engine)
-    exchange = ExchangeClient(settings.ports["exchange-link"], announcer.exchange, metrics.observe_latency)
+    exchange = ExchangeClient(
+        lambda: resolver.address,
+        settings.ports["exchange-link"],
+        RateLimit(obeyed),
+        announcer.exchange,
+        metrics.observe_latency,
+    )
     news = News(announcer.truth, events)
     persistence = Persistence(settings.database, settings.ports["database-link"], news)
     vault = VaultClient(settings.ports["vault-link"], settings.directory / "vault" / TOKEN)
@@ -84,11 +100,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     exchange.headers = credentials.headers
 
     def saved(number: int, order: Order) -> None:
-        events.publish("order", order_body(order), number)
+        events.publish("order", shown(vars(order)), number)
         persistence.order_saved(number, order)
 
     store = OrderStore(
-        settings.directory / "gateway" / "orders.jsonl",
+        history,
         saved,
         forget=settings.has("gateway-state-not-restored"),
     )
@@ -97,13 +113,14 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     parts = {"disk": disk.part, "memory": memory.part}
     hangs = settings.has("gateway-hangs-without-engine")
     refuses = functools.partial(reason_to_refuse, settings, persistence, credentials)
-    trading = Trading(engine, exchange, store, metrics.count_order, hangs, refuses)
-    parts |= {"database": persistence.part, "vault": credentials.part}
+    trading = order_flaws.trading(settings)(engine, exchange, store, metrics.count_order, hangs, refuses)
+    parts |= {"database": persistence.part, "vault": credentials.part, "dns": resolver.part}
     api = GatewayApi(settings, engine, exchange, store, trading, events, metrics, parts)
     app = api.application()
     app.router.add_post("/api/admin/rotate", credentials.handle_rotate)
     beat = gateway_log.beat(lambda: f"{len(store.all())} orders, {disk.told()}, {memory.told()}")
-    trades = (engine.run(), exchange.run(), trading.reconcile_forever(), persistence.run(), credentials.run())
+    reconciliation = order_flaws.reconciliation(settings)(trading)
+    trades = (resolver.run(), engine.run(), exchange.run(), reconciliation.run(), persistence.run(), credentials.run())
     work = [asyncio.create_task(part) for part in (*trades, disk.run(), memory.run(), beat)]
     async with served(app, settings.ports["gateway"]):
         announcer.serving(len(store.all()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
@@ -15,7 +14,7 @@ from veloz_chaos.sandbox.event_stream import EventStream
 from veloz_chaos.sandbox.exchange_client import ExchangeClient
 from veloz_chaos.sandbox.gateway_log import log_orders
 from veloz_chaos.sandbox.metrics import Metrics
-from veloz_chaos.sandbox.order_store import NOWHERE, Order, OrderStore
+from veloz_chaos.sandbox.order_store import OrderStore, shown
 from veloz_chaos.sandbox.settings import Settings
 from veloz_chaos.sandbox.trading import Answer, Trading, refusal
 
@@ -75,13 +74,11 @@ class GatewayApi:
 
     async def orders(self, request: web.Request) -> web.Response:
         """The orders that exist, or may: refused and rejected ones are nowhere. `?status=NEW` filters."""
-        wanted = request.query.get("status")
-        listed = [order for order in self._store.all() if order.status not in NOWHERE]
-        bodies = [order_body(order) for order in listed if wanted in (None, order.status)]
-        return web.json_response({"ok": True, "orders": bodies})
+        listed = self._store.json_of(self._store.listed(request.query.get("status")))
+        return web.Response(body=b'{"ok": true, "orders": ' + listed + b"}", content_type="application/json")
 
     async def orders_state(self, _: web.Request) -> web.Response:
-        states = {order.client_order_id: order.status for order in self._store.all() if order.status not in NOWHERE}
+        states = {order.client_order_id: order.status for order in self._store.listed()}
         return web.json_response({"ok": True, "orders": states, "count": len(states)})
 
     async def order_state(self, request: web.Request) -> web.Response:
@@ -91,7 +88,7 @@ class GatewayApi:
         order = self._store.get(name)
         if order is None:
             return _json((404, {"ok": False, "error": "order_not_found", "client_order_id": name}))
-        return web.json_response({"ok": True, **order_body(order)})
+        return web.json_response({"ok": True, **shown(vars(order))})
 
     async def account(self, _: web.Request) -> web.Response:
         try:
@@ -118,7 +115,7 @@ class GatewayApi:
             return _json((503 if gone else 404, {"ok": False, "error": error, "symbol": symbol}))
         age = (time.time_ns() - self._exchange.priced_ns) // 1_000_000
         fields = {"symbol": symbol, "price": price, "ts_ns": self._exchange.priced_ns}
-        return web.json_response({"ok": True, **fields, "age_ms": age, "stale": gone})
+        return web.json_response({"ok": True, **fields, "age_ms": age, "stale": not self._exchange.fresh})
 
     async def config(self, _: web.Request) -> web.Response:
         symbols = sorted(self._exchange.prices)
@@ -160,14 +157,11 @@ def health(engine_connected: bool, parts: Mapping[str, dict[str, Any]]) -> Answe
     return (200 if engine_connected else 503), {"status": status, "engine": {"connected": engine_connected}, **parts}
 
 
-def order_body(order: Order) -> dict[str, Any]:
-    return {name: value for name, value in asdict(order).items() if name not in ("code", "message", "sent_ns")}
-
-
 def _bad(message: str) -> web.Response:
     return _json((400, {"ok": False, "error": "bad_params", "message": message}))
 
 
 def _json(answer: Answer) -> web.Response:
     status, body = answer
-    return web.json_response(body, status=status)
+    headers = {"Retry-After": str(body["retry_after"])} if "retry_after" in body else None
+    return web.json_response(body, status=status, headers=headers)

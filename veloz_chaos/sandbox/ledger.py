@@ -6,13 +6,14 @@ executed in total, so that telling it twice changes nothing.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 MAX_NOTIONAL = Decimal(1_000_000)
 OPENING = {"USDT": "1000000", "BTC": "10", "ETH": "100", "BNB": "100"}
 OPEN = ("PENDING", "NEW", "PARTIALLY_FILLED", "UNKNOWN")
+NOT_OPEN = ""
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Ledger:
     orders: dict[str, Entry] = field(default_factory=dict)
     positions: dict[str, list[str]] = field(default_factory=dict)  # symbol -> [quantity, cost]
     balances: dict[str, str] = field(default_factory=lambda: dict(OPENING))
+    locked: dict[str, Decimal] = field(default_factory=dict)  # what open orders lock, kept up to date
 
 
 def assets(symbol: str) -> tuple[str, str]:
@@ -58,6 +60,7 @@ def accept(ledger: Ledger, client_order_id: str, entry: Entry) -> str | None:
     reason = refusal(ledger, entry)
     if reason is None:
         ledger.orders[client_order_id] = entry
+        _lock(ledger, entry, 1)
     return reason
 
 
@@ -65,13 +68,15 @@ def settle(ledger: Ledger, client_order_id: str, told: Entry) -> bool:
     """Take over what the exchange says of an order: status, total executed quantity and quote amount. News or not?"""
     if ledger.orders.get(client_order_id) == told:
         return False
-    known = ledger.orders.setdefault(client_order_id, Entry(told.symbol, told.side, told.qty, told.price))
+    known = ledger.orders.setdefault(client_order_id, Entry(told.symbol, told.side, told.qty, told.price, NOT_OPEN))
+    _lock(ledger, known, -1)
     quantity = Decimal(told.executed) - Decimal(known.executed)
     amount = Decimal(told.quote) - Decimal(known.quote)
     known.status, known.executed, known.quote = told.status, told.executed, told.quote
     if quantity:
         _book(ledger, told.symbol, quantity if told.side == "BUY" else -quantity, amount)
     known.price = told.price
+    _lock(ledger, known, 1)
     return True
 
 
@@ -98,7 +103,7 @@ def _average(held: Decimal, cost: Decimal) -> Decimal:
 
 def balances(ledger: Ledger) -> list[dict[str, str]]:
     """Per asset what is free, what open orders lock, and the total, which resting orders do not change."""
-    locked = _locked(ledger)
+    locked = ledger.locked
     return [_balance(asset, Decimal(total), locked.get(asset, Decimal(0))) for asset, total in _sorted(ledger)]
 
 
@@ -110,15 +115,13 @@ def _balance(asset: str, total: Decimal, locked: Decimal) -> dict[str, str]:
     return {"asset": asset, "free": plain(total - locked), "locked": plain(locked), "total": plain(total)}
 
 
-def _locked(ledger: Ledger) -> dict[str, Decimal]:
-    locked: dict[str, Decimal] = {}
-    for entry in ledger.orders.values():
-        if entry.status in OPEN:
-            base, quote = assets(entry.symbol)
-            left = Decimal(entry.qty) - Decimal(entry.executed)
-            asset, amount = (quote, left * Decimal(entry.price)) if entry.side == "BUY" else (base, left)
-            locked[asset] = locked.get(asset, Decimal(0)) + amount
-    return locked
+def _lock(ledger: Ledger, entry: Entry, sign: int) -> None:
+    """Lock (1) or free (-1) what an order needs, if it is open."""
+    if entry.status in OPEN:
+        base, quote = assets(entry.symbol)
+        left = Decimal(entry.qty) - Decimal(entry.executed)
+        asset, amount = (quote, left * Decimal(entry.price)) if entry.side == "BUY" else (base, left)
+        ledger.locked[asset] = ledger.locked.get(asset, Decimal(0)) + sign * amount
 
 
 def plain(number: Decimal) -> str:
@@ -128,9 +131,13 @@ def plain(number: Decimal) -> str:
 
 
 def to_dict(ledger: Ledger) -> dict[str, Any]:
-    return asdict(ledger)
+    orders = {name: vars(entry) for name, entry in ledger.orders.items()}
+    return {"orders": orders, "positions": ledger.positions, "balances": ledger.balances}
 
 
 def from_dict(fields: dict[str, Any]) -> Ledger:
     orders = {name: Entry(**entry) for name, entry in fields["orders"].items()}
-    return Ledger(orders, fields["positions"], fields["balances"])
+    ledger = Ledger(orders, fields["positions"], fields["balances"])
+    for entry in orders.values():
+        _lock(ledger, entry, 1)
+    return ledger

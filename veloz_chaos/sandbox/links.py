@@ -12,12 +12,16 @@ from veloz_chaos.sandbox.settings import Settings
 from veloz_chaos.sandbox.toxiproxy_api import Api, application
 from veloz_chaos.sandbox.truth import TruthLog
 
+#: Where a link leads, if not to what it is named after: the exchange stands behind the HTTP fault proxy.
+UPSTREAMS = {"exchange": "exchange-api"}
+
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     truth = TruthLog(settings.directory, "links")
     api = Api(truth.write)
     for name in ("exchange", "engine", "database", "vault"):
-        listen, upstream = (f"127.0.0.1:{settings.ports[port]}" for port in (f"{name}-link", name))
+        ends = (f"{name}-link", UPSTREAMS.get(name, name))
+        listen, upstream = (f"127.0.0.1:{settings.ports[port]}" for port in ends)
         api.proxies[name] = Proxy(name, listen, upstream, truth.write)
         await api.proxies[name].start()
     async with served(application(api), settings.ports["links"]):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-STATUSES = ("ok", "slow", "unavailable")
+STATUSES = ("ok", "slow", "rate-limited", "unavailable")
 
 
 class Metrics:

@@ -1,23 +1,26 @@
-"""The gateway's orders: one line per state in `<directory>/gateway/orders.jsonl`, restored at start, last line wins.
+"""The gateway's orders: one line per state in an order log, restored at start, the last line of an order wins.
 
-The number of the line is the id of the event that /api/stream sends, so that a client can resume over a restart.
+Orders of unknown outcome and open ones are indexed, and every order's JSON is kept until it changes: what is done all
+the time costs no more with ten thousand orders than with ten.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from veloz_chaos.sandbox.order_log import OrderLog
 
 #: Sent, or about to be, and not known to have arrived.
 UNSETTLED = ("PENDING", "UNKNOWN")
 OPEN = ("NEW", "PARTIALLY_FILLED")
 #: Known to exist nowhere; not listed. REFUSED was never sent and may be tried again under the same id.
 NOWHERE = ("REFUSED", "REJECTED")
+#: Of an order's line, what nobody outside is shown.
+HIDDEN = ("code", "message", "sent_ns")
 
 
 @dataclass
@@ -47,25 +50,32 @@ Listener = Callable[[int, Order], None]
 class OrderStore:
     """`forget` ignores what an earlier incarnation left, for the flaw of that name."""
 
-    def __init__(self, file: Path, listener: Listener, forget: bool = False) -> None:
-        self._listener = listener
+    def __init__(self, log: OrderLog, listener: Listener, forget: bool = False) -> None:
+        self._log, self._listener = log, listener
         self._orders: dict[str, Order] = {}
-        self._lines = 0
-        if forget:
-            file.unlink(missing_ok=True)
-        for fields in _lines(file):
-            self._take(Order(**fields))
-        self._file = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._indexed: dict[str, dict[str, Order]] = {"UNKNOWN": {}, "OPEN": {}}
+        self._bodies: dict[str, bytes] = {}
+        for number, line in enumerate(() if forget else log.restored(), 1):
+            self._take(number, Order(**json.loads(line)))
 
     def save(self, order: Order) -> None:
         order.ts_ns = time.time_ns()
-        os.write(self._file, json.dumps(asdict(order)).encode() + b"\n")
-        self._take(order)
+        self._take(self._log.append(json.dumps(vars(order)).encode()), order)
 
-    def _take(self, order: Order) -> None:
-        self._lines += 1
-        self._orders[order.client_order_id] = order
-        self._listener(self._lines, order)
+    def _take(self, number: int, order: Order) -> None:
+        self.hold(order)
+        self._listener(number, order)
+
+    def hold(self, order: Order) -> None:
+        """In memory alone."""
+        name = order.client_order_id
+        self._orders[name] = order
+        self._bodies.pop(name, None)
+        for index, holds in (("UNKNOWN", order.status == "UNKNOWN"), ("OPEN", order.status in OPEN)):
+            if holds:
+                self._indexed[index][name] = order
+            else:
+                self._indexed[index].pop(name, None)
 
     def get(self, client_order_id: str) -> Order | None:
         return self._orders.get(client_order_id)
@@ -73,16 +83,32 @@ class OrderStore:
     def all(self) -> list[Order]:
         return list(self._orders.values())
 
-    def in_state(self, states: tuple[str, ...]) -> list[Order]:
-        return [order for order in self._orders.values() if order.status in states]
+    def unknown(self) -> list[Order]:
+        """Those whose outcome is unknown."""
+        return list(self._indexed["UNKNOWN"].values())
+
+    def open(self) -> list[Order]:
+        return list(self._indexed["OPEN"].values())
+
+    def listed(self, status: str | None = None) -> list[Order]:
+        """The orders that exist, or may; only those of one status if one is given."""
+        return [
+            order
+            for order in self._orders.values()
+            if order.status not in NOWHERE and (status is None or order.status == status)
+        ]
+
+    def json_of(self, orders: Iterable[Order]) -> bytes:
+        """A JSON array of what is shown of them."""
+        return b"[" + b",".join(map(self._body, orders)) + b"]"
+
+    def _body(self, order: Order) -> bytes:
+        body = self._bodies.get(order.client_order_id)
+        if body is None:
+            body = self._bodies[order.client_order_id] = json.dumps(shown(vars(order))).encode()
+        return body
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
-    """The complete lines; a last one torn by a kill is cut off."""
-    if not file.exists():
-        return []
-    content = file.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        os.truncate(file, len(whole))
-    return [json.loads(line) for line in whole.splitlines()]
+def shown(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What is shown of an order's line."""
+    return {name: value for name, value in fields.items() if name not in HIDDEN}

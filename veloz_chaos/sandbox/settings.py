@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 #: What the supervisor keeps running, in the order it starts them.
-SERVICES = ("database", "vault", "engine", "exchange", "links", "gateway")
+SERVICES = ("database", "vault", "engine", "exchange", "dns", "faults", "links", "gateway")
 #: The pid file of the database's own server, a child of the service.
 DATABASE_SERVER = "database-server"
 

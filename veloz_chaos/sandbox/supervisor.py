@@ -23,7 +23,8 @@ from veloz_chaos.sandbox.settings import SERVICES, Settings
 from veloz_chaos.sandbox.truth import TruthLog
 
 #: Seconds. What is not the platform's own stays away long enough for the gateway to call it unavailable.
-RESTART_AFTER = {"database": 2.0, "vault": 2.0, "gateway": 0.5, "engine": 1.0, "exchange": 2.0, "links": 0.5}
+RESTART_AFTER = {"gateway": 0.5, "engine": 1.0, "links": 0.5, "faults": 0.5, "dns": 0.5}
+RESTART_AFTER |= dict.fromkeys(("exchange", "database", "vault"), 2.0)
 LIVENESS_EVERY = LIVENESS_TIMEOUT = 0.5
 LIVENESS_MISSES = 3
 RELAPSE_AFTER, RELAPSES_FOR = 2.5, 15.0

@@ -59,13 +59,13 @@ def write_environment(settings: Settings, base: Path | None) -> None:
 def environment_values(settings: Settings) -> dict[str, str]:
     ports = settings.ports
     urls = {name: f"http://127.0.0.1:{ports[name]}" for name in ("gateway", "exchange", "supervisor")}
+    links = {name: f"127.0.0.1:{ports[name]}" for name in ("links", "faults", "dns", "dns-link")}
     numbers = {"engine-port": str(ports["engine"]), "gateway-port": str(ports["gateway"])}
     vaults = {name: f"http://127.0.0.1:{ports[name]}" for name in ("vault", "vault-link")}
     token = {"vault-token-file": str(settings.directory / "vault" / vault_store.TOKEN)}
     urls = {**urls, "database": database.url(settings), **vaults, **token}
     logs = volume.from_outside(settings.directory, int((settings.directory / "supervisor.pid").read_text()))
-    places = {"directory": str(settings.directory), "log-volume": str(logs)}
-    return {**places, **urls, "links": f"127.0.0.1:{ports['links']}", **numbers}
+    return {"directory": str(settings.directory), "log-volume": str(logs), **urls, **links, **numbers}
 
 
 def remove(directory: Path) -> None:

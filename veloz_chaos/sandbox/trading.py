@@ -1,9 +1,8 @@
-"""What happens to an order in the gateway: risk check by the engine, the exchange, the books; and putting right
-afterwards what was left open.
+"""What happens to an order in the gateway: risk check by the engine, the exchange, the books.
 
 An answer is a pair of HTTP status and body. "ok": true means the exchange has the order; false with 200 is a refusal;
-503 means it was not sent; 504 with "outcome_unknown" means it may have arrived: it is then settled in the background,
-by asking the exchange until it knows the order, or until `recvWindow` makes sure that it never will.
+503 means it was not sent; 504 with "outcome_unknown" means it may have arrived: `reconciliation.py` then asks the
+exchange until it knows. An order whose outcome is unknown is never sent again.
 """
 
 from __future__ import annotations
@@ -15,11 +14,15 @@ from typing import Any
 
 from veloz_chaos.sandbox.engine_client import EngineAway, EngineClient
 from veloz_chaos.sandbox.exchange_client import ExchangeAway, ExchangeClient
-from veloz_chaos.sandbox.order_store import OPEN, UNSETTLED, Order, OrderStore
+from veloz_chaos.sandbox.order_store import UNSETTLED, Order, OrderStore
+from veloz_chaos.sandbox.rate_limit import STATUSES, RateLimit
 
-ORDER_TIMEOUT, QUERY_TIMEOUT = 5.0, 2.0
+ORDER_TIMEOUT = 5.0
+#: So long an order or a cancel waits for the end of a pause that the exchange asked for, if that is near. Seconds.
+QUEUED_FOR = 0.5
+#: More orders than this in hand at once are refused: whoever asks for health must not have to wait behind them.
+MOST_AT_ONCE = 300
 RECV_WINDOW_MS = 3_000
-RECONCILE_EVERY = 0.5
 ORDER_PATH = "/api/v3/order"
 Answer = tuple[int, dict[str, Any]]
 
@@ -37,15 +40,19 @@ class Trading:
         hangs: bool = False,
         refuses: Callable[[], str | None] = lambda: None,
     ) -> None:
-        self._engine, self._exchange, self._store = engine, exchange, store
+        self.engine, self.exchange, self.store = engine, exchange, store
         self._count, self._hangs, self._refuses = count, hangs, refuses
         self._running: dict[str, asyncio.Task[Answer]] = {}
-        self._told: set[str] = set()
+        #: What the engine has not been told yet; cancels that may have arrived, with the time they were sent.
+        self.untold: dict[str, Order] = {order.client_order_id: order for order in store.all()}
+        self.doubtful: dict[str, int] = {}
 
     async def place(self, order: Order) -> Answer:
         """Place it once, however often and concurrently it is asked for."""
         name = order.client_order_id
         task = self._running.get(name)
+        if task is None and len(self._running) >= MOST_AT_ONCE:
+            return refusal(name, "overloaded")
         if task is None:
             task = self._running[name] = asyncio.create_task(self._counted(self._place(order)))
             task.add_done_callback(lambda _: self._running.pop(name, None))
@@ -57,127 +64,134 @@ class Trading:
         return status, body
 
     async def _place(self, order: Order) -> Answer:
-        known = self._store.get(order.client_order_id)
+        known = self.store.get(order.client_order_id)
         if known and known.status != "REFUSED":
-            return answer(known)
+            return self._answer(known)
         if error := self._refuses():
             return refusal(order.client_order_id, error)
-        if self._engine.connected and not self._exchange.available:
-            return refusal(order.client_order_id, "exchange_unavailable")
+        if self.engine.connected and not await self._exchange_takes_calls():
+            return self._not_sent(order.client_order_id)
         try:
             reply = await self.ask_engine("ORDER", **self._as_entry(order))
         except EngineAway:
-            return refusal(order.client_order_id, "engine_unavailable")
+            return await self._without_engine(order)
         if not reply["ok"]:
             body = {"ok": False, "error": reply["error"], "message": reply.get("message", "")}
             return 200, {**body, "client_order_id": order.client_order_id}
         return await self._send(order)
 
+    async def _exchange_takes_calls(self) -> bool:
+        """Whether the exchange may be called; a pause that it asked for is waited for if its end is near."""
+        return await self.exchange.limit.passes(QUEUED_FOR) and self.exchange.available
+
+    async def _without_engine(self, order: Order) -> Answer:
+        return refusal(order.client_order_id, "engine_unavailable")
+
     async def ask_engine(self, kind: str, **fields: object) -> dict[str, Any]:
         """The engine's answer. Raises EngineAway; with the flaw, waits for ever instead."""
         while True:
             try:
-                return await self._engine.request(kind, **fields)
+                return await self.engine.request(kind, **fields)
             except EngineAway:
                 if not self._hangs:
                     raise
-                await self._engine.wait_connected()
+                await self.engine.wait_connected()
 
     def _as_entry(self, order: Order) -> dict[str, object]:
-        price = order.price if order.type == "LIMIT" else str(self._exchange.prices.get(order.symbol, 0))
+        price = order.price if order.type == "LIMIT" else str(self.exchange.prices.get(order.symbol, 0))
         entry = {"symbol": order.symbol, "side": order.side, "qty": order.qty, "price": price}
         amounts = {"executed": order.executed_qty, "quote": order.quote_qty}
         return {"client_order_id": order.client_order_id, "order": {**entry, "status": order.status, **amounts}}
 
     async def _send(self, order: Order) -> Answer:
         order.sent_ns, order.status = time.time_ns(), "PENDING"
-        self._store.save(order)
+        self.store.save(order)
         try:
-            status, body = await self._exchange.call("POST", ORDER_PATH, new_order(order), ORDER_TIMEOUT)
+            status, body = await self.exchange.call("POST", ORDER_PATH, new_order(order), ORDER_TIMEOUT)
             take(order, status, body)
         except ExchangeAway as away:
             order.status, order.message = ("UNKNOWN" if away.sent else "REFUSED"), "no answer from the exchange"
-        self._store.save(order)
-        await self._tell_engine(order)
-        return answer(order)
+        self.store.save(order)
+        await self.tell_engine(order)
+        return self._answer(order)
 
     async def cancel(self, client_order_id: str) -> Answer:
-        order = self._store.get(client_order_id)
+        order = self.store.get(client_order_id)
         try:
             await self.ask_engine("PING")
-            if order is None or order.status == "REFUSED":
-                return 404, {"ok": False, "error": "order_not_found", "client_order_id": client_order_id}
-            status, body = await self._exchange.call("DELETE", ORDER_PATH, naming(order), ORDER_TIMEOUT)
         except EngineAway:
             return refusal(client_order_id, "engine_unavailable")
-        except ExchangeAway:
-            return refusal(client_order_id, "exchange_unavailable")
-        return await self._cancelled(order, status, body)
+        if order is None or order.status == "REFUSED":
+            return 404, {"ok": False, "error": "order_not_found", "client_order_id": client_order_id}
+        if not await self._exchange_takes_calls():
+            return self._not_sent(client_order_id)
+        return await self._cancel(order)
 
-    async def _cancelled(self, order: Order, status: int, body: dict[str, Any]) -> Answer:
-        if status == 200:
-            await self._settle(order, status, body)
-        name = {"client_order_id": order.client_order_id, "order_id": order.order_id, "status": order.status}
-        if status == 200:
-            return 200, {"ok": True, **name}
-        return 200, {"ok": False, "error": "not_open", "code": body.get("code"), "message": body.get("msg"), **name}
-
-    async def _settle(self, order: Order, status: int, body: dict[str, Any]) -> None:
-        take(order, status, body)
-        self._store.save(order)
-        self._told.discard(order.client_order_id)
-        await self._tell_engine(order)
-
-    async def _tell_engine(self, order: Order) -> None:
-        """Tell the engine what became of an order; if it is away it is told when it comes back."""
-        if order.status in UNSETTLED or order.client_order_id in self._told:
-            return
+    async def _cancel(self, order: Order) -> Answer:
+        asked = time.time_ns()
         try:
-            await self._engine.request("RESULT", **self._as_entry(order))
-            self._told.add(order.client_order_id)
-        except EngineAway:
-            pass
-
-    async def reconcile_forever(self) -> None:
-        for order in self._store.in_state(("PENDING",)):
-            order.status = "UNKNOWN"
-            self._store.save(order)
-        while True:
-            await asyncio.sleep(RECONCILE_EVERY)
-            try:
-                await self._reconcile()
-            except ExchangeAway:
-                continue
-
-    async def _reconcile(self) -> None:
-        """Ask about orders of unknown outcome, and about open ones that are open no longer; tell the engine."""
-        for order in self._store.in_state(("UNKNOWN",)):
-            await self._ask_about(order)
-        if mine := self._store.in_state(OPEN):
-            _, bodies = await self._exchange.call("GET", "/api/v3/openOrders", {}, QUERY_TIMEOUT)
-            still_open = {body["clientOrderId"] for body in bodies} if isinstance(bodies, list) else None
-            for order in mine:
-                if still_open is not None and order.client_order_id not in still_open:
-                    await self._ask_about(order)
-        for order in self._store.all():
-            if self._engine.connected:
-                await self._tell_engine(order)
-
-    async def _ask_about(self, order: Order) -> None:
-        status, body = await self._exchange.call("GET", ORDER_PATH, naming(order), QUERY_TIMEOUT)
-        missing = status == 400 and body.get("code") == -2013
+            status, body = await self.exchange.call("DELETE", ORDER_PATH, cancellation(order, asked), ORDER_TIMEOUT)
+        except ExchangeAway as away:
+            status, body = (500 if away.sent else 0), {}
+        if status == 0 or status in STATUSES:
+            return self._not_sent(order.client_order_id)
+        if status >= 500:
+            self.doubtful[order.client_order_id] = asked
+            return 504, {
+                "ok": False,
+                "error": "outcome_unknown",
+                "message": MESSAGES["outcome_unknown"],
+                **named(order),
+            }
         if status == 200:
-            await self._settle(order, status, body)
-        elif missing and time.time_ns() - order.sent_ns > (RECV_WINDOW_MS + 500) * 1_000_000:
-            await self._settle(order, 400, {"code": -2013, "msg": "never reached the exchange"})
+            await self.settle(order, status, body)
+            return 200, {"ok": True, **named(order)}
+        code = {"code": body.get("code"), "message": body.get("msg")}
+        return 200, {"ok": False, "error": "not_open", **code, **named(order)}
+
+    async def settle(self, order: Order, status: int, body: dict[str, Any]) -> None:
+        """Take over what the exchange says of an order, and tell the engine."""
+        take(order, status, body)
+        self.store.save(order)
+        await self.tell_engine(order)
+
+    async def tell_engine(self, order: Order) -> None:
+        """Tell the engine what became of an order; if it is away it is told when it comes back."""
+        if order.status in UNSETTLED:
+            return
+        self.untold[order.client_order_id] = order
+        told = order.ts_ns
+        try:
+            await self.engine.request("RESULT", **self._as_entry(order))
+        except EngineAway:
+            return
+        if told == order.ts_ns:
+            self.untold.pop(order.client_order_id, None)
+
+    def _answer(self, order: Order) -> Answer:
+        return self._not_sent(order.client_order_id) if order.status == "REFUSED" else answer(order)
+
+    def _not_sent(self, client_order_id: str) -> Answer:
+        """Refused because the exchange is not there, or does not want to be called."""
+        if not self.exchange.limit.limited:
+            return refusal(client_order_id, "exchange_unavailable")
+        return limited(client_order_id, self.exchange.limit)
 
 
 def new_order(order: Order) -> dict[str, str]:
     """The parameters of POST /api/v3/order; the exchange refuses it if it arrives later than the window allows."""
     limit = {"timeInForce": order.time_in_force, "price": order.price} if order.type == "LIMIT" else {}
     amounts = {"side": order.side, "type": order.type, "quantity": order.qty, **limit}
-    window = {"timestamp": str(order.sent_ns // 1_000_000), "recvWindow": str(RECV_WINDOW_MS)}
-    return {"symbol": order.symbol, **amounts, "newClientOrderId": order.client_order_id, **window}
+    return {"symbol": order.symbol, **amounts, "newClientOrderId": order.client_order_id, **window(order.sent_ns)}
+
+
+def cancellation(order: Order, sent_ns: int) -> dict[str, str]:
+    return {**naming(order), **window(sent_ns)}
+
+
+def window(sent_ns: int) -> dict[str, str]:
+    """Arrives it later than this, the exchange refuses it."""
+    return {"timestamp": str(sent_ns // 1_000_000), "recvWindow": str(RECV_WINDOW_MS)}
 
 
 def naming(order: Order) -> dict[str, str]:
@@ -192,21 +206,24 @@ def take(order: Order, status: int, body: dict[str, Any]) -> None:
         order.code, order.message = None, ""
         return
     order.code, order.message = body.get("code"), body.get("msg", f"HTTP {status}")
-    if status in (418, 429):
+    if status in STATUSES:
         order.status = "REFUSED"
     else:
         order.status = "UNKNOWN" if status >= 500 or "Duplicate" in order.message else "REJECTED"
 
 
 def answer(order: Order) -> Answer:
-    name = {"client_order_id": order.client_order_id, "order_id": order.order_id, "status": order.status}
-    if order.status == "REFUSED":
-        return refusal(order.client_order_id, "exchange_unavailable")
+    """What became of an order that was sent."""
     if order.status in UNSETTLED:
-        return 504, {"ok": False, "error": "outcome_unknown", "message": order.message, **name}
+        return 504, {"ok": False, "error": "outcome_unknown", "message": order.message, **named(order)}
     if order.status == "REJECTED":
-        return 200, {"ok": False, "error": "exchange_rejected", "code": order.code, "message": order.message, **name}
-    return 200, {"ok": True, **name, "executed_qty": order.executed_qty}
+        rejection = {"error": "exchange_rejected", "code": order.code, "message": order.message}
+        return 200, {"ok": False, **rejection, **named(order)}
+    return 200, {"ok": True, **named(order), "executed_qty": order.executed_qty}
+
+
+def named(order: Order) -> dict[str, object]:
+    return {"client_order_id": order.client_order_id, "order_id": order.order_id, "status": order.status}
 
 
 MESSAGES = {
@@ -214,8 +231,17 @@ MESSAGES = {
     "exchange_unavailable": "the exchange is not available",
     "database_unavailable": "the database is not available",
     "no_credentials": "there are no credentials for the exchange",
+    "rate_limited": "the exchange asked not to be called for a while",
+    "overloaded": "too many orders at once",
+    "outcome_unknown": "no answer from the exchange",
 }
 
 
 def refusal(client_order_id: str, error: str) -> Answer:
     return 503, {"ok": False, "error": error, "message": MESSAGES[error], "client_order_id": client_order_id}
+
+
+def limited(client_order_id: str, limit: RateLimit) -> Answer:
+    """The refusal that says when to come again: `retry_after` in whole seconds, also as the header Retry-After."""
+    status, body = refusal(client_order_id, "rate_limited")
+    return status, {**body, "retry_after": limit.whole_seconds()}

@@ -17,23 +17,29 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import (
     CAPABILITIES,
+    Answer,
+    Answerable,
     CpuUse,
     Delayable,
     Exhaustible,
     Fillable,
     Killable,
+    Lookup,
+    Lossy,
     Offer,
     Passage,
     Pausable,
     Pressable,
     Reference,
     Resettable,
+    Resolvable,
     Room,
     Saturable,
     Severable,
     Throttleable,
     Use,
 )
+from veloz_chaos.core.effect import DnsEffect, HttpEffect
 from veloz_chaos.errors import Gone, Unavailable
 
 Flaw = Literal["does-nothing", "revert-fails", "dies-by-itself", "hangs", "unavailable"]
@@ -65,6 +71,8 @@ class Toxic:
     rate: float = WIDTH
     cut: Literal["silent", "reset"] | None = None
     after: float = 0.0
+    share: float = 0.0
+    effect: HttpEffect | DnsEffect | None = None
 
 
 @plain
@@ -93,7 +101,8 @@ def restart(known: str) -> None:
 
 
 class Fake(
-    Killable, Pausable, Saturable, Pressable, Exhaustible, Fillable, Delayable, Throttleable, Severable, Resettable
+    Killable, Pausable, Saturable, Pressable, Exhaustible, Fillable,
+    Delayable, Throttleable, Severable, Resettable, Lossy, Answerable, Resolvable,
 ):  # fmt: skip
     offers = tuple(
         Offer(
@@ -216,6 +225,49 @@ class Fake(
     def unreset(self, sign: str) -> None:
         self._drop(sign, "Resettable")
 
+    def lose(self, sign: str, share: float) -> None:
+        self._put(sign, "Lossy", Toxic(share=share))
+
+    def unlose(self, sign: str) -> None:
+        self._drop(sign, "Lossy")
+
+    def answer(self, sign: str, effect: HttpEffect, expires: timedelta) -> None:  # noqa: ARG002
+        self._put(sign, "Answerable", Toxic(effect=effect))
+
+    def unanswer(self, sign: str) -> None:
+        self._drop(sign, "Answerable")
+
+    def mislead(self, sign: str, effect: DnsEffect, expires: timedelta) -> None:  # noqa: ARG002
+        self._put(sign, "Resolvable", Toxic(effect=effect))
+
+    def unmislead(self, sign: str) -> None:
+        self._drop(sign, "Resolvable")
+
+    def pass_often(self, times: int, timeout: timedelta) -> list[Passage]:
+        state, passage = self._answering(), self.pass_through(1, timeout)
+        lost = sum(toxic.share for toxic in state.toxics.values()) if state else 0.0
+        silent = Passage("silent", timeout.total_seconds(), 0)
+        return [silent if hit else passage for hit in _hits(times, lost)]
+
+    def request(self, effect: HttpEffect, times: int, timeout: timedelta) -> list[Answer]:  # noqa: ARG002
+        passage = self.pass_through(1, timeout)
+        if passage.outcome != "answered":
+            return [Answer(passage.outcome, passage.seconds)] * times
+        usual = Answer("answered", passage.seconds, 200, {}, b"x" * ANSWER, True)
+        put = next((e for e in self._effects() if isinstance(e, HttpEffect)), None)
+        return [_answer(put, usual) if put and hit else usual for hit in _hits(times, put.share if put else 0.0)]
+
+    def look_up(self, effect: DnsEffect, timeout: timedelta) -> Lookup:  # noqa: ARG002
+        passage = self.pass_through(1, timeout)
+        put = next((e.answer for e in self._effects() if isinstance(e, DnsEffect)), "")
+        if passage.outcome != "answered" or put == "none":
+            return Lookup("refused" if passage.outcome == "refused" else "silent", timeout.total_seconds())
+        return Lookup("answered", passage.seconds, put or "noerror", () if put else ("127.0.0.1",))
+
+    def _effects(self) -> list[HttpEffect | DnsEffect]:
+        state = self._answering()
+        return [toxic.effect for toxic in state.toxics.values() if toxic.effect] if state else []
+
     def pass_through(self, pings: int, timeout: timedelta) -> Passage:
         """Computed, not waited for."""
         state, patience = self._answering(), timeout.total_seconds()
@@ -293,3 +345,23 @@ def _passage(toxics: list[Toxic], pings: int, patience: float) -> Passage:
     if seconds <= patience:
         return Passage("answered", seconds, received)
     return Passage("silent", patience, min(received, int(patience * rate)))
+
+
+def _hits(times: int, share: float) -> list[bool]:
+    """Spread evenly."""
+    return [int((number + 1) * share + 1e-9) > int(number * share + 1e-9) for number in range(times)]
+
+
+def _answer(effect: HttpEffect, usual: Answer) -> Answer:
+    """What it makes of a usual answer."""
+    headers = {name.lower(): value for name, value in effect.headers.items()}
+    if effect.retry_after:
+        headers["retry-after"] = f"{effect.retry_after.total_seconds():.0f}"
+    if effect.rate:
+        headers["ratelimit-limit"] = str(effect.limit[0])
+    if effect.binance:
+        headers["x-mbx-used-weight-1m"] = "6001"
+    body = usual.body if effect.body is None else effect.body.encode()
+    seconds = usual.seconds + effect.delay.total_seconds()
+    whole = effect.truncate is None
+    return Answer("answered", seconds, effect.status or 200, headers, body[: effect.truncate], whole)

@@ -9,6 +9,7 @@ attribute is accepted and ignored, so every write is read back.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Literal
 
@@ -17,6 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import (
     Delayable,
+    Lossy,
     Offer,
     Passage,
     Reference,
@@ -30,6 +32,8 @@ from veloz_chaos.mechanisms.toxiproxy_api import PATIENCE, Api, State, Toxic, pa
 
 #: All of ours begin so; a run's sign goes on from there.
 OURS = "vc-"
+#: So many pings at once; more wait for them.
+AT_ONCE = 64
 #: The longest `after` of a reset: the server gives up on its own removal at 25 s.
 LONGEST_RESET = timedelta(seconds=20)
 SHORT = {"upstream": "up", "downstream": "down"}
@@ -39,6 +43,7 @@ TOXICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "Throttleable": ("bandwidth", ("upstream", "downstream")),
     "Severable": ("partition", ("upstream", "downstream")),
     "Resettable": ("reset", ("downstream",)),
+    "Lossy": ("loss", ("upstream",)),
 }
 
 
@@ -62,7 +67,7 @@ class Selector:
     path: str = "/"
 
 
-class Proxy(Delayable, Throttleable, Severable, Resettable):
+class Proxy(Delayable, Throttleable, Severable, Resettable, Lossy):
     """One proxy, as long as it listens and leads where it did when it was found."""
 
     offers = (
@@ -92,6 +97,13 @@ class Proxy(Delayable, Throttleable, Severable, Resettable):
             mechanism="Toxiproxy: reset_peer toxic, downstream: requests arrive, their answers are lost",
             touches="every connection through the proxy; existing ones are closed instead, at their next answer",
             undo="delete the toxic",
+            at_once=True,
+        ),
+        Offer(
+            capability="Lossy",
+            mechanism="Toxiproxy: timeout toxic, upstream, on a share: a TCP proxy loses connections, not packets",
+            touches="that share of connections, existing ones too: nothing that is sent over them arrives",
+            undo="delete the toxic; the server then closes the connections that were there",
             at_once=True,
         ),
     )
@@ -153,14 +165,24 @@ class Proxy(Delayable, Throttleable, Severable, Resettable):
     def unreset(self, sign: str) -> None:
         self._remove("Resettable", sign)
 
-    def _add(self, capability: str, sign: str, kind: str, **attributes: int) -> None:
+    def lose(self, sign: str, share: float) -> None:
+        self._add("Lossy", sign, "timeout", share, timeout=0)
+
+    def unlose(self, sign: str) -> None:
+        self._remove("Lossy", sign)
+
+    def pass_often(self, times: int, timeout: timedelta) -> list[Passage]:
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            return list(threads.map(lambda _: self.pass_through(1, timeout), range(times)))
+
+    def _add(self, capability: str, sign: str, kind: str, share: float = 1.0, **attributes: int) -> None:
         found = self.api.proxy(self.name)
         if not self._is_this(found):
             raise Gone(f"proxy {self.name} at {self.api} is gone, or leads elsewhere now")
         if found and not found.enabled:
             raise TargetError(f"proxy {self.name} at {self.api} is disabled: there is nothing to disturb; enable it")
         for name, stream in zip(_names(sign, capability), TOXICS[capability][1], strict=True):
-            self.api.add(self.name, Toxic(name=name, type=kind, stream=stream, attributes=attributes))
+            self.api.add(self.name, _toxic(name, kind, stream, share, attributes))
 
     def _remove(self, capability: str, sign: str) -> None:
         """Deletes what carries the sign wherever the proxy leads now; nothing to do if proxy or toxics are gone."""
@@ -234,6 +256,11 @@ def reopen(reference: Reference) -> Proxy:
 def _names(sign: str, capability: str) -> list[str]:
     what, streams = TOXICS[capability]
     return [f"{sign}-{what}-{SHORT[stream]}" for stream in streams]
+
+
+def _toxic(name: str, kind: str, stream: str, share: float, attributes: dict[str, int]) -> Toxic:
+    """The server keeps a share in 32 bits; of so few digits it gives back what it was given."""
+    return Toxic(name=name, type=kind, stream=stream, attributes=attributes, toxicity=round(share, 4))
 
 
 def _milliseconds(length: timedelta) -> int:
