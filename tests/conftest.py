@@ -12,6 +12,7 @@ ROOT = str(Path(__file__).parent.parent)
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)  # so that tests may import tests.infra, however pytest was started
 
+from tests.infra import postgres as postgres_server  # noqa: E402
 from tests.infra import toxiproxy as toxiproxy_server  # noqa: E402
 from tests.infra.require import absent  # noqa: E402
 
@@ -23,5 +24,16 @@ def toxiproxy() -> Iterator[toxiproxy_server.Server]:
     if path is None:
         absent("toxiproxy", "no toxiproxy-server found; build it by tests/infra/toxiproxy.sh")
     server = toxiproxy_server.Server(path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_server.Server]:
+    """The real server."""
+    place = postgres_server.programs()
+    if place is None:
+        absent("postgres", "no initdb and postgres that can be run here; apt-get install postgresql")
+    server = postgres_server.Server(place)
     yield server
     server.stop()

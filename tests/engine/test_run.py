@@ -41,6 +41,34 @@ def _at_look(number: int, deed: Callable[[], None]) -> Registry:
     return Theirs()
 
 
+@pytest.mark.parametrize("steady", [True, False])
+def test_a_probe_is_closed_when_the_run_is_over(tmp_path: Path, steady: bool) -> None:
+    told: list[str] = []
+
+    @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+    class Http(http.Http):
+        async def open(self, eye: Eye) -> None:  # noqa: ARG002
+            told.append("opened")
+
+        def struck(self) -> None:
+            told.append("struck")
+
+        async def close(self) -> None:
+            told.append("closed")
+            raise TimeoutError
+
+    class Theirs(Registry):
+        def probe(self, name: str) -> type[Probe]:
+            return Http if name == "http" else super().probe(name)
+
+    with running(tmp_path) as system:
+        changes = {} if steady else {"values": {"url": "http://127.0.0.1:9"}}
+        system.run(system.experiment(), system.environment(**changes), registry=Theirs())
+    opened = told.count("opened")
+    assert opened > 1
+    assert told == ["opened"] * opened + (["struck"] * opened if steady else []) + ["closed"] * opened
+
+
 def test_a_kill_is_noticed_and_overcome(tmp_path: Path) -> None:
     with running(tmp_path) as system:
         result, events = system.run(system.experiment())

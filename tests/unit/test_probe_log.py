@@ -51,10 +51,6 @@ def test_says_what_is_wrong(keys: dict[str, Any]) -> None:
         PROBE(**{"path": "a", "match": "b"} | keys)
 
 
-def test_keeps_what_the_engine_judges() -> None:
-    assert Log(path="a", match="b", before="struck").before == "struck"  # type: ignore[arg-type]
-
-
 def test_only_what_is_new_counts(path: Path) -> None:
     probe = opened(path)
     assert look(probe) == Seen(status=0, value=0)
@@ -154,3 +150,79 @@ def test_what_is_no_file_does_not_hold_us_up(tmp_path: Path) -> None:
 def test_opened_by_the_first_look_if_need_be(path: Path) -> None:
     probe = Log(path="${there}", match="ERROR", previous=True)  # type: ignore[arg-type]
     assert asyncio.run(probe.look(eye(lambda text: text.replace("${there}", str(path))))).value == 1
+
+
+# What was there when the fault struck
+
+
+def struck(path: Path, **keys: Any) -> Log:
+    return opened(path, before="struck", **keys)
+
+
+def test_before_the_strike_it_counts_as_ever(path: Path) -> None:
+    probe = struck(path)
+    assert look(probe) == Seen(status=0, value=0)
+    add(path, "ERROR one\n")
+    assert look(probe) == Seen(status=1, value=1, text="ERROR one")
+
+
+def test_what_was_there_by_the_strike_counts_though_it_is_read_later(path: Path) -> None:
+    probe = struck(path)
+    add(path, "ERROR one\n")
+    probe.struck()
+    add(path, "ERROR two\n")
+    assert look(probe) == Seen(status=1, value=1, text="ERROR one")
+    assert look(probe) == Seen(status=1, value=1, text="ERROR one")
+
+
+def test_what_comes_after_the_strike_does_not(path: Path) -> None:
+    probe = struck(path)
+    look(probe)
+    probe.struck()
+    add(path, "ERROR late\n")
+    assert look(probe) == Seen(status=0, value=0)
+
+
+def test_without_before_the_strike_changes_nothing(path: Path) -> None:
+    probe = opened(path)
+    probe.struck()
+    add(path, "ERROR late\n")
+    assert look(probe).value == 1
+
+
+def test_a_line_that_the_strike_cut_does_not_count(path: Path) -> None:
+    probe = struck(path)
+    add(path, "ERROR half")
+    probe.struck()
+    add(path, " and whole\n")
+    assert look(probe).value == 0
+
+
+def test_rotated_before_the_strike_both_count_and_no_third(path: Path) -> None:
+    probe = struck(path)
+    add(path, "ERROR one\n")
+    old = path.rename(path.with_suffix(".1"))
+    path.write_text("ERROR two\n")
+    probe.struck()
+    add(old, "ERROR late\n")
+    add(path, "ERROR late\n")
+    path.rename(path.with_suffix(".2"))
+    path.write_text("ERROR late\n")
+    assert [look(probe).value for _ in range(2)] == [2, 2]
+
+
+def test_a_file_that_was_missing_at_the_strike_had_nothing(path: Path) -> None:
+    path.unlink()
+    probe = struck(path)
+    probe.struck()
+    path.write_text("ERROR late\n")
+    assert look(probe).value == 0
+
+
+def test_truncated_after_the_strike_nothing_new_counts(path: Path) -> None:
+    add(path, "fine\n" * 100)
+    probe = struck(path)
+    look(probe)
+    probe.struck()
+    path.write_text("ERROR late\n")
+    assert look(probe).value == 0

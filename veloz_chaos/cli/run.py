@@ -1,13 +1,17 @@
-"""`veloz-chaos run`: one experiment after the other, each judged; the exit code is the worst one's."""
+"""`veloz-chaos run`: one experiment after the other, each judged; the exit code is the worst one's.
+
+With `--repeat N` each runs N times, every time with a steady state of its own and the next seed; then follows what all
+of them prove together.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,8 +20,22 @@ from veloz_chaos.cli import choice, options, screen
 from veloz_chaos.cli.progress import shown
 from veloz_chaos.engine import files
 from veloz_chaos.engine import journal as journals
-from veloz_chaos.engine.conduct import Request, Result, conduct
+from veloz_chaos.engine.conduct import Request, conduct
 from veloz_chaos.registry import Registry
+
+if TYPE_CHECKING:
+    from veloz_chaos.core.judge import Judgement
+    from veloz_chaos.core.plan import Plan
+    from veloz_chaos.core.repeated import Repeated
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A result without its history: of hundreds of runs that would be too much."""
+
+    judgement: Judgement
+    plan: Plan
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -26,7 +44,7 @@ class Outcome:
 
     experiment: Path
     environment: Path
-    result: Result | None = None
+    result: Recorded | None = None
     error: errors.Error | None = None
 
     @property
@@ -42,6 +60,9 @@ def command(
     settings: options.Settings = None,
     placebo: Annotated[bool, typer.Option("--placebo", help="Everything but the fault.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Decides every random choice.")] = 0,
+    repeat: Annotated[
+        int, typer.Option("--repeat", min=1, metavar="N", help="Run each N times; say what it proves.")
+    ] = 1,
     runs: options.Runs = Path("runs"),
     flaw: options.Flaws = None,
     confirm: Annotated[
@@ -57,22 +78,32 @@ def command(
     outcomes: list[Outcome] = []
     with choice.environment(environment, flaw or ()) as place:
         _confirm(place, confirm)
-        for path in paths:
-            request = Request(path, place, asked, seed, placebo, runs)
-            outcomes.append(_one(request, quiet=quiet, verbose=verbose))
+        requests = [Request(path, place, asked, seed + n, placebo, runs) for path in paths for n in range(repeat)]
+        for outcome in _outcomes(requests, once=repeat == 1, quiet=quiet, verbose=verbose):
+            outcomes.append(outcome)
             if not as_json:
-                _print(outcomes[-1])
-            if outcomes[-1].exit_code in (errors.ABORTED, errors.LEFT_BEHIND, errors.BUG):
-                break
+                _print(outcome)
     code = errors.worst([outcome.exit_code for outcome in outcomes])
+    repeats = [_repeated(path, outcomes, repeat) for path in dict.fromkeys(paths)] if repeat > 1 else []
     if as_json:
-        from veloz_chaos.reports import document
-
-        whole = document.document([_as_json(outcome) for outcome in outcomes], code, __version__)
-        screen.out(json.dumps(whole, ensure_ascii=False))
-    elif len(paths) > 1:
-        screen.out("", *_summary(paths, outcomes))
+        _print_json(outcomes, repeats, code)
+    else:
+        _print_all(paths, outcomes, repeats)
     return code
+
+
+def _outcomes(requests: Sequence[Request], *, once: bool, quiet: bool, verbose: bool) -> Iterator[Outcome]:
+    """To the first that must stop the others. A file that is wrong is not tried again."""
+    wrong: set[Path] = set()
+    for request in requests:
+        if request.experiment in wrong:
+            continue
+        outcome = _one(request, quiet=quiet, verbose=verbose)
+        yield outcome
+        if outcome.exit_code in (errors.ABORTED, errors.LEFT_BEHIND, errors.BUG):
+            return
+        if outcome.exit_code == errors.USAGE and not once:
+            wrong.add(request.experiment)
 
 
 def _one(request: Request, *, quiet: bool, verbose: bool) -> Outcome:
@@ -83,7 +114,9 @@ def _one(request: Request, *, quiet: bool, verbose: bool) -> Outcome:
         return Outcome(request.experiment, request.environment, error=error)
     finally:
         choice.catch()
-    return Outcome(request.experiment, request.environment, result)
+    plan = result.history.plan
+    assert plan is not None
+    return Outcome(request.experiment, request.environment, Recorded(result.judgement, plan, result.folder))
 
 
 def _print(outcome: Outcome) -> None:
@@ -93,21 +126,46 @@ def _print(outcome: Outcome) -> None:
         return
     from veloz_chaos.reports import verdict  # reports are not imported before there is something to report
 
-    plan = outcome.result.history.plan
-    assert plan is not None
-    lines = verdict.report(outcome.result.judgement, plan, str(outcome.result.folder), screen.width())
-    screen.out(*lines)
+    told = outcome.result
+    screen.out(*verdict.report(told.judgement, told.plan, str(told.folder), screen.width()))
+
+
+def _print_all(paths: Sequence[Path], outcomes: Sequence[Outcome], repeats: Sequence[Repeated]) -> None:
+    if repeats:
+        from veloz_chaos.reports import repeated
+
+        for each in repeats:
+            screen.out("", *repeated.report(each, screen.width()))
+    elif len(paths) > 1:
+        screen.out("", *_summary(paths, outcomes))
+
+
+def _print_json(outcomes: Sequence[Outcome], repeats: Sequence[Repeated], code: int) -> None:
+    from veloz_chaos.reports import document, repeated
+
+    told = [repeated.as_json(each) for each in repeats]
+    whole = document.document([_as_json(outcome) for outcome in outcomes], code, __version__, told)
+    screen.out(json.dumps(whole, ensure_ascii=False))
+
+
+def _repeated(path: Path, outcomes: Sequence[Outcome], asked: int) -> Repeated:
+    from veloz_chaos.core.repeated import Once, repeated
+
+    own = [outcome for outcome in outcomes if outcome.experiment == path]
+    plan = next((outcome.result.plan for outcome in own if outcome.result), None)
+    runs = [Once(_word(o), _said(o), o.result.judgement if o.result else None) for o in own]
+    return repeated(path.stem, plan.environment if plan else "", asked, runs)
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:
     from veloz_chaos.reports import document
 
     result = outcome.result
-    if result is None or result.history.plan is None:
+    if result is None:
         reasons = screen.message(outcome.error) if outcome.error else []
         return document.no_run(outcome.experiment.stem, str(outcome.environment), outcome.exit_code, reasons)
     started = next(journals.lines(result.folder)).at
-    return document.run(result.judgement, result.history.plan, str(result.folder), started)
+    return document.run(result.judgement, result.plan, str(result.folder), started)
 
 
 def _summary(paths: Sequence[Path], outcomes: Sequence[Outcome]) -> list[str]:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from json import loads
 from typing import Any, ClassVar
 
 
@@ -48,6 +49,21 @@ class Probe(ABC):
     def struck(self) -> None:  # noqa: B027
         """The fault has just been found in place (a log remembers how long it was then). Called once; no blocking."""
 
+    async def close(self) -> None:  # noqa: B027
+        """The run is over (a subscription ends with it). Safe if it was never opened; given a second."""
+
     @abstractmethod
     async def look(self, eye: Eye) -> Seen:
         """One attempt. Raises TimeoutError if it got no answer in `eye.timeout`; bounded by the caller as well."""
+
+
+def parsed(text: str) -> Any:
+    """The JSON of an answer; None if it isn't any. NaN and the infinities are not."""
+    try:
+        return loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(name)

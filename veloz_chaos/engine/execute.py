@@ -32,7 +32,7 @@ async def execute(run: Run) -> None:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, *(looker.close() for looker in run.lookers), return_exceptions=True)
 
 
 async def _steps(run: Run) -> None:

@@ -31,6 +31,9 @@ STALL_SHARE = 0.25
 #: A jump of the suspend time beyond this is a sleep, not the reading of two clocks. Nanoseconds.
 SLEPT = 50_000_000
 
+#: So long may a probe take to close. Seconds.
+CLOSING = 1.0
+
 Emit = Callable[[ev.Event], None]
 
 
@@ -86,6 +89,10 @@ class Looker:
 
     def struck(self) -> None:
         self._probe.struck()
+
+    async def close(self) -> None:
+        async with asyncio.timeout(CLOSING):
+            await self._probe.close()
 
     async def keep_looking(self) -> None:
         try:

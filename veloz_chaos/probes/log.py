@@ -3,6 +3,9 @@
 What was there before the run does not count (unless `previous`). Rotation and truncation are survived: the file
 that had the name before is read along with its successor, for its writer may still be at it. A line counts once it is
 complete.
+
+With `before: struck` only lines count that were in the file when the fault was found in place, some ms after it struck:
+what is written later, also into a file that takes the name later, does not.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -32,7 +36,7 @@ class Log(Probe):
     match: re.Pattern[str]
     count: Annotated[int, Field(ge=1)] = 1
     previous: bool = False
-    #: what has to come after the match; judged by the engine
+    #: only lines that were there by then count
     before: Literal["struck"] | None = None
 
     def __post_init__(self) -> None:
@@ -43,6 +47,10 @@ class Log(Probe):
         """Remember where the file ends; one that is missing now is read from its start."""
         self._found, self._last = 0, ""
         self._tail = _Tail(Path(eye.fill(self.path)), from_start=self.previous)
+
+    def struck(self) -> None:
+        if self.before is not None and self._tail is not None:
+            self._tail.end_here()
 
     async def look(self, eye: Eye) -> Seen:
         if self._tail is None:
@@ -68,6 +76,7 @@ class _Tail:
 
     def __init__(self, path: Path, *, from_start: bool) -> None:
         self._path = path
+        self._ended = False
         try:
             self._files = [_Followed(path, from_start=from_start)]
         except FileNotFoundError:
@@ -79,9 +88,21 @@ class _Tail:
         """Raises OSError, after what can still be read."""
         for followed in self._files:
             yield from followed.lines()
-        if self._replaced():
-            self._files = [*self._files[-1:], _Followed(self._path, from_start=True)]
+        if not self._ended and self._replaced():
+            self._succeed()
             yield from self._files[-1].lines()
+
+    def end_here(self) -> None:
+        """What is not in the files by now is never read."""
+        with suppress(OSError):
+            if self._replaced():
+                self._succeed()
+        for followed in self._files:
+            followed.end_here()
+        self._ended = True
+
+    def _succeed(self) -> None:
+        self._files = [*self._files[-1:], _Followed(self._path, from_start=True)]
 
     def _replaced(self) -> bool:
         now = self._path.stat()
@@ -94,6 +115,7 @@ class _Followed:
     def __init__(self, path: Path, *, from_start: bool) -> None:
         self._file = open(path, "rb", buffering=0, opener=_opened)  # noqa: SIM115
         self._partial = b"" if from_start else self._skipped()
+        self._end: int | None = None
 
     def __del__(self) -> None:
         if hasattr(self, "_file"):
@@ -102,13 +124,20 @@ class _Followed:
     def same(self, now: os.stat_result) -> bool:
         return os.path.samestat(now, os.fstat(self._file.fileno()))
 
+    def end_here(self) -> None:
+        self._end = os.fstat(self._file.fileno()).st_size
+
     def lines(self) -> list[str]:
         if os.fstat(self._file.fileno()).st_size < self._file.tell():  # truncated
             self._file.seek(0)
             self._partial = b""
-        *whole, rest = (self._partial + self._file.read(LIMIT)).split(b"\n")
+            self._end = None if self._end is None else 0
+        *whole, rest = (self._partial + self._file.read(self._left())).split(b"\n")
         self._partial = rest[-LIMIT:]
         return [line.decode("utf-8", "replace").removesuffix("\r") for line in whole]
+
+    def _left(self) -> int:
+        return LIMIT if self._end is None else max(0, min(LIMIT, self._end - self._file.tell()))
 
     def _skipped(self) -> bytes:
         """To the end; returns the beginning of a line that is being written."""

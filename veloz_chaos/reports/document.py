@@ -13,8 +13,12 @@ from veloz_chaos.core.measure import Measurement
 from veloz_chaos.core.plan import Plan
 
 
-def document(runs: Sequence[dict[str, Any]], exit_code: int, version: str) -> dict[str, Any]:
-    return {"tool": "veloz-chaos", "version": version, "runs": list(runs), "exit_code": exit_code}
+def document(
+    runs: Sequence[dict[str, Any]], exit_code: int, version: str, repeats: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """`repeats` only where runs were repeated: what those of each experiment prove together."""
+    several = {"repeats": list(repeats)} if repeats else {}
+    return {"tool": "veloz-chaos", "version": version, "runs": list(runs), **several, "exit_code": exit_code}
 
 
 def run(judgement: Judgement, plan: Plan, folder: str, started: int) -> dict[str, Any]:
