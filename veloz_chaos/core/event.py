@@ -207,6 +207,32 @@ class ServiceRestored(_Event):
     output: str = ""
 
 
+class WorkloadStarted(_Event):
+    """The order flow's own process; `file` is its history, relative to the run's folder."""
+
+    event: Literal["workload-started"] = "workload-started"
+    name: str
+    pid: int
+    file: str
+
+
+class WorkloadEnded(_Event):
+    """The history is complete and on disk, or says why not."""
+
+    event: Literal["workload-ended"] = "workload-ended"
+    name: str
+    file: str
+    #: of the whole file
+    sha256: str
+    #: orders and cancels sent or due
+    operations: int
+    accepted: int
+    refused: int
+    unknown: int
+    #: what kept the history from being complete
+    error: str = ""
+
+
 class RunnerFailed(_Event):
     """Our own bug, or a world that does not let us go on."""
 
@@ -245,6 +271,8 @@ Event = Annotated[
     | ClockJumped
     | AbortRequested
     | ServiceRestored
+    | WorkloadStarted
+    | WorkloadEnded
     | RunnerFailed
     | RunEnded,
     Field(discriminator="event"),

@@ -54,6 +54,10 @@ class History:
     runner_failed: str = ""
     restored: list[ev.ServiceRestored] = field(default_factory=list)
     jumps: list[int] = field(default_factory=list)
+    #: the workload's order history, relative to the run's folder; its hash is empty until the workload has ended
+    orders_file: str = ""
+    orders_sha256: str = ""
+    workload_error: str = ""
     ended: ev.RunEnded | None = None
     last_at: int = 0
     entries: int = 0
@@ -138,6 +142,15 @@ def _restored(history: History, event: ev.ServiceRestored, entry: int) -> None:
     history.restored.append(event)
 
 
+def _workload_started(history: History, event: ev.WorkloadStarted, entry: int) -> None:
+    history.orders_file = event.file
+
+
+def _workload_ended(history: History, event: ev.WorkloadEnded, entry: int) -> None:
+    history.orders_file, history.orders_sha256 = event.file, event.sha256
+    history.workload_error = event.error
+
+
 def _jumped(history: History, event: ev.ClockJumped, entry: int) -> None:
     history.jumps.append(event.at)
 
@@ -161,6 +174,8 @@ _HANDLERS: dict[type, Any] = {
     ev.ClockJumped: _jumped,
     ev.AbortRequested: _set("aborted", "cause"),
     ev.ServiceRestored: _restored,
+    ev.WorkloadStarted: _workload_started,
+    ev.WorkloadEnded: _workload_ended,
     ev.RunnerFailed: _set("runner_failed", "error"),
     ev.RunEnded: _ended,
 }
