@@ -229,6 +229,8 @@ class WorkloadEnded(_Event):
     accepted: int
     refused: int
     unknown: int
+    #: orders that may still be open
+    left: int = 0
     #: what kept the history from being complete
     error: str = ""
 

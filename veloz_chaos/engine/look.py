@@ -32,6 +32,8 @@ STALL_SHARE = 0.25
 SLEPT = 50_000_000
 
 Emit = Callable[[ev.Event], None]
+#: the latest counts of the workload, if one runs
+Counts = Callable[[], Mapping[str, Any] | None]
 
 
 class Probes(Protocol):
@@ -67,10 +69,20 @@ class Lag:
 class Looker:
     """One probe, looking."""
 
-    def __init__(self, name: str, plan: PlannedProbe, probe: Probe, secrets: Secrets, lag: Lag, emit: Emit) -> None:
+    def __init__(
+        self,
+        name: str,
+        plan: PlannedProbe,
+        probe: Probe,
+        secrets: Secrets,
+        lag: Lag,
+        emit: Emit,
+        workload: Counts = lambda: None,
+    ) -> None:
         self.name = name
         self._probe = probe
-        self._eye = Eye(timeout=plan.timeout, fill=secrets.fill)
+        self._eye = Eye(timeout=plan.timeout, fill=secrets.fill, workload=workload)
+        self._writes, self._secrets = plan.writes is not None, secrets
         self._period, self._timeout = plan.every, plan.timeout
         self._ok = condition.compile(plan.ok or probe.default_ok, condition.LOOK_VARIABLES)
         self._value = condition.compile(plan.value, condition.LOOK_VARIABLES) if plan.value else None
@@ -190,9 +202,16 @@ def why(seen: Seen) -> str:
     return f"{seen.status or ''} {text[:160]}".strip()
 
 
-def lookers(probes: Mapping[str, PlannedProbe], known: Probes, secrets: Secrets, lag: Lag, emit: Emit) -> list[Looker]:
+def lookers(
+    probes: Mapping[str, PlannedProbe],
+    known: Probes,
+    secrets: Secrets,
+    lag: Lag,
+    emit: Emit,
+    workload: Counts = lambda: None,
+) -> list[Looker]:
     """Raises UsageError for what the probes' own types refuse."""
-    return [Looker(name, plan, _made(plan, known), secrets, lag, emit) for name, plan in probes.items()]
+    return [Looker(name, plan, _made(plan, known), secrets, lag, emit, workload) for name, plan in probes.items()]
 
 
 def _made(plan: PlannedProbe, known: Probes) -> Probe:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from veloz_chaos.core.workload import ORDER_NAMES
 from veloz_chaos.errors import UsageError
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}|\$\{unique\}|\$\$\{")
@@ -21,6 +22,11 @@ _OURS = frozenset({"event", "outcome", "by", "run", "boot_id", "fault", "probe"}
 def kept(name: str) -> bool:
     """Names in `${…}` that are filled in only when a text is used."""
     return name == "unique" or name.startswith(("env:", "file:", "each."))
+
+
+def kept_by_orders(name: str) -> bool:
+    """The same within a workload."""
+    return name in ORDER_NAMES or name.startswith(("env:", "file:"))
 
 
 class Secrets:
