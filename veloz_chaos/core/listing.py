@@ -98,9 +98,7 @@ def _chained(found: Sequence[Token]) -> bool:
             depth += 1
         elif token.kind == "sign" and token.text in ")]}":
             depth -= 1
-        elif depth == 0 and token.kind == "sign" and token.text != ".":
-            return False
-        elif depth == 0 and token.text == "in":
+        elif depth == 0 and (token.text == "in" or (token.kind == "sign" and token.text != ".")):
             return False
     return bool(found)
 

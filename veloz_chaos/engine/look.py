@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Protocol
 
 from veloz_chaos.core import condition
@@ -18,7 +19,7 @@ from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.plan import PlannedProbe
 from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.engine.clock import moment, now, slept
-from veloz_chaos.engine.secrets import Secrets
+from veloz_chaos.engine.secrets import Secrets, new_id
 from veloz_chaos.errors import UsageError
 
 #: Looks of one probe under way at the same time, at most.
@@ -126,23 +127,26 @@ class Looker:
             self.broken = self.broken or task.exception()
 
     async def _look(self) -> None:
+        order = new_id() if self._writes else None
+        eye = self._eye if order is None else replace(self._eye, fill=partial(self._secrets.fill, unique=order))
         asked = now()
         try:
             async with asyncio.timeout(self._timeout.total_seconds()):
-                seen = await self._probe.look(self._eye)
+                seen = await self._probe.look(eye)
         except TimeoutError:
             answered = now()
-            self._report(asked, answered, "unanswered", f"no answer in {self._timeout.total_seconds():g} s", None)
+            why_not = f"no answer in {self._timeout.total_seconds():g} s"
+            self._report(asked, answered, "unanswered", why_not, order=order)
         except UsageError as error:
             self.broken = error
-            self._report(asked, now(), "not-shown", str(error), None)
+            self._report(asked, now(), "not-shown", str(error), order=order)
         except OSError as error:
             self.broken = UsageError(f"probe {self.name} can't look: {error}")
         else:
-            self._judge(asked, now(), seen)
+            self._judge(asked, now(), seen, order)
         self.looked.set()
 
-    def _judge(self, asked: int, answered: int, seen: Seen) -> None:
+    def _judge(self, asked: int, answered: int, seen: Seen, order: str | None) -> None:
         variables = _variables(seen, answered - asked)
         try:
             shown = self._ok.holds(variables)
@@ -155,7 +159,7 @@ class Looker:
             shown, reason = False, "its value is missing"
         news = None if value == self._last else value
         self._last = value if value is not None else self._last
-        self._report(asked, answered, "shown" if shown else "not-shown", reason, news)
+        self._report(asked, answered, "shown" if shown else "not-shown", reason, news, order)
 
     def _read(self, variables: Mapping[str, Any]) -> Any:
         """The probe's value; None if it is missing (or null), which is not a value."""
@@ -165,7 +169,15 @@ class Looker:
         except condition.ConditionMissing:
             return None
 
-    def _report(self, asked: int, answered: int, outcome: ev.Outcome, reason: str, value: Any) -> None:
+    def _report(
+        self,
+        asked: int,
+        answered: int,
+        outcome: ev.Outcome,
+        reason: str,
+        value: Any = None,
+        order: str | None = None,
+    ) -> None:
         stalled = outcome == "unanswered" and self._lag.stood_still(asked, answered)
         self._emit(
             ev.LookTaken(
@@ -176,6 +188,7 @@ class Looker:
                 reason=reason,
                 stalled=stalled,
                 value=value,
+                order=order,
                 **moment(),
             )
         )

@@ -15,15 +15,14 @@ from veloz_chaos.engine.attempt import Request, read_variables
 from veloz_chaos.engine.clock import now
 from veloz_chaos.engine.order_file import OrderFile
 from veloz_chaos.engine.order_flow import Flow
+from veloz_chaos.engine.patience import CLEAN_UP, READ_TIMEOUT
 from veloz_chaos.engine.secrets import Secrets
 
 SideName = Literal["gateway", "exchange"]
 #: From one reading to the next: while the sides disagree; after orders were cancelled. Seconds.
 READ_EVERY, AFTER_CANCEL = 0.5, 0.05
-#: A list of all orders may take longer than an order. Seconds.
-READ_TIMEOUT = 5.0
-#: So long may cancelling what is still open take, and so many go on side by side, each so often. Seconds.
-CLEAN_UP, SIDE_BY_SIDE, TRIES = 20.0, 16, 3
+#: So many cancels of what is still open go on side by side, each at most so often.
+SIDE_BY_SIDE, TRIES = 16, 3
 _NO_ORDER = Order("", "", "", "", "")
 
 
@@ -112,9 +111,7 @@ def _of_a_run(name: str) -> bool:
 class Books:
     """The end of a workload, after its flow has stopped."""
 
-    def __init__(
-        self, workload: PlannedWorkload, run: str, flow: Flow, file: OrderFile, secrets: Secrets
-    ) -> None:
+    def __init__(self, workload: PlannedWorkload, run: str, flow: Flow, file: OrderFile, secrets: Secrets) -> None:
         self._workload, self._flow, self._file = workload, flow, file
         self._sides = [
             Side("gateway", workload.read.gateway, workload, run, secrets),

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from veloz_chaos.core.workload import PlannedWorkload
-from veloz_chaos.engine.order_books import CLEAN_UP, READ_TIMEOUT, Books
+from veloz_chaos.engine.order_books import Books
 from veloz_chaos.engine.order_file import OrderFile
 from veloz_chaos.engine.order_flow import Flow
+from veloz_chaos.engine.patience import longest
 from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.engine.tally import Tally
 from veloz_chaos.errors import Error
@@ -30,11 +31,6 @@ EVERY = 0.1
 HUNG = 60.0
 #: More haste than others, where that is allowed: an order that is due is due.
 NICE = -5
-
-
-def longest(workload: PlannedWorkload) -> float:
-    """Seconds that its end may take: answers under way, settling, cancelling, one last reading."""
-    return workload.timeout.total_seconds() + workload.settle.total_seconds() + 2 * CLEAN_UP + 2 * READ_TIMEOUT
 
 
 class Runner:
@@ -127,6 +123,10 @@ async def _work(workload: PlannedWorkload, asked: dict[str, Any]) -> None:
         await _until(runner.decided, flow, telling)
         signal.alarm(int(longest(workload)) + 1)
         await (books.settle() if runner.word == "settle" else books.leave())
+    except (Error, OSError):
+        signal.alarm(int(longest(workload)) + 1)
+        await books.leave()
+        raise
     finally:
         telling.cancel()
     digest = file.close()
@@ -134,12 +134,13 @@ async def _work(workload: PlannedWorkload, asked: dict[str, Any]) -> None:
     runner.tell(ended={"sha256": digest, "left": books.left})
 
 
-async def _until(said: asyncio.Event, flow: Flow, telling: asyncio.Task[None]) -> None:
+async def _until(said: asyncio.Event, flow: Flow, telling: asyncio.Future[None]) -> None:
     """Wait for the runner's word; raises what broke the flow, or the disk."""
-    waiting = asyncio.create_task(said.wait())
-    done, _ = await asyncio.wait({waiting, flow.broken, telling}, return_when=asyncio.FIRST_COMPLETED)
+    waiting: asyncio.Future[Any] = asyncio.create_task(said.wait())
+    breaking: set[asyncio.Future[Any]] = {flow.broken, telling}
+    done, _ = await asyncio.wait(breaking | {waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
-    for broken in done - {waiting}:
+    for broken in done & breaking:
         await broken
 
 

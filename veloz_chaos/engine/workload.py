@@ -19,8 +19,9 @@ from typing import Any
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.plan import Plan
 from veloz_chaos.core.workload import PlannedWorkload
-from veloz_chaos.engine import child, order_file, placing
+from veloz_chaos.engine import child, order_file
 from veloz_chaos.engine.clock import moment
+from veloz_chaos.engine.patience import abandoned, longest
 from veloz_chaos.errors import Refused
 
 LOG = "workload.log"
@@ -28,6 +29,8 @@ LOG = "workload.log"
 READY = 20.0
 #: Beyond the longest that its end may take. Seconds.
 GRACE = 5.0
+#: What became of orders, and which of the counts says why.
+_KINDS = (("refused", "refusal"), ("unknown", "doubt"))
 
 
 class Workload:
@@ -88,6 +91,15 @@ class Workload:
         """So many orders so far were sent, accepted, refused, unknown."""
         return int((self.latest or {}).get(what, 0))
 
+    def counts(self) -> Mapping[str, Any] | None:
+        return self.latest
+
+    def told(self) -> str:
+        """What became of its orders so far, in words."""
+        counts = self.latest or {}
+        said = [f"{counts[kind]} {kind} ({counts[word]})" for kind, word in _KINDS if counts.get(kind)]
+        return ", ".join(said) or f"{self.placed('sent')} sent, none answered"
+
     @property
     def death(self) -> str:
         """Why it is dead, though nobody asked it to end; empty while it lives."""
@@ -103,7 +115,7 @@ class Workload:
         """Read both sides back if `settle`, leave nothing open; bounded, and the process is gone after it."""
         self._say("settle" if settle else "leave")
         try:
-            await asyncio.wait_for(self._over.wait(), placing.longest(self.plan) + GRACE)
+            await asyncio.wait_for(self._over.wait(), longest(self.plan) + GRACE)
         except TimeoutError:
             self._error = self._error or "it did not end in time"
             self._process.kill()
@@ -137,13 +149,13 @@ class Workload:
             self._process.stdin.flush()
 
     def dismiss(self) -> None:
-        """Blocks until it is gone: at once after `end`; else it cancels what it left open first, for as long as it may."""
+        """Blocks until it is gone: at once after `end`; else once it has cancelled what is open, or its time is up."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
         try:
-            self._process.wait(self.plan.timeout.total_seconds() + placing.CLEAN_UP + GRACE)
+            self._process.wait(abandoned(self.plan) + GRACE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
