@@ -80,7 +80,7 @@ class Flow:
     def _send(self, due: int) -> None:
         placed, to_be_cancelled = order(self._workload, self._run, self._seed, self._number)
         at = now()
-        self._file.add(op="place", id=placed.id, due=due, at=at, **placed._asdict() | {"id": placed.id})
+        self._file.add(op="place", due=due, at=at, **placed._asdict())
         self.tally.sent += 1
         self.tally.late(at - due)
         if len(self._tasks) >= IN_FLIGHT:
