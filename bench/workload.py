@@ -31,8 +31,9 @@ PERIOD = 50_000_000
 PATHS = ("/health", "/health/live", "/api/market?symbol=BTCUSDT", "/api/config", "/api/account") * 2
 
 
-def environment(stack: Sandbox, rate: int, gateway: str, folder: Path) -> Path:
-    """The sandbox's own, with ten probes of the gateway and a workload."""
+def environment(stack: Sandbox, options: argparse.Namespace, bare: str, folder: Path) -> Path:
+    """The sandbox's own, with ten probes of the gateway, a quiet one of the bare gateway, and a workload."""
+    gateway = f"http://{bare}" if options.bare else "${gateway}"
     order = {"side": "${side}", "symbol": "${symbol}", "qty": "${qty}", "price": "${price}"}
     order |= {"type": "LIMIT", "time_in_force": "IOC", "client_order_id": "${id}"}
     listed = "map(o, {'id': o.%s, 'state': o.status, 'qty': o.%s, 'filled': o.%s})"
@@ -43,7 +44,7 @@ def environment(stack: Sandbox, rate: int, gateway: str, folder: Path) -> Path:
                      "orders": "json." + listed % ("clientOrderId", "origQty", "executedQty")},
     }  # fmt: skip
     flow = {
-        "rate": f"{rate}/s",
+        "rate": f"{options.rate}/s",
         "symbols": ["BTCUSDT", "ETHUSDT"],
         "prices": {"BTCUSDT": {"BUY": "1000", "SELL": "900000"}, "ETHUSDT": {"BUY": "10", "SELL": "90000"}},
         "place": {"http": {"post": gateway + "/api/order", "json": order},
@@ -56,7 +57,7 @@ def environment(stack: Sandbox, rate: int, gateway: str, folder: Path) -> Path:
     own = yaml.safe_load(stack.environment.read_text())
     looks = {"every": "50ms", "timeout": "2s"}
     own["probes"] = {f"p{n}": {"http": {"get": "${gateway}" + path}, **looks} for n, path in enumerate(PATHS)}
-    own["probes"]["quiet"] = {"tcp": {"connect": "127.0.0.1:${gateway-port}"}, "every": "1s", "timeout": "900ms"}
+    own["probes"]["quiet"] = {"tcp": {"connect": bare}, "every": "1s", "timeout": "900ms"}
     own |= {"workloads": {"orders": flow}, "budget": {"gateway": "5000/s"}}
     (folder / "environment.yaml").write_text(yaml.safe_dump(own))
     return folder / "environment.yaml"
@@ -109,9 +110,9 @@ def _late(times: Sequence[int]) -> list[float]:
     return late
 
 
-def measured(stack: Sandbox, options: argparse.Namespace, gateway: str, folder: Path) -> dict[str, Any]:
+def measured(stack: Sandbox, options: argparse.Namespace, bare: str, folder: Path) -> dict[str, Any]:
     command = [*stand.PRODUCT, "run", str(experiment(options.seconds, folder)), "--placebo", "-q", "--json"]
-    command += ["-e", str(environment(stack, options.rate, gateway, folder)), "--runs", str(folder / "runs")]
+    command += ["-e", str(environment(stack, options, bare, folder)), "--runs", str(folder / "runs")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=stand.ROOT, check=False)
     assert done.stdout, done.stderr
     (run,) = (folder / "runs").glob("*")
@@ -151,9 +152,9 @@ def main() -> None:
                 [sys.executable, "-m", "bench.bare"], stdout=subprocess.PIPE, text=True, cwd=stand.ROOT
             )
             assert bare.stdout is not None
-            address = f"http://127.0.0.1:{bare.stdout.readline().strip()}"
+            address = f"127.0.0.1:{bare.stdout.readline().strip()}"
             try:
-                rows.append(measured(stack, options, address if options.bare else "${gateway}", Path(folder)))
+                rows.append(measured(stack, options, address, Path(folder)))
             finally:
                 bare.kill()
                 bare.wait()

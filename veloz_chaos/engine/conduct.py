@@ -32,6 +32,7 @@ from veloz_chaos.engine.survey import survey
 from veloz_chaos.engine.workload import Workload
 from veloz_chaos.errors import Refused
 from veloz_chaos.mechanisms import proc
+from veloz_chaos.mechanisms.haste import haste
 
 #: So long may the guardian need for what a broken runner left. Seconds.
 _GUARDIAN_WORKS = 60.0
@@ -146,7 +147,8 @@ def _run(
         if guardian is not None:
             pid = ev.GuardianStarted(pid=guardian.pid, pid_start=proc.start_time(guardian.pid), **moment())
             journal.append(pid)
-        asyncio.run(execute(Run(made, run_id, registry, journal, secrets, guardian, history, workload=workload)))
+        with haste():
+            asyncio.run(execute(Run(made, run_id, registry, journal, secrets, guardian, history, workload=workload)))
     except Exception as error:  # noqa: BLE001  # one of two places: our own bug becomes an event, and the guardian reverts
         _bug(error, journal)
     finally:

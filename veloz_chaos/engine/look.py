@@ -24,6 +24,8 @@ from veloz_chaos.errors import UsageError
 
 #: Looks of one probe under way at the same time, at most.
 OVERLAP = 40
+#: The probes begin one after the other within this, so that they do not wait for each other ever after. Seconds.
+APART = 0.05
 #: How often the loop's lag is measured, and what of it is worth an event. Seconds, nanoseconds.
 LAG_TICK = 0.02
 WORTH_NOTING = 250_000_000
@@ -79,8 +81,10 @@ class Looker:
         lag: Lag,
         emit: Emit,
         workload: Counts = lambda: None,
+        phase: float = 0.0,
     ) -> None:
         self.name = name
+        self._phase = phase
         self._probe = probe
         self._eye = Eye(timeout=plan.timeout, fill=secrets.fill, workload=workload)
         self._writes, self._secrets = plan.writes is not None, secrets
@@ -102,6 +106,7 @@ class Looker:
 
     async def keep_looking(self) -> None:
         try:
+            await asyncio.sleep(self._phase)
             await self._tick(self._period.total_seconds())
         finally:
             for task in self._under_way:
@@ -224,7 +229,11 @@ def lookers(
     workload: Counts = lambda: None,
 ) -> list[Looker]:
     """Raises UsageError for what the probes' own types refuse."""
-    return [Looker(name, plan, _made(plan, known), secrets, lag, emit, workload) for name, plan in probes.items()]
+    step = APART / max(len(probes), 1)
+    return [
+        Looker(name, plan, _made(plan, known), secrets, lag, emit, workload, step * number)
+        for number, (name, plan) in enumerate(probes.items())
+    ]
 
 
 def _made(plan: PlannedProbe, known: Probes) -> Probe:

@@ -8,7 +8,6 @@ what is open and ends. Whatever happens, an alarm ends it. On its standard outpu
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import resource
@@ -24,13 +23,12 @@ from veloz_chaos.engine.patience import longest
 from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.engine.tally import Tally
 from veloz_chaos.errors import Error
+from veloz_chaos.mechanisms import haste
 
 #: Counts are told, and the history is flushed, so often. Seconds.
 EVERY = 0.1
 #: A runner that has not read its pipe for so long hangs; it counts as dead. Seconds.
 HUNG = 60.0
-#: More haste than others, where that is allowed: an order that is due is due.
-NICE = -5
 
 
 class Runner:
@@ -80,8 +78,7 @@ def main() -> int:
     """The whole life of the process; returns its exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with contextlib.suppress(OSError):
-        os.nice(NICE)
+    haste.take()
     _many_descriptors()
     asked = json.loads(_first_line())
     try:
