@@ -34,8 +34,6 @@ class Listing:
     def items(self, values: Mapping[str, Any]) -> list[Any]:
         """The list. Raises ConditionMissing where a part of it is missing, ConditionTypeError where it is no list."""
         found = self.source.value(values)
-        if isinstance(found, dict):
-            found = list(found)
         if not isinstance(found, list):
             raise ConditionMissing(f"`{self.source.text}` is no list")
         for stage in self.stages:
