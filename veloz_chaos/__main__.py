@@ -20,6 +20,10 @@ def main() -> None:
         from veloz_chaos.cli._guardian import guard
 
         sys.exit(guard(arguments[1]))
+    if arguments == ["_workload"]:
+        from veloz_chaos.cli._workload import place
+
+        os._exit(place())
     from veloz_chaos.cli.app import start
 
     code = start(arguments)

@@ -51,7 +51,20 @@ def environment(**changes: Any) -> dict[str, Any]:
     return {"kind": "Environment", "version": 1, "name": "a", "tier": "staging", **changes}
 
 
+def workload(**changes: Any) -> dict[str, Any]:
+    action = {"http": {"post": "http://x", "json": {"id": "${id}"}}, "accepted": "true", "refused": "false"}
+    reading = {"http": {"get": "http://x"}, "orders": "json"}
+    base: dict[str, Any] = {
+        "rate": "20/s", "symbols": ["A"], "prices": {"A": {"BUY": "1"}}, "place": action,
+        "cancel": {"share": "20%", "after": "500ms", **action}, "settle": "10s",
+        "read": {"gateway": reading, "exchange": reading}, "states": {"NEW": "open"},
+    }  # fmt: skip
+    return environment(workloads={"orders": base | changes})
+
+
 GOOD = [
+    workload(),
+    workload(rate="${rate}"),
     experiment(),
     experiment(fault={"latency": {"link": "a->b", "delay": "${delay}", "for": "35s"}}),
     experiment(fault={"pause": {"service": "a", "for": {"until": "decided", "at-most": "35s"}, "pick": "50%"}}),
@@ -63,6 +76,11 @@ GOOD = [
     environment(links={"a->b": {"stand-in": {"pause": {"service": "a"}}, "models": "silence"}}),
 ]
 BAD = [
+    workload(rate="20"),
+    workload(rte="20/s"),
+    workload(states={"NEW": "opened"}),
+    workload(place={"http": {"post": "http://x"}, "accepted": "true"}),
+    workload(read={"gateway": {"http": {"get": "http://x"}, "orders": "json"}}),
     experiment(name=None),
     experiment(extra=1),
     experiment(version="${v}"),

@@ -13,7 +13,7 @@ import typer
 from veloz_chaos import errors
 from veloz_chaos.cli import screen
 from veloz_chaos.cli.options import Json
-from veloz_chaos.core import checking, condition
+from veloz_chaos.core import checking, condition, workload
 from veloz_chaos.core.document import Document, validate
 from veloz_chaos.core.environment import Bound, EnvironmentPart, LinkBinding, Service, ways
 from veloz_chaos.core.matrix import ResponseMatrix
@@ -134,7 +134,7 @@ def _environment(read: Document, path: Path) -> Sequence[Problem]:
         validate(EnvironmentPart, read)
         return []
     whole = files.environment(path)
-    return [*_bindings(whole), *_probes(whole)]
+    return [*_bindings(whole), *_probes(whole), *_workloads(whole)]
 
 
 def _bindings(read: files.ReadEnvironment) -> Iterator[Problem]:
@@ -157,6 +157,12 @@ def _probes(read: files.ReadEnvironment) -> Iterator[Problem]:
                 condition.compile(text or "true", condition.LOOK_VARIABLES)
             except ValueError as error:
                 yield _home(read, ("probes", name)).problem(("probes", name, key), f"not a condition: {error}")
+
+
+def _workloads(read: files.ReadEnvironment) -> Iterator[Problem]:
+    for name, spec in read.environment.workloads.items():
+        path: checking.Path = ("workloads", name)
+        yield from workload.problems(spec, path, _home(read, path).problem)
 
 
 def _arguments(

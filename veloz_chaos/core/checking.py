@@ -12,13 +12,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from veloz_chaos.core import condition, window
+from veloz_chaos.core import condition, window, workload
 from veloz_chaos.core.document import Document, problems_of
-from veloz_chaos.core.environment import Environment, ProbeSpec, per_second
+from veloz_chaos.core.environment import Environment, ProbeSpec
 from veloz_chaos.core.experiment import Experiment, FaultCall, UntilDecided
 from veloz_chaos.core.matrix import Limits, ResponseMatrix
 from veloz_chaos.core.nearest import did_you_mean
 from veloz_chaos.core.vocabulary import Vocabulary
+from veloz_chaos.core.workload import per_second
 from veloz_chaos.errors import Problem
 
 Path = tuple[str | int, ...]
@@ -120,6 +121,7 @@ def all_together(written: Written, known: Vocabulary) -> Iterator[Problem]:
     yield from _not_yet(written, known)
     yield from _names(written)
     yield from _probes(written, known)
+    yield from _workload(written)
     yield from _hold(written)
     if experiment.failure in written.matrix.rows:
         yield from _resolution(written, written.matrix.limits(experiment.failure))
@@ -132,7 +134,6 @@ def _not_yet(written: Written, known: Vocabulary) -> Iterator[Problem]:
     e = written.experiment
     asked: list[tuple[Path, str]] = []
     asked += [(("steps",), "steps")] if e.steps else []
-    asked += [(("workload",), "workload")] if e.workload else []
     asked += [(("expect", "alert"), "alert")] if e.expect.alert else []
     for path, what in asked:
         yield written.here(path, f"{what} can't be run by this version", "leave it out")
@@ -216,6 +217,27 @@ def probe_problems(name: str, spec: ProbeSpec, written: Written, known: Vocabula
             yield written.there((*path, key), f"`{key}` can't be run by this version", "leave it out")
 
 
+def _workload(written: Written) -> Iterator[Problem]:
+    """The workload that this experiment names, also whether the baseline is long enough to see an order of it."""
+    e, known = written.experiment, written.environment.workloads
+    if "${" in str(written.experiment_file.data.get("workload", "")):
+        yield written.here(("workload",), "a parameter can't set the workload", "write its name")
+    if e.workload is None:
+        return
+    if e.workload not in known:
+        where = f"environment `{written.environment.name}`"
+        yield written.here(("workload",), f"{where} has no workload `{e.workload}`", did_you_mean(e.workload, known))
+        return
+    found = list(workload.problems(known[e.workload], ("workloads", e.workload), written.there))
+    yield from found
+    if not found and e.baseline.total_seconds() * per_second(known[e.workload].rate) < 1:
+        yield written.here(
+            ("baseline",),
+            f"in a baseline of {_s(e.baseline)} no order of {e.workload} is due ({known[e.workload].rate})",
+            "make it longer, or the rate higher",
+        )
+
+
 def _condition(written: Written, path: Path, text: str) -> Iterator[Problem]:
     try:
         condition.compile(text, condition.LOOK_VARIABLES)
@@ -269,8 +291,9 @@ def _longest_hold(written: Written, limits: Limits) -> Iterator[Problem]:
 
 
 def _budget(written: Written) -> Iterator[Problem]:
-    """Probes together may not ask a service more often than the environment allows."""
+    """Probes and workload together may not ask a service more often than the environment allows."""
     environment = written.environment
+    flow = environment.workloads.get(written.experiment.workload or "")
     names = {name for _, name in used_probes(written.experiment)}
     for key, rate in environment.budget.items():
         base = str(environment.values.get(key, key))
@@ -279,10 +302,12 @@ def _budget(written: Written) -> Iterator[Problem]:
             for name, spec in environment.probes.items()
             if name in names and spec.every and base in str(spec.arguments)
         )
-        if asked > per_second(rate) + 1e-9:
+        placed = workload.asked_of(flow, base) if flow is not None else 0.0
+        if asked + placed > per_second(rate) + 1e-9:
+            who = "the probes and the workload ask" if placed else "the probes ask"
             yield written.there(
                 ("budget", key),
-                f"the probes ask {key} {asked:g} times a second, its budget is {rate}",
+                f"{who} {key} {asked + placed:g} times a second, its budget is {rate}",
                 "look less often, or raise the budget",
             )
 

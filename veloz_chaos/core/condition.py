@@ -98,6 +98,11 @@ class Condition:
         return any(expression.absent(reach, values) for reach in self._reaches)
 
     @cached_property
+    def names(self) -> frozenset[str]:
+        """The variables that it reads: nothing else need be given."""
+        return frozenset(self._program.variables())
+
+    @cached_property
     def _reaches(self) -> list[expression.Reach]:
         return expression.reaches(self.text)
 

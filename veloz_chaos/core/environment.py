@@ -10,15 +10,9 @@ from pydantic import Field, StringConstraints, model_validator
 from veloz_chaos.core.duration import Duration
 from veloz_chaos.core.experiment import Tier
 from veloz_chaos.core.model import Name, Written, only_key
+from veloz_chaos.core.workload import Rate, Workload
 
-#: 8/s, 60/m
-Rate = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?/(s|m)$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-
-
-def per_second(rate: str) -> float:
-    number, unit = rate.split("/")
-    return float(number) / {"s": 1, "m": 60}[unit]
 
 
 class Bound(Written):
@@ -143,7 +137,7 @@ class EnvironmentPart(Written):
     services: dict[Name, Service] = {}
     links: dict[Name, LinkBinding] = {}
     probes: dict[Name, ProbeSpec] = {}
-    workloads: dict[Name, dict[str, Any]] = {}
+    workloads: dict[Name, Workload] = {}
     budget: dict[Key, Rate] = {}
     sessions: dict[Name, Session] = {}
     procedures: dict[Name, Procedure] = {}

@@ -87,6 +87,8 @@ class LookTaken(_Event):
     stalled: bool = False
     #: only where it differs from the probe's last one
     value: Annotated[Any, BeforeValidator(_plain)] = None
+    #: the id of the order that this look placed, of a probe that `writes: orders`
+    order: str | None = None
 
 
 class GuardianStarted(_Event):
@@ -229,6 +231,8 @@ class WorkloadEnded(_Event):
     accepted: int
     refused: int
     unknown: int
+    #: orders that may still be open
+    left: int = 0
     #: what kept the history from being complete
     error: str = ""
 

@@ -15,6 +15,7 @@ from veloz_chaos.core.duration import Duration
 from veloz_chaos.core.experiment import Detection, OrderLimits, Tier, While
 from veloz_chaos.core.matrix import Limits
 from veloz_chaos.core.model import Written
+from veloz_chaos.core.workload import PlannedWorkload
 
 
 class PlannedHold(Written):
@@ -48,6 +49,8 @@ class PlannedProbe(Written):
     every: Duration
     timeout: Duration
     title: str = ""
+    #: each look places an order under an id of its own
+    writes: Literal["orders"] | None = None
 
 
 class PlannedRestore(Written):
@@ -74,6 +77,7 @@ class Plan(Written):
     faults: list[PlannedFault]
     probes: dict[str, PlannedProbe]
     steady_state: list[str]
+    workload: PlannedWorkload | None = None
     detection: Detection | None = None
     while_: dict[str, While] = Field(default_factory=dict)
     keeps: list[str] = Field(default_factory=list)

@@ -20,6 +20,7 @@ from veloz_chaos.core.nearest import did_you_mean
 from veloz_chaos.core.plan import Plan, PlannedFault, PlannedHold, PlannedProbe, PlannedRestore
 from veloz_chaos.core.survey import Found, Inventory, Wanted
 from veloz_chaos.core.vocabulary import Vocabulary
+from veloz_chaos.core.workload import PlannedWorkload
 from veloz_chaos.errors import InvalidFile, Problem, Refused
 
 
@@ -234,6 +235,7 @@ def _assemble(written: Written, faults: list[PlannedFault], choices: Choices) ->
         faults=faults,
         probes={name: _probe(environment.probes[name]) for _, name in used_probes(e)},
         steady_state=e.steady_state,
+        workload=_workload(environment, e.workload),
         detection=e.expect.detection,
         while_=e.expect.while_,
         keeps=e.expect.keeps,
@@ -256,7 +258,14 @@ def _probe(spec: ProbeSpec) -> PlannedProbe:
         every=spec.every,
         timeout=spec.timeout,
         title=spec.title,
+        writes=spec.writes,
     )
+
+
+def _workload(environment: Environment, name: str | None) -> PlannedWorkload | None:
+    if name is None:
+        return None
+    return PlannedWorkload(name=name, **dict(environment.workloads[name]))
 
 
 def _restores(environment: Environment, faults: Sequence[PlannedFault]) -> dict[str, PlannedRestore]:

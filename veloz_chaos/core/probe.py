@@ -35,6 +35,8 @@ class Eye:
     timeout: timedelta
     #: fills `${unique}`, `${env:…}`, `${file:…}` in a text just before it is used
     fill: Callable[[str], str]
+    #: the latest counts of the workload; None where none runs
+    workload: Callable[[], Mapping[str, Any] | None] = lambda: None
 
 
 class Probe(ABC):

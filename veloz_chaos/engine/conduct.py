@@ -29,8 +29,10 @@ from veloz_chaos.engine.journal import Journal
 from veloz_chaos.engine.run import Run
 from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.engine.survey import survey
+from veloz_chaos.engine.workload import Workload
 from veloz_chaos.errors import Refused
 from veloz_chaos.mechanisms import proc
+from veloz_chaos.mechanisms.haste import haste
 
 #: So long may the guardian need for what a broken runner left. Seconds.
 _GUARDIAN_WORKS = 60.0
@@ -141,16 +143,20 @@ def _run(
     except OSError as error:
         raise Refused(f"no journal can be written to {journal.folder}: {error.strerror or error}") from None
     guardian = None if made.placebo else Guardian.start(journal.folder, held)
+    workload = Workload.start(made, run_id, journal.folder, held)
     try:
         if guardian is not None:
             pid = ev.GuardianStarted(pid=guardian.pid, pid_start=proc.start_time(guardian.pid), **moment())
             journal.append(pid)
-        asyncio.run(execute(Run(made, run_id, registry, journal, secrets, guardian, history)))
+        with haste():
+            asyncio.run(execute(Run(made, run_id, registry, journal, secrets, guardian, history, workload=workload)))
     except Exception as error:  # noqa: BLE001  # one of two places: our own bug becomes an event, and the guardian reverts
         _bug(error, journal)
     finally:
         if guardian is not None:
             guardian.dismiss()
+        if workload is not None:
+            workload.dismiss()
     return guardian
 
 

@@ -24,7 +24,14 @@ async def execute(run: Run) -> None:
     with _signals(run.loop, run):
         tasks: list[asyncio.Task[None]] = []
         try:
-            run.lookers = lookers(run.plan.probes, run.registry, run.secrets, run.lag, run.emit)  # type: ignore[arg-type]
+            run.lookers = lookers(
+                run.plan.probes,
+                run.registry,  # type: ignore[arg-type]
+                run.secrets,
+                run.lag,
+                run.emit,
+                run.workload.counts if run.workload else lambda: None,
+            )
             await asyncio.gather(*(looker.open() for looker in run.lookers))
             tasks = [asyncio.create_task(looker.keep_looking()) for looker in run.lookers]
             tasks.append(asyncio.create_task(run.lag.watch(run.emit)))
@@ -39,6 +46,8 @@ async def _steps(run: Run) -> None:
     cause: str = "completed"
     down: list[str] = []
     try:
+        if run.workload is not None:
+            run.emit(await run.workload.await_ready())
         await run.baseline()
         if not run.plan.placebo:
             if run.guardian is not None:
@@ -46,6 +55,8 @@ async def _steps(run: Run) -> None:
             await run.prepare()
             await _strike(run)
         await run.watch()
+        if run.workload is not None:
+            run.workload.halt()
         down = await run.restore()
     except Refused as refusal:
         cause = _refuse(run, str(refusal))
@@ -54,6 +65,8 @@ async def _steps(run: Run) -> None:
         down = await _after_abort(run)
     except UsageError as error:
         cause = _refuse(run, str(error))
+    if run.workload is not None:
+        run.emit(await run.workload.end(settle=cause == "completed"))
     left = [hand.id for hand in run.hands if hand.fault.held and not run.history.fault(hand.id).cleared]
     run.emit(ev.RunEnded(cause=cause, by="runner", down=down, left=left, **moment()))
 
@@ -85,6 +98,8 @@ async def _strike(run: Run) -> None:
 
 async def _after_abort(run: Run) -> list[str]:
     """A kill that was aborted leaves a service on its way back; wait for it, restore it if it stays dead."""
+    if run.workload is not None:
+        run.workload.halt()
     if not run.hands:
         return []
     run.stop = ""

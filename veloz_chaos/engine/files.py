@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +18,8 @@ from veloz_chaos.core.experiment import Experiment
 from veloz_chaos.core.matrix import ResponseMatrix
 from veloz_chaos.core.nearest import did_you_mean
 from veloz_chaos.core.substitute import substitute
-from veloz_chaos.engine.secrets import kept, missing, references
+from veloz_chaos.core.workload import ORDER_NAMES
+from veloz_chaos.engine.secrets import kept, kept_by_orders, missing, references
 from veloz_chaos.errors import InvalidFile, Problem, UsageError
 
 #: The files that ship with the package: beside it in a checkout, inside it in a wheel.
@@ -167,9 +168,23 @@ def _used(path: Path, above: list[Path]) -> list[Document]:
 
 def _filled(read: Document, values: Mapping[str, Any]) -> dict[str, Any]:
     data = {key: value for key, value in read.data.items() if key != "values"}
-    filled: dict[str, Any] = substitute(data, values, read, kept, again=True)
+    problems: list[Problem] = []
+    filled: dict[str, Any] = {}
+    for names, keep, part in _parts(data):
+        try:
+            filled |= substitute(part, {**values, **dict.fromkeys(names)}, read, keep, again=True)
+        except InvalidFile as error:
+            problems += error.problems
+    if problems:
+        raise InvalidFile(problems)
     validate(EnvironmentPart, read, filled)
     return filled
+
+
+def _parts(data: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Callable[[str], bool], dict[str, Any]]]:
+    """What is filled in alike: workloads have names of their own, for each order."""
+    yield (), kept, {key: value for key, value in data.items() if key != "workloads"}
+    yield ORDER_NAMES, kept_by_orders, {key: value for key, value in data.items() if key == "workloads"}
 
 
 def _merge(data: dict[str, Any], read: Document, merged: dict[str, Any], homes: dict[Place, Document]) -> None:

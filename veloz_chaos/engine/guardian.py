@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from veloz_chaos.core import event as ev
+from veloz_chaos.engine import child
 from veloz_chaos.engine import journal as journals
 from veloz_chaos.engine.clock import now
 from veloz_chaos.engine.hand import Backends
@@ -22,7 +23,6 @@ from veloz_chaos.engine.revert import revert
 from veloz_chaos.errors import Error, Refused
 from veloz_chaos.mechanisms import proc
 
-_CODE = Path(__file__).parents[2]
 #: How often the guardian looks whether a fault has outlived its expiry. Seconds.
 TICK = 1.0
 #: A guardian that is not ready by then is no guardian. Seconds.
@@ -38,21 +38,7 @@ class Guardian:
 
     @classmethod
     def start(cls, folder: Path, lock: int) -> Guardian:
-        """The very code that runs here, whatever lies in the current folder."""
-        command = [sys.executable, "-P", "-m", "veloz_chaos", "_guardian", str(folder.resolve())]
-        paths = [str(_CODE), *filter(None, [os.environ.get("PYTHONPATH")])]
-        log = (folder / "guardian.log").open("wb")
-        return cls(
-            subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=[lock],
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-            )
-        )
+        return cls(child.start(["_guardian", str(folder.resolve())], folder / "guardian.log", lock))
 
     def await_ready(self) -> None:
         """Blocks. Raises Refused if it does not come up: nothing is injected without a guardian."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Protocol
 
 from veloz_chaos.core import condition
@@ -18,11 +19,13 @@ from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.plan import PlannedProbe
 from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.engine.clock import moment, now, slept
-from veloz_chaos.engine.secrets import Secrets
+from veloz_chaos.engine.secrets import Secrets, new_id
 from veloz_chaos.errors import UsageError
 
 #: Looks of one probe under way at the same time, at most.
 OVERLAP = 40
+#: The probes begin one after the other within this, so that they do not wait for each other ever after. Seconds.
+APART = 0.05
 #: How often the loop's lag is measured, and what of it is worth an event. Seconds, nanoseconds.
 LAG_TICK = 0.02
 WORTH_NOTING = 250_000_000
@@ -35,6 +38,8 @@ SLEPT = 50_000_000
 CLOSING = 1.0
 
 Emit = Callable[[ev.Event], None]
+#: the latest counts of the workload, if one runs
+Counts = Callable[[], Mapping[str, Any] | None]
 
 
 class Probes(Protocol):
@@ -70,10 +75,22 @@ class Lag:
 class Looker:
     """One probe, looking."""
 
-    def __init__(self, name: str, plan: PlannedProbe, probe: Probe, secrets: Secrets, lag: Lag, emit: Emit) -> None:
+    def __init__(
+        self,
+        name: str,
+        plan: PlannedProbe,
+        probe: Probe,
+        secrets: Secrets,
+        lag: Lag,
+        emit: Emit,
+        workload: Counts = lambda: None,
+        phase: float = 0.0,
+    ) -> None:
         self.name = name
+        self._phase = phase
         self._probe = probe
-        self._eye = Eye(timeout=plan.timeout, fill=secrets.fill)
+        self._eye = Eye(timeout=plan.timeout, fill=secrets.fill, workload=workload)
+        self._writes, self._secrets = plan.writes is not None, secrets
         self._period, self._timeout = plan.every, plan.timeout
         self._ok = condition.compile(plan.ok or probe.default_ok, condition.LOOK_VARIABLES)
         self._value = condition.compile(plan.value, condition.LOOK_VARIABLES) if plan.value else None
@@ -96,6 +113,7 @@ class Looker:
 
     async def keep_looking(self) -> None:
         try:
+            await asyncio.sleep(self._phase)
             await self._tick(self._period.total_seconds())
         finally:
             for task in self._under_way:
@@ -121,23 +139,26 @@ class Looker:
             self.broken = self.broken or task.exception()
 
     async def _look(self) -> None:
+        order = new_id() if self._writes else None
+        eye = self._eye if order is None else replace(self._eye, fill=partial(self._secrets.fill, unique=order))
         asked = now()
         try:
             async with asyncio.timeout(self._timeout.total_seconds()):
-                seen = await self._probe.look(self._eye)
+                seen = await self._probe.look(eye)
         except TimeoutError:
             answered = now()
-            self._report(asked, answered, "unanswered", f"no answer in {self._timeout.total_seconds():g} s", None)
+            why_not = f"no answer in {self._timeout.total_seconds():g} s"
+            self._report(asked, answered, "unanswered", why_not, order=order)
         except UsageError as error:
             self.broken = error
-            self._report(asked, now(), "not-shown", str(error), None)
+            self._report(asked, now(), "not-shown", str(error), order=order)
         except OSError as error:
             self.broken = UsageError(f"probe {self.name} can't look: {error}")
         else:
-            self._judge(asked, now(), seen)
+            self._judge(asked, now(), seen, order)
         self.looked.set()
 
-    def _judge(self, asked: int, answered: int, seen: Seen) -> None:
+    def _judge(self, asked: int, answered: int, seen: Seen, order: str | None) -> None:
         variables = _variables(seen, answered - asked)
         try:
             shown = self._ok.holds(variables)
@@ -150,7 +171,7 @@ class Looker:
             shown, reason = False, "its value is missing"
         news = None if value == self._last else value
         self._last = value if value is not None else self._last
-        self._report(asked, answered, "shown" if shown else "not-shown", reason, news)
+        self._report(asked, answered, "shown" if shown else "not-shown", reason, news, order)
 
     def _read(self, variables: Mapping[str, Any]) -> Any:
         """The probe's value; None if it is missing (or null), which is not a value."""
@@ -160,7 +181,15 @@ class Looker:
         except condition.ConditionMissing:
             return None
 
-    def _report(self, asked: int, answered: int, outcome: ev.Outcome, reason: str, value: Any) -> None:
+    def _report(
+        self,
+        asked: int,
+        answered: int,
+        outcome: ev.Outcome,
+        reason: str,
+        value: Any = None,
+        order: str | None = None,
+    ) -> None:
         stalled = outcome == "unanswered" and self._lag.stood_still(asked, answered)
         self._emit(
             ev.LookTaken(
@@ -171,6 +200,7 @@ class Looker:
                 reason=reason,
                 stalled=stalled,
                 value=value,
+                order=order,
                 **moment(),
             )
         )
@@ -197,9 +227,20 @@ def why(seen: Seen) -> str:
     return f"{seen.status or ''} {text[:160]}".strip()
 
 
-def lookers(probes: Mapping[str, PlannedProbe], known: Probes, secrets: Secrets, lag: Lag, emit: Emit) -> list[Looker]:
+def lookers(
+    probes: Mapping[str, PlannedProbe],
+    known: Probes,
+    secrets: Secrets,
+    lag: Lag,
+    emit: Emit,
+    workload: Counts = lambda: None,
+) -> list[Looker]:
     """Raises UsageError for what the probes' own types refuse."""
-    return [Looker(name, plan, _made(plan, known), secrets, lag, emit) for name, plan in probes.items()]
+    step = APART / max(len(probes), 1)
+    return [
+        Looker(name, plan, _made(plan, known), secrets, lag, emit, workload, step * number)
+        for number, (name, plan) in enumerate(probes.items())
+    ]
 
 
 def _made(plan: PlannedProbe, known: Probes) -> Probe:

@@ -22,6 +22,7 @@ from veloz_chaos.engine.hand import Backends, Hand, take, take_out
 from veloz_chaos.engine.journal import Journal
 from veloz_chaos.engine.look import Lag, Looker, longest
 from veloz_chaos.engine.secrets import Secrets
+from veloz_chaos.engine.workload import Workload
 from veloz_chaos.errors import Refused, TargetError
 
 #: The effect must be found within this after the injection. Nanoseconds.
@@ -32,6 +33,8 @@ GRACE = 60_000_000_000
 CONFIRM_EVERY, HELD_EVERY = 0.02, 0.5
 #: How often the run asks itself whether it has seen enough. Seconds.
 TICK = 0.025
+#: An order accepted is told to the runner within this. Nanoseconds.
+WORD_OF_MOUTH = 300_000_000
 #: So long may a restored service take to hold its steady state again. Nanoseconds.
 RESTORED_WITHIN = 60_000_000_000
 
@@ -56,6 +59,8 @@ class Run:
     loop: asyncio.AbstractEventLoop | None = None
     hands: list[Hand] = field(default_factory=list)
     lookers: Sequence[Looker] = ()
+    workload: Workload | None = None
+    workload_died: str = ""
 
     def emit(self, event: ev.Event, *, sync: bool = False) -> None:
         """Into the journal, on the loop. A receipt that can't be written raises; anything else ends the run instead."""
@@ -99,10 +104,19 @@ class Run:
         if self.guardian is not None and not self.guardian.alive and not self.stop:
             self.stop = "the guardian died; without it no fault may stay"
         if not self.stop:
+            self.stop = self._died()
+        if not self.stop:
             self.stop = self._alarm()
         if self.stop:
             self.emit(ev.AbortRequested(cause=self.stop, **moment()))
             raise Stop
+
+    def _died(self) -> str:
+        """A workload that died ends the run, once; after it the run only puts the system right."""
+        if self.workload is None or self.workload_died:
+            return ""
+        self.workload_died = self.workload.death
+        return f"the workload died: {self.workload_died}" if self.workload_died else ""
 
     def _alarm(self) -> str:
         """An abort-when probe that is shown while a fault is (or may be) in place."""
@@ -123,8 +137,9 @@ class Run:
         )
         began = now()
         self.emit(ev.BaselineBegan(**moment()))
+        before = self.workload.placed("accepted") if self.workload else 0
         await self.until(lambda: bool(self._not_steady(began)), began + nanoseconds(self.plan.baseline))
-        reasons = self._not_steady(began) + self._unlooked(began)
+        reasons = self._not_steady(began) + self._unlooked(began) or await self._orderless(before)
         if reasons:
             raise Refused("\n".join(reasons))
         self.emit(ev.BaselineEnded(**moment()))
@@ -155,6 +170,16 @@ class Run:
             for name in self.plan.steady_state
             if not any(look.outcome == SHOWN for look in self.history.trace(name).since(began))
         ]
+
+    async def _orderless(self, before: int) -> list[str]:
+        """A workload of which nothing was accepted in the baseline shows nothing of orders lost later."""
+        flow = self.workload
+        if flow is None:
+            return []
+        patience = now() + nanoseconds(flow.plan.timeout) + WORD_OF_MOUTH
+        if await self.until(lambda: flow.placed("accepted") > before, patience):
+            return []
+        return [f"no order of {flow.plan.name} was accepted in the baseline: {flow.told()}"]
 
     async def prepare(self) -> None:
         """Look only; then every receipt is on disk."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from veloz_chaos.core.workload import ORDER_NAMES
 from veloz_chaos.errors import UsageError
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}|\$\{unique\}|\$\$\{")
@@ -23,15 +24,25 @@ def kept(name: str) -> bool:
     return name == "unique" or name.startswith(("env:", "file:", "each."))
 
 
+def kept_by_orders(name: str) -> bool:
+    """The same within a workload."""
+    return name in ORDER_NAMES or name.startswith(("env:", "file:"))
+
+
+def new_id() -> str:
+    """What `${unique}` becomes: an id that tells that it is ours."""
+    return f"vc-{uuid4().hex[:20]}"
+
+
 class Secrets:
     """Fills references in and remembers each value, so that `redact` finds it anywhere."""
 
     def __init__(self) -> None:
         self._values: set[str] = set()
 
-    def fill(self, text: str) -> str:
-        """Raises UsageError for an unset variable or an unreadable file."""
-        return _REFERENCE.sub(self._one, text) if "${" in text else text
+    def fill(self, text: str, unique: str = "") -> str:
+        """`${unique}` becomes this one, or a new one. Raises UsageError for an unset variable or an unreadable file."""
+        return _REFERENCE.sub(lambda match: self._one(match, unique), text) if "${" in text else text
 
     def fill_all(self, data: Any) -> Any:
         if isinstance(data, dict):
@@ -40,11 +51,11 @@ class Secrets:
             return [self.fill_all(value) for value in data]
         return self.fill(data) if isinstance(data, str) else data
 
-    def _one(self, match: re.Match[str]) -> str:
+    def _one(self, match: re.Match[str], unique: str) -> str:
         if match.group(0) == "$${":
             return "${"
         if match.group(1) is None:
-            return f"vc-{uuid4().hex[:20]}"
+            return unique or new_id()
         value = _read(match.group(1), match.group(2))
         if value:
             self._values.add(value)

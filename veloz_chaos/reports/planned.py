@@ -11,6 +11,7 @@ from veloz_chaos.core.length import length
 from veloz_chaos.core.matrix import Limits
 from veloz_chaos.core.plan import Plan, PlannedFault
 from veloz_chaos.core.window import clauses
+from veloz_chaos.core.workload import Action, PlannedWorkload, Reading
 from veloz_chaos.reports.table import table
 from veloz_chaos.reports.verdict import wrapped
 
@@ -21,6 +22,8 @@ def describe(plan: Plan, width: int = 80) -> list[str]:
     lines = [f"{plan.experiment} on {plan.environment} ({plan.tier}): {plan.title}"]
     for fault in plan.faults:
         lines += ["", *_fault(fault, width)]
+    if plan.workload is not None:
+        lines += ["", f"orders: workload {plan.workload.name}", *_labelled(_orders(plan.workload), width)]
     lines += ["", *_labelled(limits_in_words(plan.limits), width), "", *_steps(plan, width), "", *_probes(plan, width)]
     return lines + [line for text in plan.warnings for line in ["", *wrapped(f"note: {text}", width)]]
 
@@ -62,6 +65,28 @@ def _held(fault: PlannedFault) -> str:
     return f"{decided}{length(fault.hold.at_most)}{early}"
 
 
+def _orders(flow: PlannedWorkload) -> Iterator[tuple[str, str]]:
+    yield (
+        "flow",
+        f"{flow.rate}, each on time whatever became of those before it; no answer after {length(flow.timeout)}",
+    )
+    what = ", ".join(f"{symbol} {'/'.join(sorted(sides))}" for symbol, sides in flow.prices.items())
+    yield "places", f"{_asked(flow.place)}: {what}, {flow.qty} each"
+    yield "accepted", f"when {flow.place.accepted}"
+    yield "refused", f"when {flow.place.refused}; anything else is of unknown outcome"
+    if flow.cancel is not None:
+        yield (
+            "cancels",
+            f"{flow.cancel.share} of the accepted, {length(flow.cancel.after)} later: {_asked(flow.cancel)}",
+        )
+    sides = f"{_asked(flow.read.gateway)} (gateway) and {_asked(flow.read.exchange)} (exchange)"
+    yield "audit", f"reads {sides} until they agree, for at most {length(flow.settle)}; leaves none of its orders open"
+
+
+def _asked(said: Action | Reading) -> str:
+    return f"{said.http.method.upper()} {said.http.url}"
+
+
 def limits_in_words(limits: Limits) -> Iterator[tuple[str, str]]:
     yield "row", f"{limits.row}: {limits.title}"
     yield "detection", _limit(limits.detection, "the document gives no limit: measured, not judged")
@@ -84,6 +109,8 @@ def _what_happens(plan: Plan) -> Iterator[str]:
     if plan.placebo:
         yield "placebo: nothing is injected; nothing may be noticed or break"
         return
+    if plan.workload is not None:
+        yield f"{plan.workload.name} places orders from before the baseline to the end of the watch"
     yield "the guardian starts; a receipt for each fault is on disk before it is injected"
     names = ", ".join(f"{fault.kind} on {fault.on}" for fault in plan.faults)
     yield f"inject {names}; confirm it at the target"
