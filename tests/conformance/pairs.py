@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from tests.conformance.rigs import RIGS, Rig
 from veloz_chaos import faults
@@ -33,6 +34,17 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "memory": [{}],
     "out_of_memory": [{"ramp": "500ms"}],
     "disk": [{"volume": "logs"}, {"volume": "logs", "free": "64KB"}],
+    "loss": [{"share": "50%"}],
+    "http": [
+        {"status": 503},
+        {"status": 429, "retry-after": "2s", "binance": True},
+        {"status": 418, "share": "30%", "path": "/api/*", "methods": ["POST"], "headers": {"X-Why": "banned"}},
+        {"delay": "300ms"},
+        {"truncate": "20B"},
+        {"status": 500, "body": "no more", "truncate": "2B"},
+        {"rate": "10/s"},
+    ],
+    "dns": [{"answer": "nxdomain"}, {"answer": "servfail", "names": ["rig.test"]}, {"answer": "none"}],
 }
 
 
@@ -52,7 +64,9 @@ def _pairs(of: tuple[type[Rig], ...], held: bool | None) -> Iterator[Any]:
             if rig.bears(kind.needs) and held in (None, kind.held):
                 for arguments in EXAMPLES[name]:
                     told = ",".join(f"{key}={value}" for key, value in arguments.items())
-                    yield pytest.param(rig, kind(**arguments), id=f"{name}({told})-{rig.__name__}")
+                    yield pytest.param(
+                        rig, TypeAdapter(kind).validate_python(arguments), id=f"{name}({told})-{rig.__name__}"
+                    )
 
 
 def until(fault: Fault[Any], target: Target, receipt: Receipt, shown: bool) -> str:

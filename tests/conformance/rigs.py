@@ -29,7 +29,7 @@ from veloz_chaos.core.capability import (
     Target,
 )
 from veloz_chaos.mechanisms import straining
-from veloz_chaos.targets import fake, process, toxiproxy
+from veloz_chaos.targets import dns_proxy, fake, http_proxy, process, toxiproxy
 
 numbers = itertools.count(1)
 
@@ -78,17 +78,23 @@ class Rig(ABC):
         return []
 
 
-class LinkRig(Rig):
+class SharedRig(Rig):
+    """Behind a server's API, which others use as well."""
+
+    process: subprocess.Popen[bytes]
+
+    @abstractmethod
+    def add_foreign(self) -> str:
+        """Somebody else's toxic, which does no harm; its name as `traces` shows it."""
+
+
+class LinkRig(SharedRig):
     """A link that real sockets can use."""
 
     send = b""
 
     @abstractmethod
     def dial(self) -> socket.socket: ...
-
-    @abstractmethod
-    def add_foreign(self) -> str:
-        """Somebody else's toxic, which does no harm; its name as `traces` shows it."""
 
 
 CHILD = """
@@ -240,8 +246,6 @@ class ProxyRig(LinkRig):
     upstream = staticmethod(upstreams.http)
     send = b"GET / HTTP/1.1\r\nHost: rig\r\n\r\n"
 
-    process: subprocess.Popen[bytes]
-
     def begin(self) -> None:
         self.admin = self.serve()
         self.proxy = f"rig {next(numbers)}"
@@ -325,8 +329,76 @@ class SandboxLink(ProxyRig):
         return links
 
 
+class FaultProxyRig(SharedRig):
+    """The product's own fault proxy, as the process that users run."""
+
+    kind: type[Target]
+    speaks: ClassVar[str]
+    upstream: ClassVar[upstreams.Upstream]
+    harmless: ClassVar[dict[str, Any]]
+
+    def begin(self) -> None:
+        self.api = f"127.0.0.1:{free_port()}"
+        command = [sys.executable, "-m", "veloz_chaos", "proxy", "--api", self.api]
+        self.process = self.stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+        self.stack.callback(self.process.kill)
+        assert self.process.stdout
+        assert self.process.stdout.readline() == f"API: http://{self.api}\n".encode()
+        self.admin, self.proxy, self.listen = Admin(self.api), f"rig-{next(numbers)}", f"127.0.0.1:{free_port()}"
+        self._create()
+
+    def replace(self) -> None:
+        self.remove()
+        self._create()
+
+    def remove(self) -> None:
+        self.admin.delete(self.proxy)
+
+    def traces(self) -> list[str]:
+        return [fault["name"] for fault in self.admin.call("GET", f"/proxies/{self.proxy}/faults")]
+
+    def add_foreign(self) -> str:
+        self.put("vc-other-run", **self.harmless)
+        return "vc-other-run"
+
+    def put(self, name: str, **effect: Any) -> None:
+        self.admin.call("POST", f"/proxies/{self.proxy}/faults", {"name": name, **effect})
+
+    def traffic(self) -> dict[str, Any]:
+        return dict(self.admin.call("GET", f"/proxies/{self.proxy}/traffic"))
+
+    def _create(self) -> None:
+        place = {"name": self.proxy, "kind": self.speaks, "listen": self.listen, "upstream": self._upstream()}
+        self.admin.call("POST", "/proxies", place)
+
+    def _upstream(self) -> str:
+        return self.stack.enter_context(type(self).upstream())
+
+
+class HttpProxyRig(FaultProxyRig):
+    kind, backend = http_proxy.HttpProxy, http_proxy
+    speaks, upstream, harmless = "http", staticmethod(upstreams.http), {"status": 503, "path": "/never"}
+
+    def target(self) -> Target:
+        return http_proxy.find("link", http_proxy.Selector(api=self.api, proxy=self.proxy))[0]
+
+    def _upstream(self) -> str:
+        return f"http://{super()._upstream()}"
+
+
+class DnsProxyRig(FaultProxyRig):
+    kind, backend = dns_proxy.DnsProxy, dns_proxy
+    speaks, upstream, harmless = "dns", staticmethod(upstreams.names), {"answer": "none", "names": ["never.test"]}
+
+    def target(self) -> Target:
+        selector = dns_proxy.Selector(api=self.api, proxy=self.proxy, name="exchange.rig.test")
+        return dns_proxy.find("link", selector)[0]
+
+
 LINKS: tuple[type[LinkRig], ...] = (ToxiproxyHttp, ToxiproxyLine, SandboxLink)
-RIGS: tuple[type[Rig], ...] = (ProcessRig, LimitedRig, UnlimitedRig, FakeRig, *LINKS)
+FAULT_PROXIES: tuple[type[FaultProxyRig], ...] = (HttpProxyRig, DnsProxyRig)
+SHARED: tuple[type[SharedRig], ...] = (*LINKS, *FAULT_PROXIES)
+RIGS: tuple[type[Rig], ...] = (ProcessRig, LimitedRig, UnlimitedRig, FakeRig, *SHARED)
 
 
 def as_json(receipt: dict[str, Any]) -> dict[str, Any]:

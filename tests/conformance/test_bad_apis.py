@@ -9,7 +9,7 @@ import pytest
 
 from tests.conformance.conftest import Start
 from tests.conformance.pairs import SIGN, pairs
-from tests.conformance.rigs import LINKS, ProxyRig, Rig
+from tests.conformance.rigs import SHARED, Rig, SharedRig
 from tests.infra import strangers
 from veloz_chaos.core.capability import Reference
 from veloz_chaos.core.fault import Fault
@@ -76,10 +76,10 @@ def test_a_500_is_told_with_its_body() -> None:
     assert "database is down" in message
 
 
-@pytest.mark.parametrize(("kind", "fault"), pairs(LINKS, held=True))
+@pytest.mark.parametrize(("kind", "fault"), pairs(SHARED, held=True))
 def test_reverting_where_the_server_died(kind: type[Rig], fault: Fault[object], start: Start) -> None:  # type: ignore[type-var]
     rig = start(kind)
-    assert isinstance(rig, ProxyRig)
+    assert isinstance(rig, SharedRig)
     target = rig.target()
     receipt = fault.prepare(target, SIGN)
     fault.inject(target, receipt)

@@ -9,14 +9,14 @@ import pytest
 
 from tests.conformance.conftest import Start
 from tests.conformance.pairs import EXAMPLES, SIGN, known, pairs, until
-from tests.conformance.rigs import LINKS, LinkRig, Rig, as_json
+from tests.conformance.rigs import SHARED, Rig, SharedRig, as_json
 from veloz_chaos.core.capability import capability_of
 from veloz_chaos.core.fault import Fault
 from veloz_chaos.errors import Gone, TargetError
 
 every = pytest.mark.parametrize(("kind", "fault"), pairs())
 every_held = pytest.mark.parametrize(("kind", "fault"), pairs(held=True))
-every_link = pytest.mark.parametrize(("kind", "fault"), pairs(LINKS, held=True))
+every_link = pytest.mark.parametrize(("kind", "fault"), pairs(SHARED, held=True))
 
 Kind = type[Rig]
 AnyFault = Fault[Any]
@@ -139,7 +139,7 @@ def test_what_is_in_place_is_told_as_a_leftover(kind: Kind, fault: AnyFault, sta
 @every_link
 def test_a_foreign_toxic_survives(kind: Kind, fault: AnyFault, start: Start) -> None:
     rig = start(kind)
-    assert isinstance(rig, LinkRig)
+    assert isinstance(rig, SharedRig)
     target = rig.target()
     receipt = fault.prepare(target, SIGN)
     foreign = rig.add_foreign()

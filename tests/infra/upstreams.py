@@ -1,4 +1,4 @@
-"""What stands behind a link in tests: a small HTTP server and a line-protocol server, as threads of the test."""
+"""What stands behind a link in tests: small HTTP, line-protocol and name servers, as threads of the test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import StreamRequestHandler, TCPServer, ThreadingTCPServer
+from socketserver import BaseRequestHandler, StreamRequestHandler, TCPServer, ThreadingTCPServer, ThreadingUDPServer
+
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rrset
 
 BODY = b"x" * 400
 Upstream = Callable[[], AbstractContextManager[str]]
@@ -71,3 +76,23 @@ def served(server: TCPServer) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+class Names(BaseRequestHandler):
+    """A name server of one name: everything below `rig.test` is at 127.0.0.1."""
+
+    def handle(self) -> None:
+        data, connection = self.request
+        question = dns.message.from_wire(data)
+        answer, name = dns.message.make_response(question), question.question[0].name
+        if name.is_subdomain(dns.name.from_text("rig.test")):
+            answer.answer.append(dns.rrset.from_text(name, 1, "IN", "A", "127.0.0.1"))
+        else:
+            answer.set_rcode(dns.rcode.NXDOMAIN)
+        connection.sendto(answer.to_wire(), self.client_address)
+
+
+@contextmanager
+def names() -> Iterator[str]:
+    with served(ThreadingUDPServer(("127.0.0.1", 0), Names)) as address:
+        yield address
