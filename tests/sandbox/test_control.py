@@ -87,6 +87,7 @@ def test_environment_file(start: Start, tmp_path: Path) -> None:
     assert values == {
         "directory": str(tmp_path / "sandbox"),
         "log-volume": values["log-volume"],
+        "volumes": values["volumes"],
         "gateway": f"http://127.0.0.1:{numbers['gateway']}",
         "exchange": f"http://127.0.0.1:{numbers['exchange']}",
         "supervisor": f"http://127.0.0.1:{numbers['supervisor']}",

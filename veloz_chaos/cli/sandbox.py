@@ -86,8 +86,12 @@ def _database(sandbox: control.Sandbox) -> str:
 @app.command()
 def flaws() -> int:
     """List the weaknesses that can be seeded, and the experiments that must catch each."""
-    rows = [[name, flaw.title, ", ".join(flaw.caught_by)] for name, flaw in FLAWS.items()]
-    screen.out(*table(["flaw", "what is wrong", "caught by"], rows, screen.width()))
+    rows = [
+        [name, flaw.title, experiment, ", ".join(expectations)]
+        for name, flaw in FLAWS.items()
+        for experiment, expectations in flaw.caught_by.items()
+    ]
+    screen.out(*table(["flaw", "what is wrong", "caught by", "failing"], rows, screen.width()))
     return PASSED
 
 

@@ -15,45 +15,91 @@ from veloz_chaos.errors import UsageError
 
 @dataclass(frozen=True)
 class Flaw:
+    """`caught_by`: experiment -> the expectations of it that must fail; no other may."""
+
     title: str
-    caught_by: tuple[str, ...]
+    caught_by: Mapping[str, tuple[str, ...]]
 
 
+def _row(title: str, **caught_by: str) -> Flaw:
+    """Experiments by their names in snake case; several expectations of one are separated by ` + `."""
+    return Flaw(title, {name.replace("_", "-"): tuple(said.split(" + ")) for name, said in caught_by.items()})
+
+
+_REFUSED = "while detected: always trading-refused"
 FLAWS: Mapping[str, Flaw] = {
-    "engine-slow-restart": Flaw("The watchdog restarts a dead engine only after 12 s", ("engine-crash",)),
-    "engine-never-restarts": Flaw("The watchdog never restarts a dead engine", ("engine-crash",)),
-    "gateway-hangs-without-engine": Flaw(
-        "Orders, cancels and positions wait for ever while the engine is away", ("engine-crash", "network-partition")
+    "engine-slow-restart": _row("The watchdog restarts a dead engine only after 12 s", engine_crash="recovery"),
+    "engine-never-restarts": _row("The watchdog never restarts a dead engine", engine_crash="recovery"),
+    "gateway-hangs-without-engine": _row(
+        "Orders, cancels and positions wait for ever while the engine is away",
+        engine_crash=_REFUSED,
+        network_partition=_REFUSED,
     ),
-    "health-lies": Flaw(
+    "health-lies": _row(
         "/health says that all is well, always",
-        ("engine-crash", "network-partition", "network-latency", "exchange-failure"),
+        engine_crash="detection",
+        network_partition="detection",
+        network_latency="detection",
+        exchange_failure="detection",
     ),
-    "no-exchange-cache": Flaw("No cached price while the exchange is unavailable", ("exchange-failure",)),
-    "gateway-state-not-restored": Flaw("A restarted gateway has forgotten its orders", ("pod-kill",)),
-    "relapses-after-recovery": Flaw(
-        "A restarted engine dies again after 2.5 s, until 15 s after its first death", ("engine-crash",)
+    "no-exchange-cache": _row(
+        "No cached price while the exchange is unavailable",
+        exchange_failure="while detected: always market-data-cached",
     ),
-    "detection-flaps": Flaw(
-        "While the engine is away /health tells it and denies it in turns", ("engine-crash", "network-partition")
+    "gateway-state-not-restored": _row(
+        "A restarted gateway has forgotten its orders", pod_kill="keeps open-orders + orders: divergent"
     ),
-    "database-loss-stops-orders": Flaw("Orders are refused while the database is away", ("database-down",)),
-    "vault-not-cached": Flaw("Credentials are dropped as soon as Vault is away, orders are refused", ("vault-down",)),
-    "no-log-rotation": Flaw("The log is never rotated; with a full volume nothing more is logged", ("disk-full",)),
-    "loses-acknowledged-orders": Flaw(
-        "Orders are acknowledged at once and sent to the exchange 300 ms later, from memory", ("pod-kill",)
+    "relapses-after-recovery": _row(
+        "A restarted engine dies again after 2.5 s, until 15 s after its first death", engine_crash="recovery"
     ),
-    "duplicates-orders-on-recovery": Flaw(
+    "detection-flaps": _row(
+        "While the engine is away /health tells it and denies it in turns",
+        engine_crash="detection",
+        network_partition="detection",
+    ),
+    "loses-acknowledged-orders": _row(
+        "Orders are acknowledged at once and sent to the exchange 300 ms later, from memory", pod_kill="orders: lost"
+    ),
+    "duplicates-orders-on-recovery": _row(
         "When the exchange is back, orders of the 3 s before its loss are sent again without asking",
-        ("exchange-failure",),
+        exchange_failure="orders: duplicated",
     ),
-    "rejects-locally-what-the-exchange-holds": Flaw(
+    "rejects-locally-what-the-exchange-holds": _row(
         "Orders refused for want of the engine are sent to the exchange all the same",
-        ("engine-crash", "network-partition"),
+        engine_crash="orders: resurrected",
+        network_partition="orders: resurrected",
     ),
-    "sse-never-resumes": Flaw("A client that comes back to the event stream gets nothing it missed", ("pod-kill",)),
-    "ignores-retry-after": Flaw("The exchange is called on while Retry-After runs", ("exchange-rate-limit",)),
-    "dns-not-cached": Flaw("Without a fresh DNS answer there is no address of the exchange", ("dns-failure",)),
+    "sse-never-resumes": _row(
+        "A client that comes back to the event stream gets nothing it missed",
+        pod_kill="while recovered: never stream-missed-events",
+    ),
+    "ignores-retry-after": _row(
+        "The exchange is called on while Retry-After runs",
+        exchange_rate_limit="while fault: never exchange-called-too-early",
+    ),
+    "dns-not-cached": _row(
+        "Without a fresh DNS answer there is no address of the exchange",
+        dns_failure="while fault: always orders-served",
+    ),
+    "database-loss-stops-orders": _row(
+        "Orders are refused while the database is away", database_down="while detected: always orders-served"
+    ),
+    "vault-not-cached": _row(
+        "Credentials are dropped as soon as Vault is away, orders are refused",
+        vault_down="while detected: always orders-served",
+    ),
+    "no-log-rotation": _row(
+        "The log is never rotated; with a full volume nothing more is logged",
+        disk_full="while detected: always log-written",
+    ),
+    "memory-not-watched": _row(
+        "The gateway neither logs nor tells that its memory is short",
+        oom_kill="while fault: always memory-logged-before-kill",
+        memory_pressure="detection",
+    ),
+    "refuses-when-slow": _row(
+        "All orders are refused while the gateway is short of CPU", cpu_stress="while fault: always orders-served"
+    ),
 }
 
 

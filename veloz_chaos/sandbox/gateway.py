@@ -16,6 +16,7 @@ from veloz_chaos.sandbox.gateway_api import GatewayApi
 from veloz_chaos.sandbox.gateway_log import DiskWatch
 from veloz_chaos.sandbox.gateway_news import News
 from veloz_chaos.sandbox.http_server import served
+from veloz_chaos.sandbox.load_watch import LoadWatch
 from veloz_chaos.sandbox.memory_watch import MemoryWatch
 from veloz_chaos.sandbox.metrics import Metrics
 from veloz_chaos.sandbox.order_log import OrderLog
@@ -109,10 +110,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         forget=settings.has("gateway-state-not-restored"),
     )
     disk = DiskWatch(volume, announcer.disk)
-    memory = MemoryWatch(memory_watch.use_of(settings), announcer.memory)
+    unwatched = settings.has("memory-not-watched")
+    memory = MemoryWatch((lambda: None) if unwatched else memory_watch.use_of(settings), announcer.memory)
+    load = LoadWatch()
     parts = {"disk": disk.part, "memory": memory.part}
     hangs = settings.has("gateway-hangs-without-engine")
-    refuses = functools.partial(reason_to_refuse, settings, persistence, credentials)
+    refuses = functools.partial(reason_to_refuse, settings, persistence, credentials, load)
     trading = order_flaws.trading(settings)(engine, exchange, store, metrics.count_order, hangs, refuses)
     parts |= {"database": persistence.part, "vault": credentials.part, "dns": resolver.part}
     api = GatewayApi(settings, engine, exchange, store, trading, events, metrics, parts)
@@ -121,7 +124,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     beat = gateway_log.beat(lambda: f"{len(store.all())} orders, {disk.told()}, {memory.told()}")
     reconciliation = order_flaws.reconciliation(settings)(trading)
     trades = (resolver.run(), engine.run(), exchange.run(), reconciliation.run(), persistence.run(), credentials.run())
-    work = [asyncio.create_task(part) for part in (*trades, disk.run(), memory.run(), beat)]
+    work = [asyncio.create_task(part) for part in (*trades, disk.run(), memory.run(), load.run(), beat)]
     async with served(app, settings.ports["gateway"]):
         announcer.serving(len(store.all()))
         process.ready()
@@ -133,8 +136,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         task.cancel()
 
 
-def reason_to_refuse(settings: Settings, persistence: Persistence, credentials: Credentials) -> str | None:
+def reason_to_refuse(
+    settings: Settings, persistence: Persistence, credentials: Credentials, load: LoadWatch
+) -> str | None:
     """The error that every new order is refused with at the moment."""
+    if settings.has("refuses-when-slow") and load.slow:
+        return "overloaded"
     if settings.has("database-loss-stops-orders") and persistence.status != "ok":
         return "database_unavailable"
     return None if credentials.there else "no_credentials"

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from veloz_chaos.errors import UsageError
 from veloz_chaos.sandbox import database, limits, vault_store, volume
@@ -56,7 +57,7 @@ def write_environment(settings: Settings, base: Path | None) -> None:
     (settings.directory / ENVIRONMENT).write_text("\n".join(lines) + "\n")
 
 
-def environment_values(settings: Settings) -> dict[str, str]:
+def environment_values(settings: Settings) -> dict[str, Any]:
     ports = settings.ports
     urls = {name: f"http://127.0.0.1:{ports[name]}" for name in ("gateway", "exchange", "supervisor")}
     links = {name: f"127.0.0.1:{ports[name]}" for name in ("links", "faults", "dns", "dns-link")}
@@ -65,7 +66,11 @@ def environment_values(settings: Settings) -> dict[str, str]:
     token = {"vault-token-file": str(settings.directory / "vault" / vault_store.TOKEN)}
     urls = {**urls, "database": database.url(settings), **vaults, **token}
     logs = volume.from_outside(settings.directory, int((settings.directory / "supervisor.pid").read_text()))
-    return {"directory": str(settings.directory), "log-volume": str(logs), **urls, **links, **numbers}
+    own = settings.directory / volume.NAME
+    declared = {"size": f"{volume.SIZE >> 20}MiB"} if logs == own else {}
+    volumes = {"logs": {"path": str(own), **declared}}
+    places = {"directory": str(settings.directory), "log-volume": str(logs), "volumes": volumes}
+    return {**places, **urls, **links, **numbers}
 
 
 def remove(directory: Path) -> None:

@@ -1,0 +1,25 @@
+"""Whether the gateway is short of CPU: its own loop comes too late too often. Only the flaw refuses-when-slow asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+#: Seconds: how often it looks, and what counts as late. So many late ones of the last that it keeps are too many.
+LOOK_EVERY, LATE, TOO_MANY, KEPT = 0.02, 0.03, 4, 40
+
+
+class LoadWatch:
+    def __init__(self) -> None:
+        self._late: deque[bool] = deque(maxlen=KEPT)
+
+    @property
+    def slow(self) -> bool:
+        return sum(self._late) >= TOO_MANY
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LOOK_EVERY
+            await asyncio.sleep(LOOK_EVERY)
+            self._late.append(loop.time() - due > LATE)
