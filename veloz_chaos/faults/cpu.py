@@ -15,6 +15,8 @@ from veloz_chaos.errors import Gone
 #: The part of the asked load that must be seen in use. A machine that is busy elsewhere may not give the whole
 #: allowance: then it counts that the allowance was wanted at every moment.
 SEEN = 0.85
+#: The part of it that must be used by us: else it was in use without us.
+OURS = 0.1
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -36,7 +38,9 @@ class Cpu(Fault[Saturable]):
         use = target.cpu_use(receipt["sign"])
         usual = f"{use.ours:.2f} by us{', never enough' if use.full else ''}; undisturbed {receipt['undisturbed']:.0%}"
         taken = use.share >= SEEN * self.load or (use.full and self.load == 1)
-        return Presence(taken and use.ours > 0, f"{use.used:.2f} of {use.limit:g} CPUs in use, {usual}")
+        return Presence(
+            taken and use.ours >= OURS * self.load * use.limit, f"{use.used:.2f} of {use.limit:g} CPUs in use, {usual}"
+        )
 
     def revert(self, target: Saturable, receipt: Receipt) -> None:
         target.unsaturate(receipt["sign"])

@@ -1,4 +1,4 @@
-"""A volume of the target's own fills up. In place when what was free is held by us, measured on the volume."""
+"""A volume of the target's own fills up. In place when no more is free than asked, and we hold it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import ClassVar
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from veloz_chaos.core.capability import Fillable
+from veloz_chaos.core.capability import Fillable, Room
 from veloz_chaos.core.fault import Fault, Presence, Receipt, lifetime
 from veloz_chaos.core.size import Size
 from veloz_chaos.errors import Gone, Refused
 
-#: The part of what was free that must be held; the target's own writing may have taken the rest meanwhile.
-SEEN = 0.9
+#: So much of the volume more than asked may be free: it comes in blocks, and a target removes files meanwhile.
+TOLERANCE = 0.01
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -29,7 +29,7 @@ class Disk(Fault[Fillable]):
         if not target.alive():
             raise Gone(f"{target.reference} is dead already")
         room = target.room(sign, self.volume)
-        if room.free <= self.free + room.size // 100:
+        if room.free <= self._free_at_most(room):
             raise Refused(f"{_kb(room.free)} are free: {_kb(self.free)} could not be told from that")
         return {
             "sign": sign, "undisturbed": room.free, "size": room.size,
@@ -43,10 +43,13 @@ class Disk(Fault[Fillable]):
         room = target.room(receipt["sign"], self.volume)
         usual = f"undisturbed {_kb(receipt['undisturbed'])}"
         evidence = f"{_kb(room.held)} of {_kb(room.size)} held, {_kb(room.free)} free ({usual})"
-        return Presence(room.held > 0 and room.held >= SEEN * (receipt["undisturbed"] - self.free), evidence)
+        return Presence(room.held > 0 and room.free <= self._free_at_most(room), evidence)
 
     def revert(self, target: Fillable, receipt: Receipt) -> None:
         target.empty(receipt["sign"], self.volume)
+
+    def _free_at_most(self, room: Room) -> float:
+        return self.free + TOLERANCE * room.size
 
 
 def _kb(size: int) -> str:

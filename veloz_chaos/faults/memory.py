@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, field_validator
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Pressable, Use
@@ -14,6 +14,7 @@ from veloz_chaos.errors import Gone, Refused
 
 #: The use may be this much below what was asked, and must be further below it undisturbed.
 TOLERANCE, TOLD = 0.03, 0.1
+HIGHEST = 0.98
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -21,6 +22,15 @@ class Memory(Fault[Pressable]):
     needs: ClassVar = Pressable
     on: ClassVar = "service"
     upto: Share = 0.9
+
+    @field_validator("upto")
+    @classmethod
+    def _below_the_limit(cls, upto: float) -> float:
+        if upto > HIGHEST:
+            raise ValueError(
+                f"write {HIGHEST:.0%} at most: at the limit itself the kernel kills (that is out-of-memory)"
+            )
+        return upto
 
     def prepare(self, target: Pressable, sign: str) -> Receipt:
         if not target.alive():

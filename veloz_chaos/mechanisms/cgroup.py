@@ -1,7 +1,8 @@
 """The control group of a process: what it may use of memory and of the CPU, what it does use, who else is in it.
 
 Version 1 of the kernel's interface has a tree per controller, version 2 one tree for all. A limit may stand further up
-than the process itself: the nearest one counts.
+than the process itself: the tightest one counts. One that holds for ourselves too is no limit of its own: whoever used
+it up would starve or kill the runner.
 """
 
 from __future__ import annotations
@@ -37,43 +38,53 @@ class Memory:
         return max(0, total - _fields(self.folder / "memory.stat").get(idle, 0))
 
     def oom_kills(self) -> int:
-        """How many of its processes the kernel has killed for want of memory. Raises Unavailable."""
-        file = self.folder / ("memory.events" if self.unified else "memory.oom_control")
+        """How many processes of the leaf the kernel has killed for want of memory: version 1 counts a kill where the
+        victim was, not where the limit is. Raises Unavailable."""
+        file = self.leaf / ("memory.events" if self.unified else "memory.oom_control")
         _required(file)
         return _fields(file).get("oom_kill", 0)
 
 
 @dataclass(frozen=True)
 class Cpu:
-    """`quota` in CPUs: 1.5 is one and a half."""
+    """`quota` in CPUs: 1.5 is one and a half. `folder` has it, for all that is in it or below."""
 
     leaf: Path
+    folder: Path
     quota: float
 
     def members(self) -> list[int]:
-        return [int(pid) for pid in _read(self.leaf / "cgroup.procs").split()]
+        return [int(pid) for file in self.folder.rglob("cgroup.procs") for pid in _read(file).split()]
 
 
 def memory_of(pid: int, mount: Path = MOUNT, proc: Path = PROC) -> Memory | None:
-    """None if no limit holds for it."""
+    """None if no limit holds for it and not for us."""
     for leaf, unified in _places(pid, "memory", mount, proc):
-        for folder in _upwards(leaf, mount):
-            if _limit(folder, unified) is not None:
-                return Memory(leaf, folder, unified)
+        found = [(limit, folder) for folder in _own(leaf, "memory", mount, proc) if (limit := _limit(folder, unified))]
+        if found:
+            return Memory(leaf, min(found)[1], unified)
     return None
 
 
 def cpu_of(pid: int, mount: Path = MOUNT, proc: Path = PROC) -> Cpu | None:
-    """None if it has no quota."""
+    """None if it has no quota that is not ours too."""
     for leaf, unified in _places(pid, "cpu", mount, proc):
-        for folder in _upwards(leaf, mount):
-            quota = _quota(folder, unified)
-            if quota is not None:
-                return Cpu(leaf, quota)
+        found = [(quota, folder) for folder in _own(leaf, "cpu", mount, proc) if (quota := _quota(folder, unified))]
+        if found:
+            quota, folder = min(found)
+            return Cpu(leaf, folder, quota)
     return None
 
 
-def _places(pid: int, controller: str, mount: Path, proc: Path) -> Iterator[tuple[Path, bool]]:
+def _own(leaf: Path, controller: str, mount: Path, proc: Path) -> Iterator[Path]:
+    """The folder and those above it that we are not in."""
+    ours = {
+        folder for place, _ in _places("self", controller, mount, proc) for folder in _upwards(place, mount, controller)
+    }
+    return (folder for folder in _upwards(leaf, mount, controller) if folder not in ours)
+
+
+def _places(pid: int | str, controller: str, mount: Path, proc: Path) -> Iterator[tuple[Path, bool]]:
     """The folder of the process in the tree that has the controller, and whether that is version 2."""
     for line in _read(proc / str(pid) / "cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -83,9 +94,10 @@ def _places(pid: int, controller: str, mount: Path, proc: Path) -> Iterator[tupl
             yield mount / path.lstrip("/"), True
 
 
-def _upwards(leaf: Path, mount: Path) -> Iterator[Path]:
+def _upwards(leaf: Path, mount: Path, controller: str) -> Iterator[Path]:
+    """Without the top of the tree, which is the machine."""
     folder = leaf
-    while folder != mount and mount in folder.parents:
+    while folder not in (mount, mount / controller) and mount in folder.parents:
         yield folder
         folder = folder.parent
 

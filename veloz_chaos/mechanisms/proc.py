@@ -244,3 +244,11 @@ def busy(cpus: Iterable[int]) -> float:
     lines = [line.split() for line in _read(PROC / "stat").splitlines()]
     times = [[int(field) for field in line[1:9]] for line in lines if line[0] in wanted]
     return sum(sum(one) - one[3] - one[4] for one in times) / os.sysconf("SC_CLK_TCK")
+
+
+def file_system(pid: int, folder: Path) -> str:
+    """The type ("ext4", "tmpfs") of what a folder is on, where `pid` has it mounted; empty if that can't be told."""
+    device = folder.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    lines = [line.split() for line in _read(PROC / str(pid) / "mountinfo", missing="").splitlines()]
+    return next((line[line.index("-") + 1] for line in lines if line[2] == wanted), "")

@@ -5,7 +5,8 @@
 ARGUMENTS is a JSON object; EXPIRES is a boot-time instant in ns. It joins the target's control groups first, then says
 `r` on stdout, then strains. It ends at EXPIRES, when its target is gone, or when it is killed; and whatever it holds is
 free again when it ends, however it ends: memory in a memfd (charged to the group but to nobody's resident set, so that
-the kernel kills the application and not us), space in a file without a name. Standard library only: it starts in 50 ms.
+the kernel kills the application and not us), space in a file without a name. What the kernel does not free by itself (a
+file with a name, a lowered limit) a second process undoes that waits for the death of the first.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from veloz_chaos.errors import Gone
 from veloz_chaos.mechanisms import cgroup, proc
 
 MEGABYTE = 1 << 20
@@ -52,10 +54,13 @@ def burn(watch: Watch, burners: int, duty: float, cpus: list[int] | None) -> Non
     """`burners` processes, each busy for the share `duty` of the time; they die with this one."""
     if cpus:
         os.sched_setaffinity(0, cpus)
+    parent, libc = os.getpid(), ctypes.CDLL(None)
     for _ in range(burners):
         if os.fork() == 0:
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            _burn(duty)
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() == parent:  # else it died before we asked to be told
+                _burn(duty)
+            os._exit(0)
     while not watch.over(10.0):
         pass
     os.killpg(0, signal.SIGKILL)
@@ -100,33 +105,58 @@ def press(watch: Watch, group: cgroup.Memory, upto: float) -> None:
 
 
 def exhaust(watch: Watch, group: cgroup.Memory, over: float) -> None:
-    """Raise the group's use to its limit in `over` seconds, and beyond it, until the kernel has killed the target."""
+    """Raise the group's use to its limit in `over` seconds, and beyond it, until the kernel has killed the target; but
+    never hold more than the limit, should the kernel have swap to put it in."""
     with suppress(OSError):  # where we may not, the kernel still takes the one with the larger resident set
         Path("/proc/self/oom_score_adj").write_text("-1000")
     ballast, began, used = Ballast(), time.monotonic(), group.used()
     while not watch.over(0.01):
         share = (time.monotonic() - began) / over if over else 2.0
-        due = int((group.limit - used) * share) - ballast.size
+        due = min(int((group.limit - used) * share), group.limit) - ballast.size
         for _ in range(max(0, due) // MEGABYTE):
             if watch.over():
                 return
             ballast.grow(MEGABYTE)
 
 
-def fill(watch: Watch, path: str, free: int, name: str | None, size: int | None) -> None:
+def fill(watch: Watch, path: str, free: int, name: str, size: int | None) -> None:
     """Keep no more than `free` bytes of a volume free. Without a declared `size`, by a file that has no name."""
-    file = Path(path) / (name or f".{os.getpid()}")
-    fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    if size is None:
-        file.unlink()
+    file = Path(path) / name
+    if size is not None:
+        _at_death(lambda: file.unlink(missing_ok=True))
+    fd = _named(file) if size is not None else _nameless(file)
+    while True:
+        _take(fd, room(Path(path), size)[1] - free)
+        if watch.over(TICK):
+            return
+
+
+def _named(file: Path) -> int:
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def _nameless(file: Path) -> int:
     try:
-        while True:
-            _take(fd, room(Path(path), size)[1] - free)
-            if watch.over(TICK):
-                return
-    finally:
-        if size is not None:
-            file.unlink(missing_ok=True)
+        return os.open(file.parent, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise
+    fd = _named(file)
+    file.unlink()
+    return fd
+
+
+def _at_death(undo: Callable[[], object]) -> None:
+    """Undo something when this process has ended, however it ended."""
+    ended, held = os.pipe()
+    if os.fork():
+        os.close(ended)
+        return
+    os.close(held)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.read(ended, 1)
+    undo()
+    os._exit(0)
 
 
 def _take(fd: int, missing: int) -> None:
@@ -147,29 +177,29 @@ def room(folder: Path, size: int | None) -> tuple[int, int]:
     if size is None:
         found = os.statvfs(folder)
         return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
-    used = sum(entry.stat().st_size for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False))
-    return size, max(0, size - used)
+    return size, max(0, size - sum(_bytes(Path(top) / name) for top, _, names in os.walk(folder) for name in names))
 
 
-def squeeze(watch: Watch, pid: int, upto: float, over: float, then_kill: bool) -> None:
-    """The emulation where there is no control group: the soft limit of the address space comes down to the use."""
-    began = time.monotonic()
-    old = resource.prlimit(pid, resource.RLIMIT_AS)
+def _bytes(file: Path) -> int:
     try:
+        return file.lstat().st_size
+    except OSError:  # removed meanwhile
+        return 0
+
+
+def squeeze(watch: Watch, pid: int, start: int, upto: float, over: float, then_kill: bool) -> None:
+    """The emulation where there is no control group: the soft limit of the address space comes down until the use is
+    that share of it, and never goes up again, or a target that takes more and more would not meet it."""
+    began, (soft, hard) = time.monotonic(), resource.prlimit(pid, resource.RLIMIT_AS)
+    _at_death(lambda: proc.alive(pid, start) and resource.prlimit(pid, resource.RLIMIT_AS, (soft, hard)))
+    lowest = min((old for old in (soft, hard) if old != resource.RLIM_INFINITY), default=sys.maxsize)
+    with suppress(Gone, ProcessLookupError):
         while not watch.over(TICK):
             share = min(1.0, (time.monotonic() - began) / over) if over else 1.0
-            limit = int(address_space(pid) / (upto * share if upto * share > 0.4 else 0.4))
-            resource.prlimit(pid, resource.RLIMIT_AS, (limit, old[1]))
+            lowest = min(lowest, int(proc.address_space(pid) / max(upto * share, 0.4)))
+            resource.prlimit(pid, resource.RLIMIT_AS, (lowest, hard))
             if then_kill and share == 1.0 and not watch.over(0.5):
-                os.kill(pid, signal.SIGKILL)
-    finally:
-        if proc.exists(pid):
-            resource.prlimit(pid, resource.RLIMIT_AS, old)
-
-
-def address_space(pid: int) -> int:
-    """Bytes. Raises Gone."""
-    return proc.address_space(pid)
+                proc.send(pid, start, "KILL")
 
 
 def main(arguments: list[str]) -> None:

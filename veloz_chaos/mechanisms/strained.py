@@ -26,6 +26,10 @@ from veloz_chaos.mechanisms import cgroup, proc, strain, straining
 _EXPIRY = "its helper ends by itself a minute after the longest hold, and with its target"
 #: Seconds over which the use of the CPU is measured.
 MOMENT = 0.25
+#: If the kernel has killed somebody else, the target's memory is given back so long after the ramp.
+TRYING = timedelta(seconds=10)
+#: A file system in memory of more than this share of the machine's is the machine's, not the target's.
+OWN_MEMORY = 0.25
 
 
 #: In the order of their capabilities; the real ones.
@@ -137,11 +141,11 @@ class Strained(Saturable, Pressable, Exhaustible, Fillable):
         self._require_alive()
         helpers, members = straining.find(sign), self._cpu.members() if self._cpu else []
         began, ours, used = time.monotonic(), proc.on_cpu(helpers), self._used(members)
-        full = all(_hungry(helpers) for _ in _moments())
+        hungry = [_hungry(helpers) for _ in _moments()]
         took = time.monotonic() - began
         ran = max(0.0, proc.on_cpu(helpers) - ours) / took
         limit = self._cpu.quota if self._cpu else len(self._own_cpus)
-        return CpuUse(max(0.0, self._used(members) - used) / took, limit, ran, full)
+        return CpuUse(max(0.0, self._used(members) - used) / took, limit, ran, all(hungry))
 
     def _used(self, members: list[int]) -> float:
         return proc.on_cpu(members) if self._cpu else proc.busy(self._own_cpus)
@@ -150,7 +154,7 @@ class Strained(Saturable, Pressable, Exhaustible, Fillable):
 
     def press(self, sign: str, upto: float, expires: timedelta) -> None:
         if self._memory is None:
-            given = {"pid": self.pid, "upto": upto, "over": 0.0, "then_kill": False}
+            given = {"pid": self.pid, "start": self.start, "upto": upto, "over": 0.0, "then_kill": False}
             self._start(sign, expires, "squeeze", given)
         else:
             self._start(sign, expires, "memory", {"upto": upto, **self._inside(self._memory)})
@@ -173,8 +177,9 @@ class Strained(Saturable, Pressable, Exhaustible, Fillable):
         return Use(used, float("inf") if soft == resource.RLIM_INFINITY else soft)
 
     def exhaust(self, sign: str, over: timedelta, expires: timedelta) -> None:
+        expires = min(expires, over + TRYING)
         if self._memory is None:
-            given = {"pid": self.pid, "upto": 1.1, "over": over.total_seconds(), "then_kill": True}
+            given = {"pid": self.pid, "start": self.start, "upto": 1.1, "over": over.total_seconds(), "then_kill": True}
             self._start(sign, expires, "squeeze", given)
         else:
             given = {"over": over.total_seconds(), **self._inside(self._memory)}
@@ -204,14 +209,14 @@ class Strained(Saturable, Pressable, Exhaustible, Fillable):
 
     def fill(self, sign: str, volume: str, free: int, expires: timedelta) -> None:
         found, folder = self._volume(volume)
-        name = f".{sign}" if found.size is not None else None
-        given = {"path": str(folder), "free": free, "name": name, "size": found.size}
+        given = {"path": str(folder), "free": free, "name": f".{sign}", "size": found.size}
         self._start(sign, expires, "volume", given)
 
     def empty(self, sign: str, volume: str) -> None:
         straining.stop(sign)
-        if volume in self.volumes and self.alive():
-            (self._folder(self.volumes[volume]) / f".{sign}").unlink(missing_ok=True)
+        found = self.volumes.get(volume)
+        if found and found.size is not None:
+            (self._folder(found) / f".{sign}").unlink(missing_ok=True)
 
     def room(self, sign: str, volume: str) -> Room:
         found, folder = self._volume(volume)
@@ -238,7 +243,17 @@ class Strained(Saturable, Pressable, Exhaustible, Fillable):
                 f"volume `{name}` ({found.path}) is on the root file system, which is never filled; "
                 "give it a file system of its own, or declare its size"
             )
+        if found.size is None:
+            self._refuse_shared(name, folder)
         return found, folder
+
+    def _refuse_shared(self, name: str, folder: Path) -> None:
+        """An overlay is as large as what is below it; a file system in memory takes it from the machine."""
+        kind, size = proc.file_system(self.pid, folder), strain.room(folder, None)[0]
+        if kind in ("overlay", "ramfs") or (kind == "tmpfs" and size > OWN_MEMORY * _machine_memory()):
+            raise TargetError(
+                f"volume `{name}` is {kind} without a limit of its own, which is never filled; mount it with a size"
+            )
 
     def _folder(self, volume: Volume) -> Path:
         return Path(f"/proc/{self.pid}/root{volume.path}") if volume.size is None else Path(volume.path)
@@ -250,15 +265,29 @@ class Strained(Saturable, Pressable, Exhaustible, Fillable):
         return [
             f"helper of {sign} still strains it; end it by: {straining.by_hand(sign)}"
             for sign in straining.on(self.pid)
+        ] + [
+            f"{file} is left of a full volume; remove it by: rm {file}"
+            for volume in self.volumes.values()
+            if volume.size is not None
+            for file in sorted(self._folder(volume).glob(".vc-*"))
         ]
 
     def _start(self, sign: str, expires: timedelta, kind: str, given: dict[str, Any]) -> None:
         self._require_alive()
-        straining.start(sign, self.pid, self.start, expires, kind, given)
+        try:
+            straining.start(sign, self.pid, self.start, expires, kind, given)
+        except Unavailable:
+            self._require_alive()
+            raise
 
     def _require_alive(self) -> None:
         if not self.alive():
             raise Gone(f"process {self.pid} no longer exists")
+
+
+def _machine_memory() -> int:
+    """Bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _moments() -> Iterator[None]:

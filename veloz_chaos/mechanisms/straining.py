@@ -20,6 +20,8 @@ _CODE = Path(__file__).parents[2]
 _MODULE = "veloz_chaos.mechanisms.strain"
 #: Seconds until a helper must have joined its target, and until a killed one must have ended.
 READY, PROMPT = 10.0, 2.0
+#: Those that this very process started and has not reaped. (Nobody else's child may be: its exit code is awaited.)
+_CHILDREN: set[int] = set()
 
 
 def start(sign: str, pid: int, begun: int, expires: timedelta, kind: str, arguments: dict[str, Any]) -> None:
@@ -34,7 +36,8 @@ def start(sign: str, pid: int, begun: int, expires: timedelta, kind: str, argume
     ]
     environment = {**os.environ, "PYTHONPATH": str(_CODE)}
     try:
-        os.posix_spawn(sys.executable, [*command, json.dumps(arguments)], environment, file_actions=files, setsid=True)
+        command.append(json.dumps(arguments))
+        _CHILDREN.add(os.posix_spawn(sys.executable, command, environment, file_actions=files, setsid=True))
         os.close(ready[1])
         os.close(error[1])
         _await(ready[0], error[0])
@@ -73,7 +76,8 @@ def on(pid: int) -> list[str]:
 
 
 def by_hand(sign: str) -> str:
-    return f"pkill -KILL -f '{_MODULE} {sign}'"
+    """By TERM, so that what it changed is changed back. (The brackets keep it from hitting the shell it runs in.)"""
+    return f"pkill -f '[{_MODULE[0]}]{_MODULE[1:]} {sign} '"
 
 
 def held(sign: str) -> int:
@@ -99,12 +103,9 @@ def _lives(pid: int) -> bool:
 
 
 def _reap() -> None:
-    """Helpers that this very process started are its children: no zombie stays."""
-    with suppress(ChildProcessError):
-        for pid in [pid for pid in _children() if _MODULE in proc.command_line(pid) or not _lives(pid)]:
-            os.waitpid(pid, os.WNOHANG)
-
-
-def _children() -> list[int]:
-    file = Path(f"/proc/self/task/{os.getpid()}/children")
-    return [int(pid) for pid in file.read_text().split()] if file.exists() else []
+    """No zombie of ours stays."""
+    for pid in list(_CHILDREN):
+        with suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                continue
+        _CHILDREN.discard(pid)
