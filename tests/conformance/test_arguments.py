@@ -42,6 +42,26 @@ def test_a_fault_has_a_schema_and_survives_json(name: str) -> None:
         ("bandwidth", {"rate": "10KB"}),
         ("bandwidth", {"rate": "0B/s"}),
         ("partition", {"how": "loud"}),
+        ("loss", {}),
+        ("loss", {"share": 30}),
+        ("loss", {"share": "101%"}),
+        ("http", {}),
+        ("http", {"share": "30%", "path": "/"}),
+        ("http", {"status": 99}),
+        ("http", {"body": "x", "delay": "1s"}),
+        ("http", {"status": 429, "retry-after": "1.5s"}),
+        ("http", {"retry-after": "2s"}),
+        ("http", {"status": 503, "binance": True}),
+        ("http", {"status": 503, "headers": {"X": "a\nb"}}),
+        ("http", {"status": 503, "headers": {"Content-Length": "3"}}),
+        ("http", {"status": 204, "body": "x"}),
+        ("http", {"rate": "10/s", "status": 429}),
+        ("http", {"rate": "0/s"}),
+        ("http", {"truncate": 20}),
+        ("http", {"status": 503, "path": "api"}),
+        ("dns", {}),
+        ("dns", {"answer": "refused"}),
+        ("dns", {"answer": "none", "names": ["a b"]}),
     ],
 )
 def test_refused_arguments(fault: str, arguments: dict[str, Any]) -> None:
@@ -67,6 +87,10 @@ def test_signals(signal: str) -> None:
         ("latency", {"delay": "100ms", "jitter": "100ms"}),
         ("bandwidth", {"rate": "12MB/s"}),
         ("bandwidth", {"rate": "900MB/s"}),
+        ("loss", {"share": "1%"}),
+        ("http", {"status": 503, "share": "1%"}),
+        ("http", {"status": 200}),
+        ("http", {"truncate": "1KB"}),
     ],
 )
 def test_what_cannot_be_told_is_refused(fault: str, arguments: dict[str, Any], start: Start) -> None:
@@ -74,7 +98,7 @@ def test_what_cannot_be_told_is_refused(fault: str, arguments: dict[str, Any], s
         written(fault, **arguments).prepare(start(FakeRig).target(), SIGN)
 
 
-@pytest.mark.parametrize("fault", ["latency", "bandwidth", "reset", "partition"])
+@pytest.mark.parametrize("fault", ["latency", "bandwidth", "reset", "partition", "loss", "http", "dns"])
 def test_a_link_that_does_not_answer_is_refused(fault: str, start: Start) -> None:
     target = start(FakeRig).target()
     written("partition").inject(target, {"sign": "vc-other"})
@@ -107,6 +131,34 @@ def test_toxiproxy_refuses_what_it_cannot_do(start: Start) -> None:
         with pytest.raises(TargetError):
             fault.inject(target, {"sign": SIGN})
     assert rig.traces() == []
+
+
+@pytest.mark.parametrize(
+    ("there", "asked"),
+    [({"status": 503}, {"status": 503, "share": "50%"}), ({"status": 429, "binance": True}, {"status": 429})],
+)
+def test_what_the_service_answers_anyway_is_no_fault(
+    there: dict[str, Any], asked: dict[str, Any], start: Start
+) -> None:
+    target = start(FakeRig).target()
+    written("http", **there).inject(target, {"sign": "vc-other"})
+    with pytest.raises(Refused, match="could not be told from that"):
+        written("http", **asked).prepare(target, SIGN)
+
+
+def test_a_name_that_is_missing_anyway_is_no_fault(start: Start) -> None:
+    target = start(FakeRig).target()
+    written("dns", answer="nxdomain").inject(target, {"sign": "vc-other"})
+    with pytest.raises(Refused, match="answered nxdomain undisturbed"):
+        written("dns", answer="nxdomain").prepare(target, SIGN)
+
+
+def test_a_loss_of_everything_is_not_the_share_that_was_asked_for(start: Start) -> None:
+    target = start(FakeRig).target()
+    fault = written("loss", share="30%")
+    receipt = fault.prepare(target, SIGN)
+    written("partition").inject(target, {"sign": "vc-other"})
+    assert fault.in_place(target, receipt).shown is False
 
 
 def test_evidence_says_what_was_measured(start: Start) -> None:

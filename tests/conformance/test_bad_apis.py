@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.infra import strangers
 from veloz_chaos.core.capability import Reference
 from veloz_chaos.core.fault import Fault
 from veloz_chaos.errors import Unavailable
-from veloz_chaos.targets import toxiproxy
+from veloz_chaos.targets import dns_proxy, http_proxy, toxiproxy
 
 SOON = 3.0
 PROXY = b'{"name":"exchange","listen":"127.0.0.1:1","upstream":"127.0.0.1:2","enabled":true,"toxics":[]}'
@@ -61,6 +62,22 @@ def test_reverting_is_bounded(answer: strangers.Answer) -> None:
         unavailable(lambda: proxy.undelay(SIGN))
         unavailable(proxy.alive)
         unavailable(lambda: toxiproxy.reopen(proxy.reference))
+
+
+@bad
+@pytest.mark.parametrize("kind", [http_proxy, dns_proxy])
+def test_a_fault_proxy_that_is_none(kind: Any, answer: strangers.Answer) -> None:
+    place = {"proxy": "exchange", "listen": "127.0.0.1:1", "upstream": "127.0.0.1:2", "instance": "a-1"}
+    more = {"path": "/", "name": "x"}
+    with strangers.serving(answer) as api:
+        backend = kind.__name__.rpartition(".")[2].replace("_", "-")
+        reference = Reference(backend=backend, name="x", identity={"api": api, **place, **more})
+        target = {"http-proxy": http_proxy.HttpProxy, "dns-proxy": dns_proxy.DnsProxy}[backend](reference)
+        selector = kind.Selector(proxy="exchange", api=api, **({"name": "x"} if kind is dns_proxy else {}))
+        assert api in unavailable(lambda: kind.find("x", selector))
+        unavailable(lambda: target.take_off(SIGN))
+        unavailable(target.alive)
+        unavailable(lambda: kind.reopen(reference))
 
 
 def test_who_answers_is_told() -> None:

@@ -14,7 +14,7 @@ from aiohttp import web
 from tests.infra.toxiproxy import free_port
 from veloz_chaos.proxy import ProxySpec, serve
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[Any], Awaitable[web.StreamResponse]]
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import aiohttp
 import pytest
@@ -105,7 +106,8 @@ def test_a_body_is_broken_off(kind: str) -> None:
         return answer
 
     async def act(stage: Stage) -> None:
-        await stage.put(truncate="25B", **({"status": 500, "body": "x" * 1000} if kind == "own body" else {}))
+        own: dict[str, Any] = {"status": 500, "body": "x" * 1000} if kind == "own body" else {}
+        await stage.put(truncate="25B", **own)
         async with stage.client.get(stage.url) as answer:
             came = b""
             with pytest.raises(aiohttp.ClientPayloadError):

@@ -145,7 +145,7 @@ def test_an_upstream_that_ends_an_unused_connection_ends_the_clients() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(stage.url.rpartition(":")[2]))
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
-        transports[0].close()  # type: ignore[attr-defined]
+        transports[0].close()
         assert await asyncio.wait_for(reader.read(), 5) is not None
         assert reader.at_eof()
         writer.close()

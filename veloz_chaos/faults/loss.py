@@ -13,7 +13,7 @@ from veloz_chaos.core.binomial import LEAST, enough, plausible
 from veloz_chaos.core.capability import Lossy
 from veloz_chaos.core.effect import Share, percent
 from veloz_chaos.core.fault import Fault, Presence, Receipt
-from veloz_chaos.core.undisturbed import round_trip
+from veloz_chaos.core.undisturbed import PATIENCE
 from veloz_chaos.errors import Refused
 
 
@@ -26,9 +26,13 @@ class Loss(Fault[Lossy]):
     def prepare(self, target: Lossy, sign: str) -> Receipt:
         if self.share < LEAST:
             raise Refused(f"a loss of {percent(self.share)} cannot be seen; ask for {percent(LEAST)} or more")
-        usual = round_trip(target)
+        usual = target.pass_often(enough(self.share), PATIENCE)
+        if lost := [passage.outcome for passage in usual if passage.outcome != "answered"]:
+            told = f"{len(lost)} of {len(usual)} pings are {lost[0]} undisturbed"
+            raise Refused(f"{target.reference}: {told}; mend the link first")
+        slowest = max(passage.seconds for passage in usual)
         return {
-            "sign": sign, "undisturbed": usual.median, "silence": usual.silence.total_seconds(),
+            "sign": sign, "undisturbed": slowest, "silence": max(0.25, 10 * slowest),
             "by_hand": target.by_hand("Lossy", sign),
         }  # fmt: skip
 
@@ -41,7 +45,7 @@ class Loss(Fault[Lossy]):
         lost = sum(passage.outcome == "silent" for passage in sent)
         if len(sent) < len(passages):
             return Presence(None, f"{len(passages) - len(sent)} of {len(passages)} pings were reset or refused")
-        usual = f"undisturbed all answered after {receipt['undisturbed'] * 1000:.3g} ms"
+        usual = f"undisturbed all answered within {receipt['undisturbed'] * 1000:.3g} ms"
         evidence = f"{lost} of {len(sent)} pings lost, asked {percent(self.share)} ({usual})"
         return Presence(lost > 0 and plausible(lost, len(sent), self.share), evidence)
 

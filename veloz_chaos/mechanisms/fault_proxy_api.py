@@ -73,8 +73,7 @@ class Api:
         asked = written(effect)
         with suppress(Conflict):  # whose it is shows when it is read back
             self._call("POST", path(proxy, ""), {"name": name, "expires": expires, **asked})
-        kept = self._shaped(list[Fault], self._call("GET", path(proxy, "")))
-        found = next(((fault.effect, fault.expires) for fault in kept if fault.name == name), None)
+        found = next(((one.effect, one.expires) for one in self._faults(proxy) if one.name == name), None)
         if found != (asked, expires):
             raise TargetError(f"the fault proxy at {self} was asked for {asked} and has {found}")
 
@@ -82,9 +81,13 @@ class Api:
         """Nothing to do if it is gone. Raises Unavailable if it is still there afterwards."""
         with suppress(NotFound):
             self._call("DELETE", path(proxy, fault))
-            kept = self._shaped(list[Fault], self._call("GET", path(proxy, "")))
-            if any(one.name == fault for one in kept):
-                raise Unavailable(f"the fault proxy at {self} said it deleted {fault}, but it is still there")
+        if any(one.name == fault for one in self._faults(proxy)):
+            raise Unavailable(f"the fault proxy at {self} said it deleted {fault}, but it is still there")
+
+    def _faults(self, proxy: str) -> list[Fault]:
+        """None where the proxy is gone."""
+        found = self.proxy(proxy)
+        return found.faults if found else []
 
     def _call(self, method: str, where: str, body: Any = None) -> Any:
         """The answer's JSON; None if it is empty."""

@@ -13,8 +13,8 @@ from veloz_chaos.core.effect import LOOK_HEADER, HttpEffect
 from veloz_chaos.mechanisms.asking import ask
 from veloz_chaos.mechanisms.fault_proxy import FaultProxy, found_at, still_there
 
-#: So many looks at once; more wait for them.
-AT_ONCE = 16
+#: So many looks at once; more would overflow the queue of a small server.
+AT_ONCE = 4
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -32,8 +32,8 @@ from veloz_chaos.mechanisms.toxiproxy_api import PATIENCE, Api, State, Toxic, pa
 
 #: All of ours begin so; a run's sign goes on from there.
 OURS = "vc-"
-#: So many pings at once; more wait for them.
-AT_ONCE = 64
+#: So many pings at once; more would overflow the queue of a small server, and be lost for that.
+AT_ONCE = 4
 #: The longest `after` of a reset: the server gives up on its own removal at 25 s.
 LONGEST_RESET = timedelta(seconds=20)
 SHORT = {"upstream": "up", "downstream": "down"}
