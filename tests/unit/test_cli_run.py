@@ -67,6 +67,37 @@ def test_a_known_weakness_fails_and_the_next_experiment_still_runs(scratch: Path
     assert answer.stderr == ""
 
 
+def test_repeated_runs_tell_what_they_prove_together(scratch: Path) -> None:
+    runs = scratch / "runs"
+    answer = call("run", "engine-crash", "--repeat", "2", "--json", "-q", "--runs", str(runs))
+    assert answer.returncode == 0, answer.stdout
+    found = json.loads(answer.stdout)
+    assert [run["verdict"] for run in found["runs"]] == ["passed", "passed"]
+    assert [run["plan"]["seed"] for run in found["runs"]] == [0, 1]
+    assert len(list(runs.glob("*/journal.jsonl"))) == 2
+    (both,) = found["repeats"]
+    longest = sorted(run["measurement"]["time_to_recover"]["at_most"] for run in found["runs"])
+    assert both["recovery"]["seconds"] == longest
+    assert (both["recovery"]["counted"], both["recovery"]["failures"], both["recovery"]["never"]) == (2, 0, 0)
+    assert both["recovery"]["needed_for"] == {"share": 0.95, "runs": 59}
+
+
+def test_a_repeated_failure_is_counted(scratch: Path) -> None:
+    how = ("--flaw", "engine-slow-restart", "-q", "--runs", str(scratch / "runs"))
+    answer = call("run", "engine-crash", "--repeat", "2", *how)
+    assert answer.returncode == 1
+    assert "engine-crash on sandbox, 2 runs: 2 failed" in answer.stdout
+    assert "none of 2 runs recovered within 10 s" in answer.stdout
+
+
+def test_a_wrong_file_is_not_tried_again(tmp_path: Path, own: Path) -> None:
+    (tmp_path / "wrong.yaml").write_text("kind: Experiment\n")
+    answer = call("run", str(tmp_path / "wrong.yaml"), "--repeat", "3", "-q", "-e", str(own / "environment.yaml"))
+    assert answer.returncode == 2
+    assert answer.stderr.count(" problems\n") == 1
+    assert "wrong on environment, 1 of 3 runs: 1 not run" in answer.stdout
+
+
 def test_abort_reverts_and_the_run_says_aborted(scratch: Path) -> None:
     runs = scratch / "runs"
     run = start("run", "network-latency", "-q", "--runs", str(runs))

@@ -154,7 +154,8 @@ def _repeated(path: Path, outcomes: Sequence[Outcome], asked: int) -> Repeated:
     own = [outcome for outcome in outcomes if outcome.experiment == path]
     plan = next((outcome.result.plan for outcome in own if outcome.result), None)
     runs = [Once(_word(o), _said(o), o.result.judgement if o.result else None) for o in own]
-    return repeated(path.stem, plan.environment if plan else "", asked, runs)
+    where = plan.environment if plan else next((o.environment.stem for o in own), "nothing")
+    return repeated(path.stem, where, asked, runs)
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:
