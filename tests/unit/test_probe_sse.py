@@ -119,6 +119,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
         {"within": 2},
         {"resume": "cookie"},
         {"events": "order"},
+        {"reconnect": "0s"},
         {"url": "http://me:a@b"},
     ],
 )
@@ -209,6 +210,19 @@ def test_an_event_has_to_come_within() -> None:
             seen = await until(probe, lambda seen: seen.error == "")
             assert seen.value == 1
             await until(probe, lambda seen: seen.error == "no event within 300ms")
+
+    run(test())
+
+
+def test_it_stays_away_for_as_long_as_it_is_told() -> None:
+    async def test() -> None:
+        async with streaming() as stream, subscribed(stream, reconnect="1h") as probe:
+            stream.drop()
+            await until(probe, lambda seen: seen.status == 0)
+            for _ in range(50):
+                await asyncio.sleep(0.005)
+                assert (await probe.look(eye())).status == 0
+            assert len(stream.asked) == 1
 
     run(test())
 

@@ -23,8 +23,6 @@ from veloz_chaos.mechanisms import http
 from veloz_chaos.mechanisms.event_stream import Message, Parser
 from veloz_chaos.mechanisms.numbering import Numbering
 
-#: Before it comes back. Seconds.
-PAUSE = 0.1
 #: A peer that does not even answer TCP's keep-alive is gone: after so many seconds, asked so often.
 KEEP_ALIVE = {socket.TCP_KEEPIDLE: 2, socket.TCP_KEEPINTVL: 1, socket.TCP_KEEPCNT: 3}
 
@@ -46,6 +44,8 @@ class Sse(Probe):
     headers: dict[str, str] = field(default_factory=dict)
     #: how the last id is told on coming back: by Last-Event-ID, or by ?last_id=
     resume: Literal["header", "query"] = "header"
+    #: so long it stays away after a loss (browsers: some 3 s); what happens meanwhile shows whether it is sent again
+    reconnect: Duration = timedelta(milliseconds=100)
     #: certificates to trust instead of the system's
     ca: str | None = None
     verify: bool = True
@@ -54,6 +54,8 @@ class Sse(Probe):
         http.check(self.url)
         if self.within is not None and self.within <= timedelta(0):
             raise ValueError("within must be longer than 0s")
+        if self.reconnect < timedelta(milliseconds=10):
+            raise ValueError("reconnect must be at least 10ms, lest it be an attack")
         self._subscription: _Subscription | None = None
 
     def address(self) -> str:
@@ -129,7 +131,7 @@ class _Subscription:
             except OSError as error:
                 self._why = http.why(error)
             self._settled.set()
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(self._probe.reconnect.total_seconds())
 
     async def _connection(self) -> str:
         """One connection, to its end; why it ended. Raises OSError, TimeoutError."""
