@@ -21,6 +21,7 @@ from veloz_chaos.core.plan import Plan
 #: The version of the journal's format; a newer one is refused, an older one is read.
 FORMAT = 1
 Outcome = Literal["shown", "not-shown", "unanswered"]
+Fate = Literal["accepted", "refused", "unknown"]
 By = Literal["runner", "guardian", "revert", "itself"]
 
 
@@ -89,6 +90,8 @@ class LookTaken(_Event):
     value: Annotated[Any, BeforeValidator(_plain)] = None
     #: the id of the order that this look placed, of a probe that `writes: orders`
     order: str | None = None
+    #: what became of it, by the workload's own conditions; None without a workload
+    fate: Fate | None = None
 
 
 class GuardianStarted(_Event):

@@ -47,6 +47,8 @@ class History:
     reasons: dict[str, str] = field(default_factory=dict)
     values: dict[str, list[Value]] = field(default_factory=dict)
     faults: dict[str, FaultRecord] = field(default_factory=dict)
+    #: the orders that probes placed, as lines of an order history
+    probe_orders: list[dict[str, Any]] = field(default_factory=list)
     baseline_began: int | None = None
     baseline_ended: int | None = None
     refused: list[str] = field(default_factory=list)
@@ -89,6 +91,8 @@ def _look(history: History, event: ev.LookTaken, entry: int) -> None:
         history.reasons[event.probe] = event.reason
     if event.value is not None:
         history.values.setdefault(event.probe, []).append(Value(event.answered, event.value, entry))
+    if event.order is not None and event.fate is not None:
+        history.probe_orders.append({"id": event.order, "at": event.answered, "outcome": event.fate})
 
 
 def _presence(history: History, event: ev.PresenceLooked, entry: int) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from veloz_chaos.core import event as ev
 from veloz_chaos.engine.clock import moment, now
-from veloz_chaos.engine.look import lookers
+from veloz_chaos.engine.look import Fate, lookers
 from veloz_chaos.engine.run import RESTORED_WITHIN, Run, Stop
 from veloz_chaos.errors import Refused, UsageError
 
@@ -31,6 +31,7 @@ async def execute(run: Run) -> None:
                 run.lag,
                 run.emit,
                 run.workload.counts if run.workload else lambda: None,
+                Fate(run.plan.workload.place) if run.plan.workload else None,
             )
             await asyncio.gather(*(looker.open() for looker in run.lookers))
             tasks = [asyncio.create_task(looker.keep_looking()) for looker in run.lookers]

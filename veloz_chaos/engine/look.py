@@ -18,6 +18,7 @@ from veloz_chaos.core import event as ev
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.plan import PlannedProbe
 from veloz_chaos.core.probe import Eye, Probe, Seen
+from veloz_chaos.core.workload import Action
 from veloz_chaos.engine.clock import moment, now, slept
 from veloz_chaos.engine.secrets import Secrets, new_id
 from veloz_chaos.errors import UsageError
@@ -72,6 +73,22 @@ class Lag:
         return away > STALL_SHARE * (answered - asked)
 
 
+class Fate:
+    """What became of an order that a probe placed, by the words of the workload that is audited with it."""
+
+    def __init__(self, place: Action) -> None:
+        self._accepted = condition.compile(place.accepted, condition.LOOK_VARIABLES)
+        self._refused = condition.compile(place.refused, condition.LOOK_VARIABLES)
+
+    def of(self, variables: Mapping[str, Any]) -> ev.Fate:
+        try:
+            if self._accepted.holds(variables):
+                return "accepted"
+            return "refused" if self._refused.holds(variables) else "unknown"
+        except condition.ConditionTypeError:
+            return "unknown"
+
+
 class Looker:
     """One probe, looking."""
 
@@ -85,6 +102,7 @@ class Looker:
         emit: Emit,
         workload: Counts = lambda: None,
         phase: float = 0.0,
+        fate: Fate | None = None,
     ) -> None:
         self.name = name
         self._phase = phase
@@ -95,7 +113,7 @@ class Looker:
         self._ok = condition.compile(plan.ok or probe.default_ok, condition.LOOK_VARIABLES)
         self._value = condition.compile(plan.value, condition.LOOK_VARIABLES) if plan.value else None
         self._last: Any = None
-        self._lag, self._emit = lag, emit
+        self._lag, self._emit, self._fate = lag, emit, fate
         self._under_way: set[asyncio.Task[None]] = set()
         self.looked = asyncio.Event()
         #: why looking makes no sense any more: a file that is wrong, or a bug
@@ -170,8 +188,9 @@ class Looker:
         if shown and self._value and value is None:
             shown, reason = False, "its value is missing"
         news = None if value == self._last else value
+        fate = self._fate.of(variables) if self._fate and order else None
         self._last = value if value is not None else self._last
-        self._report(asked, answered, "shown" if shown else "not-shown", reason, news, order)
+        self._report(asked, answered, "shown" if shown else "not-shown", reason, news, order, fate)
 
     def _read(self, variables: Mapping[str, Any]) -> Any:
         """The probe's value; None if it is missing (or null), which is not a value."""
@@ -189,6 +208,7 @@ class Looker:
         reason: str,
         value: Any = None,
         order: str | None = None,
+        fate: ev.Fate | None = None,
     ) -> None:
         stalled = outcome == "unanswered" and self._lag.stood_still(asked, answered)
         self._emit(
@@ -201,6 +221,7 @@ class Looker:
                 stalled=stalled,
                 value=value,
                 order=order,
+                fate=fate or ("unknown" if order and self._fate else None),
                 **moment(),
             )
         )
@@ -234,11 +255,12 @@ def lookers(
     lag: Lag,
     emit: Emit,
     workload: Counts = lambda: None,
+    fate: Fate | None = None,
 ) -> list[Looker]:
     """Raises UsageError for what the probes' own types refuse."""
     step = APART / max(len(probes), 1)
     return [
-        Looker(name, plan, _made(plan, known), secrets, lag, emit, workload, step * number)
+        Looker(name, plan, _made(plan, known), secrets, lag, emit, workload, step * number, fate)
         for number, (name, plan) in enumerate(probes.items())
     ]
 

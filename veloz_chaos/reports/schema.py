@@ -127,7 +127,9 @@ def _with_references(part: Any) -> Any:
         return part
     if _is_leaf(part):
         return {"anyOf": [part, _REFERENCE]}
-    return {key: _of_key(key, value) for key, value in part.items()}
+    made = {key: _of_key(key, value) for key, value in part.items()}
+    is_map = part.get("type") == "object" and isinstance(part.get("additionalProperties"), dict)
+    return {"anyOf": [made, _REFERENCE]} if is_map else made
 
 
 def _of_key(key: str, value: Any) -> Any:
