@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from pathlib import Path
@@ -198,3 +199,23 @@ def test_memory_warnings_come_at_each_change_and_then_less_often(
         uses.append(uses.pop(0))
     assert [record.message for record in caplog.records] == [f"memory usage {n}% of 100 MB" for n in (90, 85)]
     assert told == ["pressure", "ok", "pressure"] and watch.part() == {"status": "pressure", "used_share": 0.85}
+
+
+@pytest.mark.parametrize(("share", "collections"), [(1e-9, 1), (1.0, 3)])
+def test_garbage_is_collected_under_pressure_for_a_share_of_the_time(
+    share: float, collections: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_watch, "COLLECTING", share)
+    uses, full = [0.5], []
+    watch = MemoryWatch(lambda: Usage(int(uses[0] * 100 * MB), 100 * MB), lambda _: None)
+    count = lambda phase, told: full.append(told) if phase == "start" and told["generation"] == 2 else None  # noqa: E731
+    gc.disable()
+    gc.callbacks.append(count)
+    try:
+        for use in (0.5, 0.9, 0.9, 0.9):
+            uses[0] = use
+            watch.look()
+    finally:
+        gc.callbacks.remove(count)
+        gc.enable()
+    assert len(full) == collections
