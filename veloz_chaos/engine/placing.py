@@ -117,6 +117,7 @@ async def _work(workload: PlannedWorkload, asked: dict[str, Any]) -> None:
         await _until(runner.halted, flow, telling)
         flow.stop()
         await flow.drained()
+        haste.give_back()  # reading back is much work, and none that must be on time
         await _until(runner.decided, flow, telling)
         signal.alarm(int(longest(workload)) + 1)
         await (books.settle() if runner.word == "settle" else books.leave())

@@ -17,6 +17,12 @@ def take() -> None:
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
+def give_back() -> None:
+    """The calling thread is one like any other again."""
+    with suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 @contextmanager
 def haste() -> Iterator[None]:
     """The same for as long as the block lasts."""
@@ -24,5 +30,4 @@ def haste() -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError, AttributeError):
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        give_back()
