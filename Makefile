@@ -4,21 +4,27 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 WORKERS ?= 4
+#: What starts no whole stack, and so may run side by side; the others measure, and want the machine for themselves.
+QUICK  := tests/unit tests/property tests/journals tests/docs
 
-.PHONY: run test check bench clean
+.PHONY: run test lint check bench clean
 
 run: $(READY)                 ## start the embedded sandbox, kill its engine, judge what happened
 	$(BIN)/veloz-chaos run engine-crash
 
 test: $(READY)                ## every test; a missing backend is a visible skip, or a failure with REQUIRE=toxiproxy
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -rs
+	$(BIN)/python -m pytest -n $(WORKERS) -rs $(QUICK)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -rs tests/conformance tests/proxy
+	$(BIN)/python -m pytest -n 1 -rs tests/sandbox tests/engine tests/experiments
 
-check: $(READY)               ## the quick ones: style, types, layers, unit, property and docs tests
+lint: $(READY)                ## style, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n $(WORKERS) tests/unit tests/property tests/journals tests/docs
+
+check: lint                   ## the quick ones: style, types, layers, unit, property and docs tests
+	$(BIN)/python -m pytest -n $(WORKERS) $(QUICK)
 
 bench: $(READY)               ## the figures; see bench/README.md
 	$(BIN)/python -m bench.all
