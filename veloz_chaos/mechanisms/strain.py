@@ -120,13 +120,15 @@ def exhaust(watch: Watch, group: cgroup.Memory, over: float) -> None:
 
 
 def fill(watch: Watch, path: str, free: int, name: str, size: int | None) -> None:
-    """Keep no more than `free` bytes of a volume free. Without a declared `size`, by a file that has no name."""
+    """Keep no more than `free` bytes of a volume free. Without a declared `size`, by a file that has no name.
+    Should the volume turn out to take the machine's memory, the kernel is to kill us first."""
+    Path("/proc/self/oom_score_adj").write_text("1000")
     file = Path(path) / name
     if size is not None:
         _at_death(lambda: file.unlink(missing_ok=True))
     fd = _named(file) if size is not None else _nameless(file)
     while True:
-        _take(fd, room(Path(path), size)[1] - free)
+        _take(watch, fd, room(Path(path), size)[1] - free)
         if watch.over(TICK):
             return
 
@@ -159,10 +161,10 @@ def _at_death(undo: Callable[[], object]) -> None:
     os._exit(0)
 
 
-def _take(fd: int, missing: int) -> None:
-    """Real blocks, in pieces that get smaller near the end."""
+def _take(watch: Watch, fd: int, missing: int) -> None:
+    """Real blocks, in pieces that get smaller near the end; no longer than it may last, however slow the volume is."""
     piece = MEGABYTE
-    while missing > 0 and piece >= 1:
+    while missing > 0 and piece >= 1 and not watch.over():
         try:
             os.posix_fallocate(fd, os.fstat(fd).st_size, min(piece, missing))
             missing -= piece

@@ -11,7 +11,6 @@ import os
 import resource
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -21,7 +20,7 @@ from typing import Any
 
 from veloz_chaos.core.capability import CpuUse, Exhaustible, Fillable, Offer, Pressable, Room, Saturable, Use
 from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
-from veloz_chaos.mechanisms import cgroup, proc, strain, straining
+from veloz_chaos.mechanisms import cgroup, machine, proc, strain, straining
 
 _EXPIRY = "its helper ends by itself a minute after the longest hold, and with its target"
 #: Seconds over which the use of the CPU is measured.
@@ -30,6 +29,8 @@ MOMENT = 0.25
 TRYING = timedelta(seconds=10)
 #: A file system in memory of more than this share of the machine's is the machine's, not the target's.
 OWN_MEMORY = 0.25
+#: More than this share of the memory that the machine can spare is never taken.
+MOST_MEMORY = 0.7
 
 
 #: In the order of their capabilities; the real ones.
@@ -79,8 +80,11 @@ class Strained(Saturable, Pressable, Exhaustible, Fillable):
 
     @cached_property
     def _memory(self) -> cgroup.Memory | None:
+        """A limit that the machine has no memory for is the machine's."""
         found = cgroup.memory_of(self.pid)
-        return found if found and os.access(found.leaf / "cgroup.procs", os.W_OK) else None
+        if not found or found.limit - found.used() > MOST_MEMORY * machine.available():
+            return None
+        return found if os.access(found.leaf / "cgroup.procs", os.W_OK) else None
 
     @cached_property
     def _cpu(self) -> cgroup.Cpu | None:
@@ -141,7 +145,7 @@ class Strained(Saturable, Pressable, Exhaustible, Fillable):
         self._require_alive()
         helpers, members = straining.find(sign), self._cpu.members() if self._cpu else []
         began, ours, used = time.monotonic(), proc.on_cpu(helpers), self._used(members)
-        hungry = [_hungry(helpers) for _ in _moments()]
+        hungry = [straining.hungry(helpers) for _ in _moments()]
         took = time.monotonic() - began
         ran = max(0.0, proc.on_cpu(helpers) - ours) / took
         limit = self._cpu.quota if self._cpu else len(self._own_cpus)
@@ -250,7 +254,7 @@ class Strained(Saturable, Pressable, Exhaustible, Fillable):
     def _refuse_shared(self, name: str, folder: Path) -> None:
         """An overlay is as large as what is below it; a file system in memory takes it from the machine."""
         kind, size = proc.file_system(self.pid, folder), strain.room(folder, None)[0]
-        if kind in ("overlay", "ramfs") or (kind == "tmpfs" and size > OWN_MEMORY * _machine_memory()):
+        if kind in ("overlay", "ramfs") or (kind == "tmpfs" and size > OWN_MEMORY * machine.memory()):
             raise TargetError(
                 f"volume `{name}` is {kind} without a limit of its own, which is never filled; mount it with a size"
             )
@@ -285,21 +289,7 @@ class Strained(Saturable, Pressable, Exhaustible, Fillable):
             raise Gone(f"process {self.pid} no longer exists")
 
 
-def _machine_memory() -> int:
-    """Bytes."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 def _moments() -> Iterator[None]:
     for _ in range(5):
         time.sleep(MOMENT / 5)
         yield
-
-
-def _hungry(helpers: list[int]) -> bool:
-    """Every helper but the one that waits for the end wants to run: nothing of the allowance is left for others."""
-    states = []
-    for pid in helpers:
-        with suppress(Gone):
-            states.append(proc.state(pid))
-    return len(states) > 1 and states.count("R") >= len(states) - 1

@@ -80,6 +80,15 @@ def by_hand(sign: str) -> str:
     return f"pkill -f '[{_MODULE[0]}]{_MODULE[1:]} {sign} '"
 
 
+def hungry(helpers: list[int]) -> bool:
+    """Every helper but the one that waits for the end wants to run: nothing of the allowance is left for others."""
+    states = []
+    for pid in helpers:
+        with suppress(Gone):
+            states.append(proc.state(pid))
+    return len(states) > 1 and states.count("R") >= len(states) - 1
+
+
 def held(sign: str) -> int:
     """Bytes on file systems that the helpers of this sign hold."""
     return sum(_held(Path(f"/proc/{pid}/fd")) for pid in find(sign))
