@@ -95,10 +95,6 @@ def assert_all_written(stack: Stack) -> None:
     assert rows(stack, "SELECT count(*) FROM audit WHERE kind = 'order'") == [(saved,)]
 
 
-def log(stack: Stack) -> str:
-    return (stack.directory / "log" / "gateway.log").read_text()
-
-
 def test_orders_and_their_audit_are_written(shared: Stack) -> None:
     assert part(shared) == {"status": "ok", "pending": part(shared)["pending"], "kind": "postgresql"}
     place(shared, "kept")
@@ -140,7 +136,7 @@ def test_killed(stack: Stack, victim: str) -> None:
     until(lambda: away(stack))
     place(stack, "meanwhile")
     assert_all_written(stack)
-    assert "ERROR database lost: " in log(stack) and "INFO database synchronised" in log(stack)
+    assert "ERROR database lost: " in stack.log() and "INFO database synchronised" in stack.log()
     assert stack.service("database")["restarts"] == 1
 
 
@@ -151,9 +147,9 @@ def test_cut_off(stack: Stack, way: list[Any]) -> None:
         assert stack.gateway("/health").json["status"] == "degraded"
         place(stack, *(f"meanwhile-{number}" for number in range(30)))
         assert part(stack)["pending"] >= 60
-        until(lambda: "WARNING database is not to be had, attempt 3" in log(stack))
+        until(lambda: "WARNING database is not to be had, attempt 3" in stack.log())
     assert_all_written(stack)
-    assert log(stack).count("ERROR database lost: ") == 1
+    assert stack.log().count("ERROR database lost: ") == 1
     events = ("database-back", "database-lost", "database-back", "database-synchronised")
     assert [stack.truth("gateway", event)[-1]["event"] for event in events] == list(events)
     assert stack.truth("gateway", "database-back")[-1]["pending"] >= 60
@@ -166,7 +162,7 @@ def test_gateway_starts_without_it_and_remembers_for_it(stack: Stack) -> None:
         place(stack, "before")
         stack.kill("gateway", signal.SIGKILL)
         until(lambda: stack.service("gateway")["restarts"] == 1 and part(stack))
-        assert away(stack) and "database is not to be had, attempt 1" in log(stack)
+        assert away(stack) and "database is not to be had, attempt 1" in stack.log()
         until(lambda: stack.gateway("/health").json["exchange"]["status"] == "ok")
         place(stack, "after")
     assert_all_written(stack)

@@ -17,7 +17,7 @@ import pytest
 
 from tests.sandbox.conftest import Start
 from tests.sandbox.stack import Answer, Stack, until
-from tests.sandbox.test_database import REFUSED, WAYS, cut, log
+from tests.sandbox.test_database import REFUSED, WAYS, cut
 from veloz_chaos.sandbox import control
 from veloz_chaos.sandbox.vault_store import API_SECRET
 
@@ -142,10 +142,10 @@ def test_killed(stack: Stack) -> None:
     stack.kill("vault", signal.SIGKILL)
     until(lambda: part(stack) == CACHED)
     assert_trades(stack, "meanwhile")
-    assert "WARNING vault is unavailable, credentials: cached" in log(stack)
+    assert "WARNING vault is unavailable, credentials: cached" in stack.log()
     until(lambda: part(stack) == FROM_VAULT)
     assert stack.truth("gateway", "vault-status")[-1]["status"] == "ok"
-    assert "INFO vault is ok, credentials: vault" in log(stack)
+    assert "INFO vault is ok, credentials: vault" in stack.log()
 
 
 @WAYS
@@ -168,7 +168,7 @@ def test_gateway_starts_without_it_by_its_environment(stack: Stack) -> None:
         until(lambda: stack.service("gateway")["restarts"] == 1 and part(stack) == FROM_ENVIRONMENT)
         until(lambda: stack.gateway("/health").json["exchange"]["status"] == "ok")
         assert_trades(stack, "by-environment")
-        assert "WARNING vault is unavailable, credentials: environment" in log(stack)
+        assert "WARNING vault is unavailable, credentials: environment" in stack.log()
         assert rotate(stack).status == 503
     until(lambda: part(stack) == FROM_VAULT)
 
