@@ -95,6 +95,17 @@ def test_rejects_locally_what_the_exchange_holds(start: Start, flaws: tuple[str,
     assert stack.gateway("/api/orders_state").json == states
 
 
+def test_what_was_refused_after_waiting_for_the_engine_is_not_sent(start: Start) -> None:
+    """Whoever asked may have given up: its outcome would be unknown, which is another weakness."""
+    stack = start("rejects-locally-what-the-exchange-holds")
+    stack.kill("engine", signal.SIGSTOP)
+    assert stack.order("waited").json["error"] == "engine_unavailable"
+    until(lambda: stack.gateway("/health").status == 503)
+    assert stack.order("refused").json["error"] == "engine_unavailable"
+    until(lambda: at_the_exchange(stack, "refused") == ["EXPIRED"])
+    assert at_the_exchange(stack, "waited") == []
+
+
 def missed(stack: Stack, last_id: int, until_name: str) -> list[int]:
     """The ids of the events that a returning client gets, up to the one that says `until_name` expired."""
     connection = http.client.HTTPConnection("127.0.0.1", stack.sandbox.ports["gateway"], timeout=20)

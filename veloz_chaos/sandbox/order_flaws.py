@@ -55,20 +55,20 @@ class AcknowledgesBeforeSending(Trading):
 
 
 class SendsWhatItRefuses(Trading):
-    """Refused for want of the engine; yet the exchange gets it."""
+    """Refused at once, because the engine is known to be away; yet the exchange gets it."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._sending: set[asyncio.Task[None]] = set()
 
-    async def _without_engine(self, order: Order) -> Answer:
-        sending = asyncio.create_task(self._send_all_the_same(order))
-        self._sending.add(sending)
-        sending.add_done_callback(self._sending.discard)
-        return await super()._without_engine(order)
-
-    async def _send_all_the_same(self, order: Order) -> None:
-        await _sent(self, order)
+    async def _place(self, order: Order) -> Answer:
+        known_to_be_away = not self.engine.connected
+        status, body = await super()._place(order)
+        if known_to_be_away and body.get("error") == "engine_unavailable":
+            sending = asyncio.create_task(_sent(self, order))
+            self._sending.add(sending)
+            sending.add_done_callback(self._sending.discard)
+        return status, body
 
 
 class SendsAgain(Reconciliation):

@@ -74,7 +74,7 @@ class Trading:
         try:
             reply = await self.ask_engine("ORDER", **self._as_entry(order))
         except EngineAway:
-            return await self._without_engine(order)
+            return refusal(order.client_order_id, "engine_unavailable")
         if not reply["ok"]:
             body = {"ok": False, "error": reply["error"], "message": reply.get("message", "")}
             return 200, {**body, "client_order_id": order.client_order_id}
@@ -83,9 +83,6 @@ class Trading:
     async def _exchange_takes_calls(self) -> bool:
         """Whether the exchange may be called; a pause that it asked for is waited for if its end is near."""
         return await self.exchange.limit.passes(QUEUED_FOR) and self.exchange.available
-
-    async def _without_engine(self, order: Order) -> Answer:
-        return refusal(order.client_order_id, "engine_unavailable")
 
     async def ask_engine(self, kind: str, **fields: object) -> dict[str, Any]:
         """The engine's answer. Raises EngineAway; with the flaw, waits for ever instead."""
