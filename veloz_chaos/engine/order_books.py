@@ -36,7 +36,8 @@ class Found:
 
 @dataclass(frozen=True)
 class Read:
-    """One reading of a side; `why` it can't be read where it is not ok."""
+    """One reading of a side; `why` it can't be read where it is not ok. `at`: when it was asked, so that whatever was
+    answered before that must be in it."""
 
     side: SideName
     at: int
@@ -77,7 +78,7 @@ class Side:
             if isinstance(part, str):
                 return Read(self._name, at, False, self._secrets.redact(part))
             found += part
-        return Read(self._name, now(), True, found=found)
+        return Read(self._name, at, True, found=found)
 
     async def _part(self, about: Order) -> list[Found] | str:
         asked = now()
