@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-WORKERS ?= 4
+WORKERS ?= 2
 #: What starts no whole stack, and so may run side by side; the others measure, and want the machine for themselves.
 QUICK  := tests/unit tests/property tests/journals tests/docs
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 def call(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "veloz_chaos", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=150, check=False)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
