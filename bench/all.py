@@ -14,6 +14,7 @@ BENCHES = (
     ["killed"],
     ["memory"],
     ["audit"],
+    ["http_proxy"],
 )
 
 
