@@ -47,7 +47,7 @@ FLAWS: Mapping[str, Flaw] = {
         exchange_failure="while detected: always market-data-cached",
     ),
     "gateway-state-not-restored": _row(
-        "A restarted gateway has forgotten its orders", pod_kill="keeps open-orders + orders: divergent"
+        "A restarted gateway has forgotten the orders it had answered", pod_kill="keeps open-orders + orders: divergent"
     ),
     "relapses-after-recovery": _row(
         "A restarted engine dies again after 2.5 s, until 15 s after its first death", engine_crash="recovery"
@@ -86,7 +86,7 @@ FLAWS: Mapping[str, Flaw] = {
     ),
     "vault-not-cached": _row(
         "Credentials are dropped as soon as Vault is away, orders are refused",
-        vault_down="while detected: always orders-served",
+        vault_down="while detected: always orders-served + while detected: always credentials-cached",
     ),
     "no-log-rotation": _row(
         "The log is never rotated; with a full volume nothing more is logged",

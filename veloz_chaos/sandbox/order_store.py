@@ -48,15 +48,18 @@ Listener = Callable[[int, Order], None]
 
 
 class OrderStore:
-    """`forget` ignores what an earlier incarnation left, for the flaw of that name."""
+    """`forget` restores nothing but orders of unknown outcome, for the flaw gateway-state-not-restored."""
 
     def __init__(self, log: OrderLog, listener: Listener, forget: bool = False) -> None:
         self._log, self._listener = log, listener
         self._orders: dict[str, Order] = {}
         self._indexed: dict[str, dict[str, Order]] = {"UNKNOWN": {}, "OPEN": {}}
         self._bodies: dict[str, bytes] = {}
-        for number, line in enumerate(() if forget else log.restored(), 1):
+        for number, line in enumerate(log.restored(), 1):
             self._take(number, Order(**json.loads(line)))
+        for order in self.all() if forget else ():
+            if order.status not in UNSETTLED:
+                self._forget(order.client_order_id)
 
     def save(self, order: Order) -> None:
         order.ts_ns = time.time_ns()
@@ -76,6 +79,11 @@ class OrderStore:
                 self._indexed[index][name] = order
             else:
                 self._indexed[index].pop(name, None)
+
+    def _forget(self, name: str) -> None:
+        for orders in (self._orders, *self._indexed.values()):
+            orders.pop(name, None)
+        self._bodies.pop(name, None)
 
     def get(self, client_order_id: str) -> Order | None:
         return self._orders.get(client_order_id)

@@ -28,16 +28,31 @@ def locked(directory: Path) -> Iterator[tuple[Path, ...]]:
 
     Gives the directories that this made, outermost first. Raises UsageError if somebody else holds it.
     """
-    made = tuple(path for path in (*reversed(directory.parents), directory) if not path.exists())
-    directory.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(directory, os.O_RDONLY)
+    made, descriptor = _made_and_held(directory)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield made
-    except BlockingIOError:
-        raise UsageError(f"a sandbox is being started in {directory}; wait for it or use another directory") from None
     finally:
         os.close(descriptor)
+
+
+def _made_and_held(directory: Path) -> tuple[tuple[Path, ...], int]:
+    """Whoever makes it is the first to hold it: until then it holds what is above."""
+    above = os.open(next(path for path in directory.parents if path.exists()), os.O_RDONLY)
+    try:
+        fcntl.flock(above, fcntl.LOCK_EX)
+        made = tuple(path for path in (*reversed(directory.parents), directory) if not path.exists())
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise UsageError(
+                f"a sandbox is being started in {directory}; wait for it or use another directory"
+            ) from None
+        return made, descriptor
+    finally:
+        os.close(above)
 
 
 def leave(settings: Settings) -> None:
