@@ -98,7 +98,7 @@ FLAWS: Mapping[str, Flaw] = {
         memory_pressure="detection",
     ),
     "refuses-when-slow": _row(
-        "All orders are refused while the gateway is short of CPU", cpu_stress="while fault: always orders-served"
+        "Every third order is refused while the gateway is short of CPU", cpu_stress="while fault: always orders-served"
     ),
 }
 

@@ -140,7 +140,7 @@ def reason_to_refuse(
     settings: Settings, persistence: Persistence, credentials: Credentials, load: LoadWatch
 ) -> str | None:
     """The error that every new order is refused with at the moment."""
-    if settings.has("refuses-when-slow") and load.slow:
+    if settings.has("refuses-when-slow") and load.sheds():
         return "overloaded"
     if settings.has("database-loss-stops-orders") and persistence.status != "ok":
         return "database_unavailable"

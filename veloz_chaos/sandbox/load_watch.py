@@ -12,10 +12,14 @@ LOOK_EVERY, LATE, TOO_MANY, KEPT = 0.02, 0.03, 4, 40
 class LoadWatch:
     def __init__(self) -> None:
         self._late: deque[bool] = deque(maxlen=KEPT)
+        self._asked = 0
 
-    @property
-    def slow(self) -> bool:
-        return sum(self._late) >= TOO_MANY
+    def sheds(self) -> bool:
+        """Of the orders that come while it is slow, every third."""
+        if sum(self._late) < TOO_MANY:
+            return False
+        self._asked += 1
+        return self._asked % 3 == 0
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
