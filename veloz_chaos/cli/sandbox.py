@@ -86,12 +86,9 @@ def _database(sandbox: control.Sandbox) -> str:
 @app.command()
 def flaws() -> int:
     """List the weaknesses that can be seeded, and the experiments that must catch each."""
-    rows = [
-        [name, flaw.title, experiment, ", ".join(expectations)]
-        for name, flaw in FLAWS.items()
-        for experiment, expectations in flaw.caught_by.items()
-    ]
-    screen.out(*table(["flaw", "what is wrong", "caught by", "failing"], rows, screen.width()))
+    for name, flaw in FLAWS.items():
+        caught = [f"  {experiment} must fail: {', '.join(said)}" for experiment, said in flaw.caught_by.items()]
+        screen.out(name, f"  {flaw.title}", *caught, "")
     return PASSED
 
 
