@@ -1,4 +1,5 @@
-"""A volume of the target's own fills up. In place when no more is free than asked, and we hold it."""
+"""A volume of the target's own fills up. In place when no more is free than asked, or we hold all that was: a target that
+makes room for itself has it for a moment, until the filler takes that too."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from veloz_chaos.errors import Gone, Refused
 
 #: So much of the volume more than asked may be free: it comes in blocks, and a target removes files meanwhile.
 TOLERANCE = 0.01
+#: The part of what was free (beyond what was asked) that we must hold otherwise.
+SEEN = 0.98
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -43,7 +46,8 @@ class Disk(Fault[Fillable]):
         room = target.room(receipt["sign"], self.volume)
         usual = f"undisturbed {_kb(receipt['undisturbed'])}"
         evidence = f"{_kb(room.held)} of {_kb(room.size)} held, {_kb(room.free)} free ({usual})"
-        return Presence(room.held > 0 and room.free <= self._free_at_most(room), evidence)
+        full = room.free <= self._free_at_most(room) or room.held >= SEEN * (receipt["undisturbed"] - self.free)
+        return Presence(room.held > 0 and full, evidence)
 
     def revert(self, target: Fillable, receipt: Receipt) -> None:
         target.empty(receipt["sign"], self.volume)
