@@ -1,5 +1,5 @@
-"""A volume of the target's own fills up. In place when no more is free than asked, or we hold all that was: a target that
-makes room for itself has it for a moment, until the filler takes that too."""
+"""A volume of the target's own fills up. In place when no more is free than asked, or we hold all that was: what the
+target frees for itself is free for a moment only, until the filler takes that too."""
 
 from __future__ import annotations
 
