@@ -217,10 +217,6 @@ def _gone(pid: int) -> Gone:
     return Gone(f"process {pid} no longer exists, or the pid is another's now")
 
 
-def exists(pid: int) -> bool:
-    return (PROC / str(pid) / "stat").exists()
-
-
 def address_space(pid: int) -> int:
     """Bytes of virtual memory. Raises Gone."""
     try:
