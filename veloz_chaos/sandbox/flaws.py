@@ -95,7 +95,7 @@ FLAWS: Mapping[str, Flaw] = {
     "memory-not-watched": _row(
         "The gateway neither logs nor tells that its memory is short",
         oom_kill="while fault: always memory-logged-before-kill",
-        memory_pressure="detection",
+        memory_pressure="impact",
     ),
     "refuses-when-slow": _row(
         "Every third order is refused while the gateway is short of CPU", cpu_stress="while fault: always orders-served"
