@@ -13,6 +13,7 @@ from veloz_chaos.targets.fake import WORLD, Fake, Flaw, Selector, find, reopen, 
 
 numbers = itertools.count(1)
 DELAY, PATIENCE = timedelta(milliseconds=50), timedelta(seconds=1)
+EXPIRES = timedelta(minutes=1)
 
 
 def made(flaw: Flaw | None = None) -> Fake:
@@ -22,8 +23,8 @@ def made(flaw: Flaw | None = None) -> Fake:
 
 def test_delays_add_up_and_are_forgotten_by_sign() -> None:
     fake = made()
-    fake.delay("vc-1", DELAY, timedelta(0))
-    fake.delay("vc-2", DELAY, timedelta(0))
+    fake.delay("vc-1", DELAY, timedelta(0), EXPIRES)
+    fake.delay("vc-2", DELAY, timedelta(0), EXPIRES)
     assert fake.pass_through(1, PATIENCE).seconds > 0.1
     fake.undelay("vc-1")
     assert 0.05 < fake.pass_through(1, PATIENCE).seconds < 0.1
@@ -33,7 +34,7 @@ def test_does_nothing() -> None:
     fake = made("does-nothing")
     fake.kill("KILL")
     fake.pause()
-    fake.sever("vc-1", "silent", "all")
+    fake.sever("vc-1", "silent", "all", EXPIRES)
     assert fake.alive()
     assert not fake.paused()
     assert fake.pass_through(1, PATIENCE).outcome == "answered"

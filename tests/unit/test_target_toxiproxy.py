@@ -17,6 +17,7 @@ from veloz_chaos.mechanisms.toxiproxy_api import Api, Conflict, NotFound, Toxic
 from veloz_chaos.targets.toxiproxy import Proxy, Selector, find, reopen
 
 SIGN, DELAY = "vc-run", timedelta(milliseconds=100)
+EXPIRES = timedelta(minutes=1)
 LATENCY = {"latency": 100, "jitter": 0}
 
 
@@ -44,8 +45,8 @@ def toxics(server: infra.Server, proxy: Proxy) -> list[str]:
 
 
 def test_toxics_carry_the_sign(toxiproxy: infra.Server, proxy: Proxy) -> None:
-    proxy.delay(SIGN, DELAY, timedelta(0))
-    proxy.throttle(SIGN, 50_900)
+    proxy.delay(SIGN, DELAY, timedelta(0), EXPIRES)
+    proxy.throttle(SIGN, 50_900, EXPIRES)
     kept = toxiproxy.admin.toxics(proxy.name)
     assert [toxic["attributes"] for toxic in kept] == [{"rate": 50}, LATENCY, {"rate": 50}]
     assert toxics(toxiproxy, proxy) == ["vc-run-bandwidth-down", "vc-run-bandwidth-up", "vc-run-latency-down"]
@@ -54,21 +55,21 @@ def test_toxics_carry_the_sign(toxiproxy: infra.Server, proxy: Proxy) -> None:
 
 
 def test_another_runs_toxic_of_the_same_kind_stays(toxiproxy: infra.Server, proxy: Proxy) -> None:
-    proxy.delay("vc-other", DELAY, timedelta(0))
-    proxy.delay(SIGN, DELAY, timedelta(0))
+    proxy.delay("vc-other", DELAY, timedelta(0), EXPIRES)
+    proxy.delay(SIGN, DELAY, timedelta(0), EXPIRES)
     proxy.undelay(SIGN)
     assert toxics(toxiproxy, proxy) == ["vc-other-latency-down"]
 
 
 def test_injecting_twice_is_once_but_a_different_one_is_refused(proxy: Proxy) -> None:
-    proxy.delay(SIGN, DELAY, timedelta(0))
-    proxy.delay(SIGN, DELAY, timedelta(0))
+    proxy.delay(SIGN, DELAY, timedelta(0), EXPIRES)
+    proxy.delay(SIGN, DELAY, timedelta(0), EXPIRES)
     with pytest.raises(TargetError, match="was asked for"):
-        proxy.delay(SIGN, 2 * DELAY, timedelta(0))
+        proxy.delay(SIGN, 2 * DELAY, timedelta(0), EXPIRES)
 
 
 def test_what_is_written_by_hand_undoes_it(toxiproxy: infra.Server, proxy: Proxy) -> None:
-    proxy.sever(SIGN, "silent", "all")
+    proxy.sever(SIGN, "silent", "all", EXPIRES)
     urls = proxy.by_hand("Severable", SIGN).removeprefix("curl -X DELETE ").split()
     for url in urls:
         toxiproxy.admin.call("DELETE", url.removeprefix(f"http://{toxiproxy.api}"))
@@ -76,7 +77,7 @@ def test_what_is_written_by_hand_undoes_it(toxiproxy: infra.Server, proxy: Proxy
 
 
 def test_leftovers_are_told_apart(toxiproxy: infra.Server, proxy: Proxy) -> None:
-    proxy.delay("vc-yesterday", DELAY, timedelta(0))
+    proxy.delay("vc-yesterday", DELAY, timedelta(0), EXPIRES)
     toxiproxy.admin.add(proxy.name, name="slow", type="latency", attributes=LATENCY)
     toxiproxy.admin.call("POST", f"/proxies/{proxy.name}", {"enabled": False})
     disabled, ours, foreign = proxy.leftovers()
@@ -89,17 +90,17 @@ def test_a_disabled_proxy_is_refused(toxiproxy: infra.Server, proxy: Proxy) -> N
     toxiproxy.admin.call("POST", f"/proxies/{proxy.name}", {"enabled": False})
     assert proxy.pass_through(1, DELAY).outcome == "refused"
     with pytest.raises(TargetError, match="disabled"):
-        proxy.delay(SIGN, DELAY, timedelta(0))
+        proxy.delay(SIGN, DELAY, timedelta(0), EXPIRES)
 
 
 def test_a_proxy_led_elsewhere_is_gone_but_still_cleaned(toxiproxy: infra.Server, proxy: Proxy) -> None:
     """The server keeps toxics when a proxy is given another upstream: what we put there we take out."""
-    proxy.delay(SIGN, DELAY, timedelta(0))
+    proxy.delay(SIGN, DELAY, timedelta(0), EXPIRES)
     with upstreams.http() as other:
         toxiproxy.admin.call("POST", f"/proxies/{proxy.name}", {"upstream": other})
     assert not proxy.alive()
     with pytest.raises(Gone):
-        proxy.throttle(SIGN, 50_000)
+        proxy.throttle(SIGN, 50_000, EXPIRES)
     reopen(proxy.reference).undelay(SIGN)
     assert toxics(toxiproxy, proxy) == []
     with pytest.raises(Gone):

@@ -210,7 +210,7 @@ class Link(Target):
 
 class Delayable(Link):
     @abstractmethod
-    def delay(self, sign: str, delay: timedelta, jitter: timedelta) -> None:
+    def delay(self, sign: str, delay: timedelta, jitter: timedelta, expires: timedelta) -> None:
         """Everything that the link answers comes `delay` ± `jitter` later, on existing connections too."""
 
     @abstractmethod
@@ -219,7 +219,7 @@ class Delayable(Link):
 
 class Throttleable(Link):
     @abstractmethod
-    def throttle(self, sign: str, rate: int) -> None:
+    def throttle(self, sign: str, rate: int, expires: timedelta) -> None:
         """At most `rate` bytes a second pass each way."""
 
     @abstractmethod
@@ -232,7 +232,9 @@ class Severable(Link):
         return ""
 
     @abstractmethod
-    def sever(self, sign: str, how: Literal["silent", "reset"], connections: Literal["all", "new"]) -> None:
+    def sever(
+        self, sign: str, how: Literal["silent", "reset"], connections: Literal["all", "new"], expires: timedelta
+    ) -> None:
         """Nothing passes: silently swallowed, or answered by resets."""
 
     @abstractmethod
@@ -241,7 +243,7 @@ class Severable(Link):
 
 class Resettable(Link):
     @abstractmethod
-    def reset(self, sign: str, after: timedelta) -> None:
+    def reset(self, sign: str, after: timedelta, expires: timedelta) -> None:
         """Every connection is reset `after` it is first used."""
 
     @abstractmethod
@@ -250,7 +252,7 @@ class Resettable(Link):
 
 class Lossy(Link):
     @abstractmethod
-    def lose(self, sign: str, share: float) -> None:
+    def lose(self, sign: str, share: float, expires: timedelta) -> None:
         """This share of what is sent vanishes; each backend's offer says of what."""
 
     @abstractmethod

@@ -35,11 +35,6 @@ class Presence:
     evidence: str
 
 
-def lifetime(receipt: Receipt) -> timedelta:
-    """How long after the injection whatever helps a fault must have ended by itself."""
-    return timedelta(seconds=receipt.get("expires", 120))
-
-
 class Fault(ABC, Generic[T]):
     """Subclasses are frozen pydantic dataclasses that forbid extra keys."""
 

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJs
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Passage, Throttleable
-from veloz_chaos.core.fault import Fault, Presence, Receipt
+from veloz_chaos.core.fault import Fault, Presence, Receipt, expiry
 from veloz_chaos.core.undisturbed import PATIENCE, round_trip
 from veloz_chaos.errors import Refused
 
@@ -65,7 +65,7 @@ class Bandwidth(Fault[Throttleable]):
         }  # fmt: skip
 
     def inject(self, target: Throttleable, receipt: Receipt) -> None:
-        target.throttle(receipt["sign"], self.rate)
+        target.throttle(receipt["sign"], self.rate, expiry(receipt))
 
     def in_place(self, target: Throttleable, receipt: Receipt) -> Presence:
         """What arrived until then counts, should it take longer than three times what it ought to."""

@@ -8,7 +8,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Saturable
-from veloz_chaos.core.fault import Fault, Presence, Receipt, lifetime
+from veloz_chaos.core.fault import Fault, Presence, Receipt, expiry
 from veloz_chaos.core.size import Share
 from veloz_chaos.errors import Gone
 
@@ -32,7 +32,7 @@ class Cpu(Fault[Saturable]):
         return {"sign": sign, "undisturbed": undisturbed, "by_hand": target.by_hand("Saturable", sign)}
 
     def inject(self, target: Saturable, receipt: Receipt) -> None:
-        target.saturate(receipt["sign"], self.load, lifetime(receipt))
+        target.saturate(receipt["sign"], self.load, expiry(receipt))
 
     def in_place(self, target: Saturable, receipt: Receipt) -> Presence:
         use = target.cpu_use(receipt["sign"])

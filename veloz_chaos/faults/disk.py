@@ -9,7 +9,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Fillable, Room
-from veloz_chaos.core.fault import Fault, Presence, Receipt, lifetime
+from veloz_chaos.core.fault import Fault, Presence, Receipt, expiry
 from veloz_chaos.core.size import Size
 from veloz_chaos.errors import Gone, Refused
 
@@ -40,7 +40,7 @@ class Disk(Fault[Fillable]):
         }  # fmt: skip
 
     def inject(self, target: Fillable, receipt: Receipt) -> None:
-        target.fill(receipt["sign"], self.volume, self.free, lifetime(receipt))
+        target.fill(receipt["sign"], self.volume, self.free, expiry(receipt))
 
     def in_place(self, target: Fillable, receipt: Receipt) -> Presence:
         room = target.room(receipt["sign"], self.volume)

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Delayable
 from veloz_chaos.core.duration import Duration
-from veloz_chaos.core.fault import Fault, Presence, Receipt
+from veloz_chaos.core.fault import Fault, Presence, Receipt, expiry
 from veloz_chaos.core.undisturbed import round_trip
 from veloz_chaos.errors import Refused
 
@@ -46,7 +46,7 @@ class Latency(Fault[Delayable]):
         }  # fmt: skip
 
     def inject(self, target: Delayable, receipt: Receipt) -> None:
-        target.delay(receipt["sign"], self.delay, self.jitter)
+        target.delay(receipt["sign"], self.delay, self.jitter, expiry(receipt))
 
     def in_place(self, target: Delayable, receipt: Receipt) -> Presence:
         patience = 2 * (self.delay + self.jitter) + timedelta(seconds=receipt["undisturbed"] + 0.5)

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from veloz_chaos.core.binomial import LEAST, enough, plausible
 from veloz_chaos.core.capability import Lossy
 from veloz_chaos.core.effect import Share, percent
-from veloz_chaos.core.fault import Fault, Presence, Receipt
+from veloz_chaos.core.fault import Fault, Presence, Receipt, expiry
 from veloz_chaos.core.undisturbed import PATIENCE
 from veloz_chaos.errors import Refused
 
@@ -37,7 +37,7 @@ class Loss(Fault[Lossy]):
         }  # fmt: skip
 
     def inject(self, target: Lossy, receipt: Receipt) -> None:
-        target.lose(receipt["sign"], self.share)
+        target.lose(receipt["sign"], self.share, expiry(receipt))
 
     def in_place(self, target: Lossy, receipt: Receipt) -> Presence:
         passages = target.pass_often(enough(self.share), timedelta(seconds=receipt["silence"]))

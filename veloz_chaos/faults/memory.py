@@ -8,7 +8,7 @@ from pydantic import ConfigDict, field_validator
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Pressable, Use
-from veloz_chaos.core.fault import Fault, Presence, Receipt, lifetime
+from veloz_chaos.core.fault import Fault, Presence, Receipt, expiry
 from veloz_chaos.core.size import Share
 from veloz_chaos.errors import Gone, Refused
 
@@ -44,7 +44,7 @@ class Memory(Fault[Pressable]):
         }  # fmt: skip
 
     def inject(self, target: Pressable, receipt: Receipt) -> None:
-        target.press(receipt["sign"], self.upto, lifetime(receipt))
+        target.press(receipt["sign"], self.upto, expiry(receipt))
 
     def in_place(self, target: Pressable, receipt: Receipt) -> Presence:
         use = target.memory_use()

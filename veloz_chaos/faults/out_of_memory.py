@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Exhaustible
 from veloz_chaos.core.duration import Duration
-from veloz_chaos.core.fault import Fault, Presence, Receipt, lifetime
+from veloz_chaos.core.fault import Fault, Presence, Receipt, expiry
 from veloz_chaos.errors import Gone
 
 #: A ramp must end well before a run gives up on finding the fault in place.
@@ -39,7 +39,7 @@ class OutOfMemory(Fault[Exhaustible]):
         return {"sign": sign, "kills": target.oom_kills()}
 
     def inject(self, target: Exhaustible, receipt: Receipt) -> None:
-        target.exhaust(receipt["sign"], self.ramp, lifetime(receipt))
+        target.exhaust(receipt["sign"], self.ramp, expiry(receipt))
 
     def in_place(self, target: Exhaustible, receipt: Receipt) -> Presence:
         if target.alive():

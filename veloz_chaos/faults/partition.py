@@ -9,7 +9,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Severable
-from veloz_chaos.core.fault import Fault, Presence, Receipt
+from veloz_chaos.core.fault import Fault, Presence, Receipt, expiry
 from veloz_chaos.core.undisturbed import round_trip
 from veloz_chaos.errors import TargetError
 
@@ -31,7 +31,7 @@ class Partition(Fault[Severable]):
         }  # fmt: skip
 
     def inject(self, target: Severable, receipt: Receipt) -> None:
-        target.sever(receipt["sign"], self.how, self.connections)
+        target.sever(receipt["sign"], self.how, self.connections, expiry(receipt))
 
     def in_place(self, target: Severable, receipt: Receipt) -> Presence:
         passage = target.pass_through(1, timedelta(seconds=receipt["silence"]))

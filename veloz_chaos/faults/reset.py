@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Resettable
 from veloz_chaos.core.duration import Duration
-from veloz_chaos.core.fault import Fault, Presence, Receipt
+from veloz_chaos.core.fault import Fault, Presence, Receipt, expiry
 from veloz_chaos.core.undisturbed import round_trip
 
 
@@ -28,7 +28,7 @@ class Reset(Fault[Resettable]):
         }  # fmt: skip
 
     def inject(self, target: Resettable, receipt: Receipt) -> None:
-        target.reset(receipt["sign"], self.after)
+        target.reset(receipt["sign"], self.after, expiry(receipt))
 
     def in_place(self, target: Resettable, receipt: Receipt) -> Presence:
         passage = target.pass_through(1, 2 * self.after + timedelta(seconds=receipt["silence"]))

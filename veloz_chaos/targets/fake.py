@@ -132,7 +132,7 @@ class Fake(
     def by_hand(self, capability: str, sign: str) -> str:
         return "" if capability in ("Killable", "Exhaustible") else f"forget {sign} {capability}"
 
-    def kill(self, signal: str) -> None:  # noqa: ARG002
+    def kill(self, signal: str) -> None:
         state = self._hurt()
         if state.flaw != "does-nothing":
             state.alive = False
@@ -148,20 +148,20 @@ class Fake(
     def paused(self) -> bool:
         return self._mine().paused
 
-    def saturate(self, sign: str, load: float, expires: timedelta) -> None:  # noqa: ARG002
+    def saturate(self, sign: str, load: float, expires: timedelta) -> None:
         self._strain(f"{sign}-Saturable", load)
 
     def unsaturate(self, sign: str) -> None:
         self._relax(f"{sign}-Saturable")
 
-    def cpu_use(self, sign: str) -> CpuUse:  # noqa: ARG002
+    def cpu_use(self, sign: str) -> CpuUse:
         ours = max([0.0, *self._strained("Saturable")])
         return CpuUse(max(0.1, ours), 1.0, ours, full=ours >= 1)
 
-    def press(self, sign: str, upto: float, expires: timedelta) -> None:  # noqa: ARG002
+    def press(self, sign: str, upto: float, expires: timedelta) -> None:
         self._strain(f"{sign}-Pressable", upto)
 
-    def release(self, sign: str, undo: dict[str, Any]) -> None:  # noqa: ARG002
+    def release(self, sign: str, undo: dict[str, Any]) -> None:
         self._relax(f"{sign}-Pressable")
 
     def memory_settings(self) -> dict[str, Any]:
@@ -170,7 +170,7 @@ class Fake(
     def memory_use(self) -> Use:
         return Use(max([0.2, *self._strained("Pressable")]) * 1e8, 1e8)
 
-    def exhaust(self, sign: str, over: timedelta, expires: timedelta) -> None:  # noqa: ARG002
+    def exhaust(self, sign: str, over: timedelta, expires: timedelta) -> None:
         state = self._hurt()
         if state.flaw != "does-nothing":
             state.alive, state.oom_kills = False, state.oom_kills + 1
@@ -179,13 +179,13 @@ class Fake(
         state = self._answering()
         return state.oom_kills if state else 0
 
-    def fill(self, sign: str, volume: str, free: int, expires: timedelta) -> None:  # noqa: ARG002
+    def fill(self, sign: str, volume: str, free: int, expires: timedelta) -> None:
         self._strain(f"{sign}-Fillable", free)
 
-    def empty(self, sign: str, volume: str) -> None:  # noqa: ARG002
+    def empty(self, sign: str, volume: str) -> None:
         self._relax(f"{sign}-Fillable")
 
-    def room(self, sign: str, volume: str) -> Room:  # noqa: ARG002
+    def room(self, sign: str, volume: str) -> Room:
         free = min([ROOM // 2, *map(int, self._strained("Fillable"))])
         return Room(ROOM, free, ROOM // 2 - free)
 
@@ -201,43 +201,45 @@ class Fake(
     def _strained(self, capability: str) -> list[float]:
         return [amount for name, amount in self._mine().strains.items() if name.endswith(capability)]
 
-    def delay(self, sign: str, delay: timedelta, jitter: timedelta) -> None:  # noqa: ARG002
+    def delay(self, sign: str, delay: timedelta, jitter: timedelta, expires: timedelta) -> None:
         self._put(sign, "Delayable", Toxic(delay=delay.total_seconds()))
 
     def undelay(self, sign: str) -> None:
         self._drop(sign, "Delayable")
 
-    def throttle(self, sign: str, rate: int) -> None:
+    def throttle(self, sign: str, rate: int, expires: timedelta) -> None:
         self._put(sign, "Throttleable", Toxic(rate=rate))
 
     def unthrottle(self, sign: str) -> None:
         self._drop(sign, "Throttleable")
 
-    def sever(self, sign: str, how: Literal["silent", "reset"], connections: Literal["all", "new"]) -> None:  # noqa: ARG002
+    def sever(
+        self, sign: str, how: Literal["silent", "reset"], connections: Literal["all", "new"], expires: timedelta
+    ) -> None:
         self._put(sign, "Severable", Toxic(cut=how))
 
     def mend(self, sign: str) -> None:
         self._drop(sign, "Severable")
 
-    def reset(self, sign: str, after: timedelta) -> None:
+    def reset(self, sign: str, after: timedelta, expires: timedelta) -> None:
         self._put(sign, "Resettable", Toxic(cut="reset", after=after.total_seconds()))
 
     def unreset(self, sign: str) -> None:
         self._drop(sign, "Resettable")
 
-    def lose(self, sign: str, share: float) -> None:
+    def lose(self, sign: str, share: float, expires: timedelta) -> None:
         self._put(sign, "Lossy", Toxic(share=share))
 
     def unlose(self, sign: str) -> None:
         self._drop(sign, "Lossy")
 
-    def answer(self, sign: str, effect: HttpEffect, expires: timedelta) -> None:  # noqa: ARG002
+    def answer(self, sign: str, effect: HttpEffect, expires: timedelta) -> None:
         self._put(sign, "Answerable", Toxic(effect=effect))
 
     def unanswer(self, sign: str) -> None:
         self._drop(sign, "Answerable")
 
-    def mislead(self, sign: str, effect: DnsEffect, expires: timedelta) -> None:  # noqa: ARG002
+    def mislead(self, sign: str, effect: DnsEffect, expires: timedelta) -> None:
         self._put(sign, "Resolvable", Toxic(effect=effect))
 
     def unmislead(self, sign: str) -> None:
@@ -249,7 +251,7 @@ class Fake(
         silent = Passage("silent", timeout.total_seconds(), 0)
         return [silent if hit else passage for hit in _hits(times, lost)]
 
-    def request(self, effect: HttpEffect, times: int, timeout: timedelta) -> list[Answer]:  # noqa: ARG002
+    def request(self, effect: HttpEffect, times: int, timeout: timedelta) -> list[Answer]:
         passage = self.pass_through(1, timeout)
         if passage.outcome != "answered":
             return [Answer(passage.outcome, passage.seconds)] * times
@@ -257,7 +259,7 @@ class Fake(
         put = next((e for e in self._effects() if isinstance(e, HttpEffect)), None)
         return [_answer(put, usual) if put and hit else usual for hit in _hits(times, put.share if put else 0.0)]
 
-    def look_up(self, effect: DnsEffect, timeout: timedelta) -> Lookup:  # noqa: ARG002
+    def look_up(self, effect: DnsEffect, timeout: timedelta) -> Lookup:
         passage = self.pass_through(1, timeout)
         put = next((e.answer for e in self._effects() if isinstance(e, DnsEffect)), "")
         if passage.outcome != "answered" or put == "none":

@@ -130,13 +130,13 @@ class Proxy(Delayable, Throttleable, Severable, Resettable, Lossy):
     def pass_through(self, pings: int, timeout: timedelta) -> Passage:
         return traffic.pass_through(self._address(), self._ping(), pings, timeout.total_seconds())
 
-    def delay(self, sign: str, delay: timedelta, jitter: timedelta) -> None:
+    def delay(self, sign: str, delay: timedelta, jitter: timedelta, expires: timedelta) -> None:
         self._add("Delayable", sign, "latency", latency=_milliseconds(delay), jitter=_milliseconds(jitter))
 
     def undelay(self, sign: str) -> None:
         self._remove("Delayable", sign)
 
-    def throttle(self, sign: str, rate: int) -> None:
+    def throttle(self, sign: str, rate: int, expires: timedelta) -> None:
         if rate < 1000:
             raise TargetError(f"Toxiproxy counts in KB/s: {rate} B/s is too slow for it; ask for 1KB/s or more")
         self._add("Throttleable", sign, "bandwidth", rate=rate // 1000)
@@ -144,12 +144,14 @@ class Proxy(Delayable, Throttleable, Severable, Resettable, Lossy):
     def unthrottle(self, sign: str) -> None:
         self._remove("Throttleable", sign)
 
-    def cannot_sever(self, how: Literal["silent", "reset"], connections: Literal["all", "new"]) -> str:  # noqa: ARG002
+    def cannot_sever(self, how: Literal["silent", "reset"], connections: Literal["all", "new"]) -> str:
         if connections == "all":
             return ""
         return "Toxiproxy cannot spare existing connections: its toxics hit them too; ask for connections: all"
 
-    def sever(self, sign: str, how: Literal["silent", "reset"], connections: Literal["all", "new"]) -> None:
+    def sever(
+        self, sign: str, how: Literal["silent", "reset"], connections: Literal["all", "new"], expires: timedelta
+    ) -> None:
         if reason := self.cannot_sever(how, connections):
             raise TargetError(reason)
         self._add("Severable", sign, "timeout" if how == "silent" else "reset_peer", timeout=0)
@@ -157,7 +159,7 @@ class Proxy(Delayable, Throttleable, Severable, Resettable, Lossy):
     def mend(self, sign: str) -> None:
         self._remove("Severable", sign)
 
-    def reset(self, sign: str, after: timedelta) -> None:
+    def reset(self, sign: str, after: timedelta, expires: timedelta) -> None:
         if after > LONGEST_RESET:
             raise TargetError(f"a reset after {after} cannot be taken out in time; ask for {LONGEST_RESET} at most")
         self._add("Resettable", sign, "reset_peer", timeout=_milliseconds(after))
@@ -165,7 +167,7 @@ class Proxy(Delayable, Throttleable, Severable, Resettable, Lossy):
     def unreset(self, sign: str) -> None:
         self._remove("Resettable", sign)
 
-    def lose(self, sign: str, share: float) -> None:
+    def lose(self, sign: str, share: float, expires: timedelta) -> None:
         self._add("Lossy", sign, "timeout", share, timeout=0)
 
     def unlose(self, sign: str) -> None:
