@@ -15,8 +15,9 @@ from veloz_chaos.mechanisms.helper import Here
 PROMPT = 2.0
 
 
-def signal(here: Here, pid: int, start: int, name: str) -> None:
+def signal(here: Here, name: str, pid: int | None = None, start: int | None = None) -> None:
     """KILL is awaited; others take the time they take."""
+    pid, start = here.which(pid, start)
     if name != "KILL":
         _require_handler(pid, name)
     proc.send(pid, start, name)
@@ -42,7 +43,8 @@ def stopped(here: Here, pid: int, start: int) -> bool:
     return proc.stopped(pid)
 
 
-def alive(here: Here, pid: int, start: int, boot_id: str | None = None) -> bool:
+def alive(here: Here, pid: int | None = None, start: int | None = None, boot_id: str | None = None) -> bool:
+    pid, start = here.which(pid, start)
     return boot_id in (None, proc.boot_id()) and proc.alive(pid, start)
 
 
