@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from docker.api.client import APIClient
 
 #: Seconds until it must be ready, until it must answer a call (unless the caller says more), until it must have ended.
-READY, PATIENCE, ENDING = 20.0, 10.0, 5.0
-#: The least that works: other mount namespaces and control groups (SYS_ADMIN), other users' processes (KILL, SYS_PTRACE),
-#: their files (DAC_*), the network (NET_*).
+READY, PATIENCE, ENDING = 20.0, 10.0, 5
+#: The least that works: other mount namespaces and control groups (SYS_ADMIN), other users' processes (KILL,
+#: SYS_PTRACE), their files (DAC_*), the network (NET_*).
 CAPABILITIES = ("SYS_ADMIN", "SYS_PTRACE", "KILL", "DAC_OVERRIDE", "DAC_READ_SEARCH", "NET_ADMIN", "NET_RAW")
 #: Where the engine may grant it: that the kernel spares us when memory is short, and takes the target instead.
 SPARED, SPARED_SCORE = "SYS_RESOURCE", -900
@@ -227,6 +227,8 @@ class Helper:
 
 def _create(api: APIClient, image: str, target: dict[str, Any], sign: str, name: str, spared: bool) -> str:
     """The container's id; it does not run yet."""
+    from docker.types import LogConfig
+
     with asking(api):
         host = api.create_host_config(
             auto_remove=True,
@@ -239,7 +241,7 @@ def _create(api: APIClient, image: str, target: dict[str, Any], sign: str, name:
             binds=["/sys/fs/cgroup:/sys/fs/cgroup:rw"],
             mem_limit=MEMORY,
             oom_score_adj=SPARED_SCORE if spared else 0,
-            log_config={"Type": "none"},
+            log_config=LogConfig(type="none"),
         )
         made = api.create_container(
             image, [sign, str(target["State"]["Pid"])], name=name, host_config=host, stdin_open=True,

@@ -233,14 +233,16 @@ class Container(Killable, Pausable, Saturable, Pressable, Exhaustible, Fillable)
 
     def oom_kills(self) -> int | None:
         """The kernel's count as our helpers saw it last; where none of ours was beside it, the Engine's events."""
-        told = [helper.epilogue["oom_kills"] for helper in helper_container.own(self.beside) if helper.epilogue]
+        told: list[int | None] = [
+            helper.epilogue["oom_kills"] for helper in helper_container.own(self.beside) if helper.epilogue
+        ]
         if told:
-            return int(max(count or 0 for count in told))
+            return max(count or 0 for count in told)
         try:
             return int(self._ask(self._sign, "oom_kills") or 0)
         except Gone:
             events = docker_api.deaths(self.beside.api, self.beside.target, docker_api.seconds(self.beside.started))
-            return sum(event["Action"] == "oom" for event in events)
+            return sum(1 for event in events if event["Action"] == "oom")
 
     def fill(self, sign: str, volume: str, free: int, expires: timedelta) -> None:
         self._ask(sign, "fill", **self._volume(volume), free=free, expires=expires.total_seconds())
