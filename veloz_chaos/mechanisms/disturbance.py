@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from veloz_chaos.mechanisms.nfqueue import IN, OUT
-from veloz_chaos.mechanisms.packet import RST, Packet
+from veloz_chaos.mechanisms.packet import Packet
 
 Flow = tuple[bytes, int, bytes, int]
 #: So many connections are remembered; the eldest are forgotten first.
@@ -104,8 +104,6 @@ class Sever:
             return PASS
         if self.how == "silent":
             return DROP
-        if packet.flags & RST:  # the rules' own answer, on its way to the target
-            return PASS
         return REJECT if hook == OUT or self.inbound else Decision("reset")
 
 

@@ -62,14 +62,18 @@ class Rule:
         return [PROGRAMS[self.family], "-w", str(LOCK), "-t", self.table, "-I", self.chain, "1", *self.words]
 
 
-def queueing(peer: Peer, hooks: Sequence[int], sign: str, queue: int, mark: int) -> Iterator[Rule]:
-    """Each packet once: what comes back from the queue carries the mark."""
+def queueing(
+    peer: Peer, hooks: Sequence[int], sign: str, queue: int, mark: int, *, resets: bool = True
+) -> Iterator[Rule]:
+    """Each packet once: what comes back from the queue carries the mark. Without `resets` the kernel's own resets are
+    left alone: one that REJECT has made belongs to a connection that was never confirmed, and a queue would drop it."""
+    but = [] if resets else ["!", "--tcp-flags", "RST", "RST"]
     for family in peer.families():
         for hook in hooks:
             for match in peer.matches(family, hook):
                 once = ["-m", "mark", "!", "--mark", f"{mark:#x}/{mark:#x}"]
                 to = ["-j", "NFQUEUE", "--queue-num", str(queue), "--queue-bypass"]
-                yield Rule(family, CHAINS[hook], (*match, *once, *_comment(sign), *to))
+                yield Rule(family, CHAINS[hook], (*match, *but, *once, *_comment(sign), *to))
 
 
 def rejecting(peer: Peer, sign: str) -> Iterator[Rule]:

@@ -72,10 +72,10 @@ class Wire:
         if kind in ("sever", "reset"):
             given = {**given, "inbound": self.peer.inbound}
         self._process = _started("disturber", str(number), str(mark), kind, json.dumps(given))
-        rules = list(netfilter.queueing(self.peer, HOOKS[kind], self.sign, _listens(self._process), mark))
-        if kind == "sever" and given["how"] == "reset":
-            netfilter.install(list(netfilter.rejecting(self.peer, self.sign)))
-        netfilter.install(rules)
+        rejects = kind == "sever" and given["how"] == "reset"
+        queue = _listens(self._process)
+        rules = list(netfilter.queueing(self.peer, HOOKS[kind], self.sign, queue, mark, resets=not rejects))
+        netfilter.install([*(netfilter.rejecting(self.peer, self.sign) if rejects else ()), *rules])
 
 
 class Names:
