@@ -41,11 +41,12 @@ IDLE, DONE = 600.0, 30.0
 
 @dataclass
 class Held:
-    """`undo` is safe twice. `until` in seconds of the boot-time clock."""
+    """`undo` is safe twice. `until` in seconds of the boot-time clock. `there`: has it not ended by itself?"""
 
     words: str
     undo: Callable[[], object]
     until: float
+    there: Callable[[], object]
 
 
 @dataclass
@@ -72,10 +73,17 @@ class Here:
             return self.memory.oom_kills() if self.memory else None
         return None
 
-    def hold(self, key: str, words: str, undo: Callable[[], object], expires: float) -> None:
+    def hold(
+        self,
+        key: str,
+        words: str,
+        undo: Callable[[], object],
+        expires: float,
+        there: Callable[[], object] = lambda: True,
+    ) -> None:
         """Told before the thing is done, so that nothing is ever forgotten. `expires`: seconds from now."""
         with self.lock:
-            self.held[key] = Held(words, undo, _now() + expires)
+            self.held[key] = Held(words, undo, _now() + expires, there)
 
     def undo(self, key: str | None = None) -> None:
         """One, or everything, newest first. What fails stays held, and is raised when all has been tried."""
@@ -105,7 +113,7 @@ def ping(here: Here) -> dict[str, Any]:
 
 def held(here: Here) -> list[str]:
     with here.lock:
-        return [one.words for one in here.held.values()]
+        return [one.words for one in here.held.values() if one.there()]
 
 
 def undo(here: Here, key: str | None = None) -> None:
