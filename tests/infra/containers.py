@@ -53,7 +53,7 @@ for folder in ("/bin", "/usr/bin", "/usr/sbin"):
         if "python" not in file.name and not file.is_dir():
             file.unlink()
 """
-RECIPE = "FROM python:3.11-slim\nCOPY bare.py /\nRUN [\"python3\", \"/bare.py\"]\nUSER 65534\n"
+RECIPE = 'FROM python:3.11-slim\nCOPY bare.py /\nRUN ["python3", "/bare.py"]\nUSER 65534\n'
 
 
 @cache
