@@ -142,6 +142,9 @@ class _Beside(Target):
         ]
         signs = {one["Labels"][docker_api.SIGN] for one in others}
         found = [f"a helper container of {sign} is still beside it; end it by: {self._end(sign)}" for sign in signs]
+        for helper in helper_container.own(self.beside):
+            with suppress(Ended):
+                found += [f"{words}; end it by: {self._end(helper.sign)}" for words in helper.call("held")]
         if helper_image.there(self.beside.api):
             left = set(self._ask("disturbed")) - signs - {helper.sign for helper in helper_container.own(self.beside)}
             found += [f"rules of {sign} are left in its network namespace, without effect" for sign in sorted(left)]
