@@ -67,7 +67,9 @@ def ensure(place: docker_api.Place) -> str:
     if there(api):
         return name()
     if os.environ.get(NAMED):
-        raise Unavailable(f"the helper image {name()} ({NAMED}) is not there; `{place.words} pull {name()}`, or unset it")
+        raise Unavailable(
+            f"the helper image {name()} ({NAMED}) is not there; `{place.words} pull {name()}`, or unset it"
+        )
     with _BUILDING:
         if not there(api):
             build(docker_api.client(place, docker_api.BUILD_PATIENCE))
