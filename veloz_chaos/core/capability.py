@@ -82,6 +82,9 @@ class Target(ABC):
     def alive(self) -> bool:
         """Is this very incarnation still there? (A zombie is not.) Raises Unavailable if that cannot be told."""
 
+    def arm(self, sign: str) -> None:  # noqa: B027
+        """Start what a strike needs, so that the strike itself is quick; nothing is hurt yet."""
+
     def leftovers(self) -> list[str]:
         """What stands in the way of a clean run: faults of an earlier run, a disabled proxy. One sentence each."""
         return []

@@ -154,7 +154,7 @@ def _json(file: Path) -> Any:
 
 
 @cache
-def client(place: Place = Place(), patience: float = PATIENCE) -> APIClient:  # noqa: B008
+def client(place: Place = Place(), patience: float = PATIENCE) -> APIClient:
     """Raises Unavailable if no engine answers."""
     from docker import APIClient
     from docker.tls import TLSConfig
@@ -316,8 +316,8 @@ def deaths(api: APIClient, container: str, since: float, kinds: Sequence[str] = 
     filters = {"container": [container], "event": list(kinds)}
     url = f"/events?since={since:.9f}&until={now(api):.9f}&filters={quote(json.dumps(filters))}"
     with asking(api):
-        answer = api.get(api._url(url))
-        api._raise_for_status(answer)
+        answer = api.get(api._url(url))  # type: ignore[attr-defined]  # events() knows whole seconds only
+        api._raise_for_status(answer)  # type: ignore[attr-defined]
         return [json.loads(line) for line in answer.text.splitlines() if line]
 
 

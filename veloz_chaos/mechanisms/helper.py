@@ -4,7 +4,8 @@
 
 PID is the target container's first process, as the host counts. One JSON object a line: `{"id": 1, "call": "signal",
 "arguments": {…}}` is answered, in whatever order calls end, by `{"id": 1, "value": …}` or `{"id": 1, "error": "Gone",
-"text": "…"}`. The first line it writes has the id 0: it is ready, and this is the process it found.
+"text": "…"}`. The first line it writes has the id 0: it is ready, and this is the process it found. The last one, where
+the target ended, has the id -1: that it did, and what the kernel's count of its kills for memory was then.
 
 It undoes all that it holds and ends at the end of stdin (the runner is gone), at SIGTERM, with its target, at the
 latest instant that it was told, and where nothing is held and nobody calls. `OPERATIONS` of every module in
@@ -24,11 +25,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from veloz_chaos.errors import Gone, TargetError, Unavailable
-from veloz_chaos.mechanisms import proc, strain
+from veloz_chaos.mechanisms import cgroup, proc, strain
 
 #: Operation -> what does it: `operation(here, **arguments)` returns JSON, or dataclasses of it.
 Operation = Callable[..., Any]
@@ -58,6 +60,17 @@ class Here:
     called: float = field(default_factory=lambda: _now())
     calls: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
+    #: What the memory of the target is counted in; it can be found out only as long as that lives.
+    memory: cgroup.Memory | None = None
+
+    def which(self, pid: int | None, start: int | None) -> tuple[int, int]:
+        """The process that a call means: the container's first one, unless it says another."""
+        return (self.pid, self.start) if pid is None or start is None else (pid, start)
+
+    def oom_kills(self) -> int | None:
+        with suppress(TargetError):
+            return self.memory.oom_kills() if self.memory else None
+        return None
 
     def hold(self, key: str, words: str, undo: Callable[[], object], expires: float) -> None:
         """Told before the thing is done, so that nothing is ever forgotten. `expires`: seconds from now."""
@@ -128,24 +141,25 @@ class Ended(Exception):
     """Time to undo everything."""
 
 
-def serve(here: Here, known: Mapping[str, Operation]) -> None:
-    """Until it is time to end."""
-    target, buffer, writing = os.pidfd_open(here.pid), b"", threading.Lock()
+def serve(here: Here, known: Mapping[str, Operation], target: int) -> bool:
+    """Until it is time to end; says whether the target (a pidfd) has ended."""
+    buffer, writing = b"", threading.Lock()
     poll = select.poll()
     for file in (0, target):
         poll.register(file, select.POLLIN)
     while (left := here.seconds_left()) > 0:
         ready = [file for file, _ in poll.poll(left * 1000)]
         if target in ready:
-            return
+            return True
         if 0 not in ready:
             continue
         piece = os.read(0, 65536)
         if not piece:
-            return
+            return False
         *lines, buffer = (buffer + piece).split(b"\n")
         for line in lines:
             threading.Thread(target=_one, args=(here, known, line, writing), daemon=True).start()
+    return False
 
 
 def _one(here: Here, known: Mapping[str, Operation], line: bytes, writing: threading.Lock) -> None:
@@ -182,17 +196,20 @@ def _end(*_: object) -> None:
 
 def main(arguments: list[str]) -> int:
     sign, pid = arguments[1], int(arguments[2])
+    writing = threading.Lock()
     try:
-        here = Here(sign, pid, proc.start_time(pid))
-    except Gone as error:
-        write({"id": 0, "error": "Gone", "text": str(error)}, threading.Lock())
+        target = os.pidfd_open(pid)
+        here = Here(sign, pid, proc.start_time(pid), memory=cgroup.memory_of(pid))
+    except (Gone, ProcessLookupError):
+        write({"id": 0, "error": "Gone", "text": f"process {pid} no longer exists"}, writing)
         return 0
     os.environ[strain.HOLDER] = str(os.getpid())  # what we start must not survive us
     known = operations()
     try:
         signal.signal(signal.SIGTERM, _end)
-        write({"id": 0, "value": ping(here)}, threading.Lock())
-        serve(here, known)
+        write({"id": 0, "value": ping(here)}, writing)
+        if serve(here, known, target):
+            write({"id": -1, "value": {"ended": "target", "oom_kills": here.oom_kills()}}, writing)
     except Ended:
         pass
     finally:

@@ -14,7 +14,9 @@ import secrets
 import select
 import struct
 import threading
+import time
 from collections import deque
+from collections.abc import Collection
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from contextlib import suppress
@@ -30,9 +32,9 @@ if TYPE_CHECKING:
     from docker.api.client import APIClient
 
 #: Seconds until it must be ready, until it must answer a call (unless the caller says more), until it must have ended.
-READY, PATIENCE, ENDING = 20.0, 10.0, 5.0
-#: The least that works: other mount namespaces and control groups (SYS_ADMIN), other users' processes (KILL, SYS_PTRACE),
-#: their files (DAC_*), the network (NET_*).
+READY, PATIENCE, ENDING = 20.0, 10.0, 5
+#: The least that works: other mount namespaces and control groups (SYS_ADMIN), other users' processes (KILL,
+#: SYS_PTRACE), their files (DAC_*), the network (NET_*).
 CAPABILITIES = ("SYS_ADMIN", "SYS_PTRACE", "KILL", "DAC_OVERRIDE", "DAC_READ_SEARCH", "NET_ADMIN", "NET_RAW")
 #: Where the engine may grant it: that the kernel spares us when memory is short, and takes the target instead.
 SPARED, SPARED_SCORE = "SYS_RESOURCE", -900
@@ -42,7 +44,8 @@ MEMORY = 256 << 20
 _ERRORS = {name: getattr(errors, name) for name in ("TargetError", "Gone", "Unavailable", "Missing")}
 #: A helper that was created and never started is nobody's any more after so many seconds.
 STILLBORN = 60.0
-STDERR = 2
+#: Of the stream that is stderr; and of the last line, by which a helper tells that its target has ended.
+STDERR, EPILOGUE = 2, -1
 _HEAD = struct.Struct(">BxxxL")  # of a piece of the stream: 1 stdout, 2 stderr; length
 
 
@@ -69,13 +72,25 @@ class Beside:
             raise Gone(docker_api.story(self.api, found, self.started))
         return found
 
+    def over(self) -> Gone | None:
+        """Why it is over, once the kernel has said so: the Engine hears of it a little later. None if it does not."""
+        deadline = time.monotonic() + ENDING
+        while time.monotonic() < deadline:
+            try:
+                self.state()
+            except Gone as error:
+                return error
+            time.sleep(0.02)
+        return None
+
 
 class Helper:
     """One container, beside one target, for one sign."""
 
-    def __init__(self, api: APIClient, container: str, name: str, connection: Any) -> None:
-        self.api, self.container, self.name = api, container, name
-        self.about: dict[str, Any] = {}
+    def __init__(self, api: APIClient, container: str, name: str, sign: str, connection: Any) -> None:
+        self.api, self.container, self.name, self.sign = api, container, name, sign
+        #: What it said when it was ready, and at the end of its target; nothing yet, if nothing was said.
+        self.about, self.epilogue = dict[str, Any](), dict[str, Any]()
         self._socket = getattr(connection, "_sock", connection)
         self._kept = connection  # its response must not be collected
         self._numbers, self._waiting = itertools.count(1), dict[int, Future[Any]]()
@@ -104,7 +119,7 @@ class Helper:
         try:
             with asking(api):
                 streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-                helper = cls(api, container, name, api.attach_socket(container, params=streams))
+                helper = cls(api, container, name, sign, api.attach_socket(container, params=streams))
                 api.start(container)
             helper._begin()
             beside.state()  # the process that it found is this incarnation's, and not a successor's
@@ -194,6 +209,8 @@ class Helper:
                     self._told(json.loads(line))
 
     def _told(self, said: dict[str, Any]) -> None:
+        if said["id"] == EPILOGUE:
+            self.epilogue = said["value"]
         with self._lock:
             answer = self._waiting.pop(said["id"], None)
         if answer is None:  # nobody waits any more
@@ -210,6 +227,8 @@ class Helper:
 
 def _create(api: APIClient, image: str, target: dict[str, Any], sign: str, name: str, spared: bool) -> str:
     """The container's id; it does not run yet."""
+    from docker.types import LogConfig
+
     with asking(api):
         host = api.create_host_config(
             auto_remove=True,
@@ -222,7 +241,7 @@ def _create(api: APIClient, image: str, target: dict[str, Any], sign: str, name:
             binds=["/sys/fs/cgroup:/sys/fs/cgroup:rw"],
             mem_limit=MEMORY,
             oom_score_adj=SPARED_SCORE if spared else 0,
-            log_config={"Type": "none"},
+            log_config=LogConfig(type="none"),
         )
         made = api.create_container(
             image, [sign, str(target["State"]["Pid"])], name=name, host_config=host, stdin_open=True,
@@ -241,24 +260,22 @@ _CONFINED: set[Place] = set()
 
 
 def obtain(beside: Beside, sign: str) -> Helper:
-    """The helper of this process for that target and sign, started if there is none (any more)."""
+    """The helper of this process for that target and sign, started if there is none (any more). Raises Gone."""
     key = (beside, sign)
     with _GUARD:
         lock = _LOCKS.setdefault(key, threading.Lock())
     with lock:
         helper = _HELPERS.get(key)
+        if helper is not None and helper.epilogue and (gone := beside.over()):
+            raise gone
         if helper is None or helper.ended:
             helper = _HELPERS[key] = Helper.start(beside, sign)
         return helper
 
 
 def own(beside: Beside, sign: str | None = None) -> list[Helper]:
-    """The living helpers of this process beside that target: of one sign, or of all."""
-    return [
-        helper
-        for (place, of), helper in list(_HELPERS.items())
-        if place == beside and sign in (None, of) and not helper.ended
-    ]
+    """The helpers that this process has started beside that target, of one sign or of all; some may have ended."""
+    return [helper for (place, of), helper in list(_HELPERS.items()) if place == beside and sign in (None, of)]
 
 
 def call(beside: Beside, sign: str, call: str, *, patience: float = PATIENCE, **arguments: Any) -> Any:
@@ -266,10 +283,16 @@ def call(beside: Beside, sign: str, call: str, *, patience: float = PATIENCE, **
 
     Raises Gone, with the story, if the target is what has ended.
     """
-    try:
-        return obtain(beside, sign).call(call, patience=patience, **arguments)
-    except Ended:
-        return obtain(beside, sign).call(call, patience=patience, **arguments)
+    for last in (False, True):
+        helper = obtain(beside, sign)
+        try:
+            return helper.call(call, patience=patience, **arguments)
+        except Ended:
+            if helper.epilogue and (gone := beside.over()):
+                raise gone from None
+            if last:
+                raise
+    raise AssertionError("unreachable")
 
 
 # --- those of anybody ----------------------------------------------------------------------------------------------
@@ -282,11 +305,20 @@ def find(api: APIClient, sign: str | None = None, target: str | None = None) -> 
         return list(api.containers(all=True, filters={"label": labels}))
 
 
-def end(api: APIClient, sign: str, spare: str | None = None) -> None:
-    """All helpers of a sign but one: each undoes what it holds, and is gone when this returns."""
-    for one in find(api, sign):
-        if one["Id"] != spare:
+def end(api: APIClient, sign: str, target: str | None = None, spare: Collection[str] = ()) -> None:
+    """All helpers of a sign but some: each undoes what it holds, and is gone when this returns."""
+    for one in find(api, sign, target):
+        if one["Id"] not in spare:
             end_one(api, one["Id"])
+
+
+def relieve(beside: Beside, sign: str) -> None:
+    """Nothing of what helpers of that sign hold beside a target is left when this returns, whoever started them."""
+    mine = [helper for helper in own(beside, sign) if not helper.ended]
+    for helper in mine:
+        with suppress(Ended):
+            helper.call("relieve")
+    end(beside.api, sign, beside.target, {helper.container for helper in mine})
 
 
 def end_one(api: APIClient, container: str) -> None:

@@ -55,21 +55,19 @@ def name() -> str:
 def there(api: APIClient, image: str | None = None) -> bool:
     try:
         with docker_api.asking(api):
-            api.inspect_image(image or name())
+            api.inspect_image(image or name())  # type: ignore[no-untyped-call]
     except (Missing, Gone):
         return False
     return True
 
 
 def ensure(place: docker_api.Place) -> str:
-    """The name of an image that is there. Raises Unavailable, with the remedy, if there is none and none can be built."""
+    """The name of an image that is there. Raises Unavailable if none is there and none can be built."""
     api = docker_api.client(place)
     if there(api):
         return name()
     if os.environ.get(NAMED):
-        raise Unavailable(
-            f"the helper image {name()} ({NAMED}) is not there; `{place.words} pull {name()}`, or unset it"
-        )
+        raise Unavailable(f"the helper image {name()} ({NAMED}) is not there; `{place.words} pull` it, or unset that")
     with _BUILDING:
         if not there(api):
             build(docker_api.client(place, docker_api.BUILD_PATIENCE))

@@ -15,8 +15,9 @@ from veloz_chaos.mechanisms.helper import Here
 PROMPT = 2.0
 
 
-def signal(here: Here, pid: int, start: int, name: str) -> None:
+def signal(here: Here, name: str, pid: int | None = None, start: int | None = None) -> None:
     """KILL is awaited; others take the time they take."""
+    pid, start = here.which(pid, start)
     if name != "KILL":
         _require_handler(pid, name)
     proc.send(pid, start, name)
@@ -24,25 +25,29 @@ def signal(here: Here, pid: int, start: int, name: str) -> None:
         raise Unavailable(f"process {pid} has not died of KILL in {PROMPT} s: it is frozen, or hangs in the kernel")
 
 
-def stop(here: Here, pid: int, start: int) -> None:
+def stop(here: Here, pid: int | None = None, start: int | None = None) -> None:
+    pid, start = here.which(pid, start)
     proc.send(pid, start, "STOP")
     if not proc.await_stopped(pid, PROMPT):
         raise Unavailable(f"process {pid} has not stopped in {PROMPT} s: it hangs in the kernel")
 
 
-def cont(here: Here, pid: int, start: int) -> None:
+def cont(here: Here, pid: int | None = None, start: int | None = None) -> None:
     """Nothing to do for what is gone."""
+    pid, start = here.which(pid, start)
     with suppress(Gone):
         proc.send(pid, start, "CONT")
 
 
-def stopped(here: Here, pid: int, start: int) -> bool:
+def stopped(here: Here, pid: int | None = None, start: int | None = None) -> bool:
+    pid, start = here.which(pid, start)
     if not proc.alive(pid, start):
         raise Gone(f"process {pid} no longer exists")
     return proc.stopped(pid)
 
 
-def alive(here: Here, pid: int, start: int, boot_id: str | None = None) -> bool:
+def alive(here: Here, pid: int | None = None, start: int | None = None, boot_id: str | None = None) -> bool:
+    pid, start = here.which(pid, start)
     return boot_id in (None, proc.boot_id()) and proc.alive(pid, start)
 
 

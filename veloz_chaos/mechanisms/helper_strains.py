@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -56,9 +57,9 @@ class Inside(Strained):
             )
 
     def _is_part(self, folder: Path) -> bool:
-        """Is only a part of the file system mounted there, or is it the one that the daemon's host stands on?"""
+        """Is only a part of the file system mounted there, or is it one that the daemon's host itself stands on?"""
         device = folder.stat().st_dev
-        if device == os.stat("/proc/1/root/").st_dev:  # noqa: PTH116
+        if device in _hosts():
             return True
         wanted = f"{os.major(device)}:{os.minor(device)}"
         lines = [line.split() for line in self._mounts.splitlines()]
@@ -69,65 +70,63 @@ class Inside(Strained):
         return Path(f"/proc/{self.pid}/mountinfo").read_text()
 
 
+def _hosts() -> set[int]:
+    """The devices of the host's root, where we may look, and of the Engine's data, which is below our /etc/hostname."""
+    found = set()
+    for path in ("/proc/1/root/", "/etc/hostname", "/etc/resolv.conf"):
+        with suppress(OSError):
+            found.add(os.stat(path).st_dev)  # noqa: PTH116
+    return found
+
+
 def _tops() -> list[Path]:
     """The group of the whole machine in the tree that has the memory controller."""
     unified = (cgroup.MOUNT / "cgroup.controllers").exists()
     return [cgroup.MOUNT if unified else cgroup.MOUNT / "memory"]
 
 
-def saturate(here: Here, pid: int, start: int, load: float, expires: float) -> None:
-    inside = Inside(pid, start, {})
-    inside.require_cpu()
+def saturate(here: Here, load: float, expires: float, pid: int | None = None, start: int | None = None) -> None:
+    inside = _with_cpu(here, pid, start)
     _hold(here, "cpu", "its CPU is used up", expires)
     inside.saturate(here.sign, load, timedelta(seconds=expires))
 
 
-def cpu_use(here: Here, pid: int, start: int) -> CpuUse:
-    inside = Inside(pid, start, {})
-    inside.require_cpu()
-    return inside.cpu_use(here.sign)
+def cpu_use(here: Here, pid: int | None = None, start: int | None = None) -> CpuUse:
+    return _with_cpu(here, pid, start).cpu_use(here.sign)
 
 
-def press(here: Here, pid: int, start: int, upto: float, expires: float) -> None:
-    inside = Inside(pid, start, {})
-    inside.require_memory()
+def press(here: Here, upto: float, expires: float, pid: int | None = None, start: int | None = None) -> None:
+    inside = _with_memory(here, pid, start)
     _hold(here, "memory", "its memory is used up", expires)
     inside.press(here.sign, upto, timedelta(seconds=expires))
 
 
-def memory_use(here: Here, pid: int, start: int) -> Use:
-    inside = Inside(pid, start, {})
-    inside.require_memory()
-    return inside.memory_use()
+def memory_use(here: Here, pid: int | None = None, start: int | None = None) -> Use:
+    return _with_memory(here, pid, start).memory_use()
 
 
-def exhaust(here: Here, pid: int, start: int, over: float, expires: float) -> None:
-    inside = Inside(pid, start, {})
-    inside.require_memory()
-    _hold(here, "memory", "its memory is being used up", expires)
+def exhaust(here: Here, over: float, expires: float, pid: int | None = None, start: int | None = None) -> None:
+    inside = _with_memory(here, pid, start)
+    _hold(here, "memory", "its memory is used up until the kernel kills", expires)
     inside.exhaust(here.sign, timedelta(seconds=over), timedelta(seconds=expires))
 
 
-def oom_kills(here: Here, pid: int, start: int) -> int:
-    inside = Inside(pid, start, {})
-    inside.require_memory()
-    return inside.oom_kills() or 0
+def oom_kills(here: Here) -> int | None:
+    """The kernel's count for the container; None if it has no memory limit of its own."""
+    return here.oom_kills()
 
 
-def fill(here: Here, pid: int, start: int, volume: str, path: str, free: int, expires: float) -> None:
-    inside = Inside(pid, start, {volume: path})
-    inside.room(here.sign, volume)
+def fill(
+    here: Here, volume: str, path: str, free: int, expires: float, pid: int | None = None, start: int | None = None
+) -> None:
+    inside = Inside(*here.which(pid, start), {volume: path})
+    inside.room(here.sign, volume)  # refuses what may not be filled
     _hold(here, f"volume {volume}", f"its volume {volume} is filled", expires)
     inside.fill(here.sign, volume, free, timedelta(seconds=expires))
 
 
-def room(here: Here, pid: int, start: int, volume: str, path: str) -> Room:
-    return Inside(pid, start, {volume: path}).room(here.sign, volume)
-
-
-def strained(here: Here, pid: int) -> list[str]:
-    """The signs of all that strain it."""
-    return straining.on(pid)
+def room(here: Here, volume: str, path: str, pid: int | None = None, start: int | None = None) -> Room:
+    return Inside(*here.which(pid, start), {volume: path}).room(here.sign, volume)
 
 
 def relieve(here: Here) -> None:
@@ -135,6 +134,18 @@ def relieve(here: Here) -> None:
     for key in [key for key in here.held if key in ("cpu", "memory") or key.startswith("volume ")]:
         here.undo(key)
     straining.stop(here.sign)
+
+
+def _with_cpu(here: Here, pid: int | None, start: int | None) -> Inside:
+    inside = Inside(*here.which(pid, start), {})
+    inside.require_cpu()
+    return inside
+
+
+def _with_memory(here: Here, pid: int | None, start: int | None) -> Inside:
+    inside = Inside(*here.which(pid, start), {})
+    inside.require_memory()
+    return inside
 
 
 def _hold(here: Here, key: str, words: str, expires: float) -> None:
@@ -150,6 +161,5 @@ OPERATIONS = {
     "oom_kills": oom_kills,
     "fill": fill,
     "room": room,
-    "strained": strained,
     "relieve": relieve,
 }
