@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ DEFAULT = "unix:///var/run/docker.sock"
 #: Seconds that the Engine may take for one answer, and for one step of a build.
 PATIENCE, BUILD_PATIENCE = 10.0, 300.0
 PROJECT, SERVICE, ONE_OFF = (f"com.docker.compose.{key}" for key in ("project", "service", "oneoff"))
+#: Of the API, to ask the Engine for its own: only thereafter is the SDK as it must be.
+OLDEST = "1.24"
 #: Where each client leads: the SDK keeps no address that a user would know.
 _HOSTS: WeakKeyDictionary[APIClient, str] = WeakKeyDictionary()
 #: Every container of ours carries both.
@@ -163,8 +166,9 @@ def client(place: Place = Place(), patience: float = PATIENCE) -> APIClient:
     with asking(host=end.host):
         pair = (end.cert, end.key) if end.cert and end.key else None
         tls = TLSConfig(client_cert=pair, ca_cert=end.ca, verify=end.verify) if end.tls else False
-        made = APIClient(base_url=end.host, version="auto", timeout=patience, tls=tls)  # type: ignore[arg-type]
-    made.trust_env = False  # no proxy of the environment stands between us and an engine
+        made = APIClient(base_url=end.host, version=OLDEST, timeout=patience, tls=tls)  # type: ignore[arg-type]
+        made.trust_env = False  # neither a proxy nor certificates that the environment names for the Web
+        made._version = made._retrieve_server_version()  # type: ignore[attr-defined]
     _HOSTS[made] = end.host
     return made
 
@@ -328,10 +332,11 @@ def now(api: APIClient) -> float:
 
 
 def seconds(written: str) -> float:
-    """2026-01-31T10:00:00.123456789Z in seconds since the epoch."""
+    """2026-01-31T10:00:00.123456789Z in seconds since the epoch. (Python reads microseconds at most.)"""
     from datetime import datetime
 
-    head, _, rest = written.partition(".")
-    digits = "".join(character for character in rest if character.isdigit()) if rest.endswith("Z") else ""
-    whole = datetime.fromisoformat(written if rest and not digits else head.rstrip("Z") + "+00:00")
-    return whole.timestamp() + (float(f"0.{digits}") if digits else 0.0)
+    found = re.fullmatch(r"([^.Z+]+?)(\.\d+)?(Z|[+-]\d\d:\d\d)", written)
+    if found is None:
+        raise Unavailable(f"the Docker Engine writes a time as {written}")
+    whole = datetime.fromisoformat(found[1] + found[3].replace("Z", "+00:00"))
+    return whole.timestamp() + float(found[2] or 0)
