@@ -108,8 +108,14 @@ class System:
     def run(self, experiment: Path, environment: Path | None = None, **changes: Any) -> tuple[Result, list[ev.Event]]:
         events: list[ev.Event] = []
         registry = changes.pop("registry", None) or Registry()
+        observe = changes.pop("observe", lambda _: None)
+
+        def both(event: ev.Event) -> None:
+            events.append(event)
+            observe(event)
+
         request = Request(experiment, environment or self.environment(), **({"runs": self.folder / "runs"} | changes))
-        return conduct(request, registry, events.append), events
+        return conduct(request, registry, both), events
 
 
 def _handler(system: System) -> type[BaseHTTPRequestHandler]:
@@ -141,9 +147,11 @@ def running(folder: Path, **how: Any) -> Iterator[System]:
 
 
 def names(events: list[ev.Event]) -> list[str]:
-    """The events that say what happened, without the looks."""
+    """The events that say what happened, without the looks and what comes whenever it likes."""
     return [
-        e.event for e in events if e.event not in ("look-taken", "presence-looked", "guardian-started", "loop-stalled")
+        e.event
+        for e in events
+        if e.event not in ("look-taken", "presence-looked", "guardian-started", "loop-stalled", "target-reported")
     ]
 
 
