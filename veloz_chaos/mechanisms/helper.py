@@ -37,6 +37,8 @@ Operation = Callable[..., Any]
 ROOMS = tuple(f"veloz_chaos.mechanisms.helper_{room}" for room in ("signals", "strains", "links"))
 #: Seconds without a call after which it ends: before anything was undone, and afterwards.
 IDLE, DONE = 600.0, 30.0
+#: Seconds that calls under way may take to be answered when their target has ended: by the kill that one of them was.
+LAST_WORDS = 1.0
 
 
 @dataclass
@@ -143,13 +145,16 @@ class Ended(Exception):
 
 def serve(here: Here, known: Mapping[str, Operation], target: int) -> bool:
     """Until it is time to end; says whether the target (a pidfd) has ended."""
-    buffer, writing = b"", threading.Lock()
+    buffer, writing, calls = b"", threading.Lock(), list[threading.Thread]()
     poll = select.poll()
     for file in (0, target):
         poll.register(file, select.POLLIN)
     while (left := here.seconds_left()) > 0:
         ready = [file for file, _ in poll.poll(left * 1000)]
         if target in ready:
+            deadline = _now() + LAST_WORDS
+            for call in calls:
+                call.join(max(0.0, deadline - _now()))
             return True
         if 0 not in ready:
             continue
@@ -158,7 +163,9 @@ def serve(here: Here, known: Mapping[str, Operation], target: int) -> bool:
             return False
         *lines, buffer = (buffer + piece).split(b"\n")
         for line in lines:
-            threading.Thread(target=_one, args=(here, known, line, writing), daemon=True).start()
+            calls = [call for call in calls if call.is_alive()]
+            calls.append(threading.Thread(target=_one, args=(here, known, line, writing), daemon=True))
+            calls[-1].start()
     return False
 
 
