@@ -1,9 +1,10 @@
 """A PostgreSQL cluster of the sandbox's own: found, made, and the command that serves it.
 
 Everything is in `<directory>/database`. Only the role veloz may connect, and it is no superuser: whoever is on this
-machine (it listens on loopback only), or on this network of containers, could connect. A new cluster is unpacked from the one that `initdb` made first of all, kept
-in the user's cache (5 MB): 0.15 s instead of 1.2 s. Nothing is synchronised to disk, for no sandbox outlives its
-machine; but a commit is written to the system's memory before it is answered, for servers do get killed.
+machine (it listens on loopback only), or on this network of containers, could connect. A new cluster is unpacked from
+the one that `initdb` made first of all, kept in the user's cache (5 MB): 0.15 s instead of 1.2 s. Nothing is
+synchronised to disk, for no sandbox outlives its machine; but a commit is written to the system's memory before it is
+answered, for servers do get killed.
 """
 
 from __future__ import annotations

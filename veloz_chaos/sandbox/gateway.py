@@ -96,12 +96,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         metrics.observe_latency,
     )
     news = News(announcer.truth, events)
-    persistence = Persistence(
-        settings.database, settings.ports["database-link"], news, settings.host("database-link")
-    )
-    vault = VaultClient(
-        settings.ports["vault-link"], settings.directory / "vault" / TOKEN, settings.host("vault-link")
-    )
+    persistence = Persistence(settings.database, settings.ports["database-link"], news, settings.host("database-link"))
+    vault = VaultClient(settings.ports["vault-link"], settings.directory / "vault" / TOKEN, settings.host("vault-link"))
     credentials = Credentials(vault, os.environ, news, forgets=settings.has("vault-not-cached"))
     exchange.headers = credentials.headers
 
