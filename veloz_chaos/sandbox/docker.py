@@ -1,7 +1,7 @@
 """The sandbox's services as containers: `environments/compose/` brought up, looked at and taken down.
 
 Through `docker compose` or docker-compose, whichever is there, and the daemon that those use (DOCKER_HOST, context).
-The images are built from this very package, under a name that tells its content: what was built once is not built again.
+The images are built from this very package, named after its content: what was built once is not built again.
 """
 
 from __future__ import annotations
