@@ -141,9 +141,11 @@ def running(folder: Path, **how: Any) -> Iterator[System]:
 
 
 def names(events: list[ev.Event]) -> list[str]:
-    """The events that say what happened, without the looks."""
+    """The events that say what happened, without the looks and what comes whenever it likes."""
     return [
-        e.event for e in events if e.event not in ("look-taken", "presence-looked", "guardian-started", "loop-stalled")
+        e.event
+        for e in events
+        if e.event not in ("look-taken", "presence-looked", "guardian-started", "loop-stalled", "target-reported")
     ]
 
 

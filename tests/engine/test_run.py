@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from pydantic import ConfigDict
@@ -12,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from tests.engine.system import names, running, verdicts
 from veloz_chaos import errors
-from veloz_chaos.core.event import LookTaken
+from veloz_chaos.core.event import FaultLost, LookTaken, TargetReported
 from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.engine import hand, journal, lock
 from veloz_chaos.engine.conduct import Request, planned
@@ -167,6 +168,47 @@ def test_a_fault_that_ends_by_itself_is_noticed(tmp_path: Path) -> None:
     assert result.judgement.verdict in ("inconclusive", "failed")
     assert result.judgement.verdict != "passed"
     assert names(events)[-1] == "run-ended"
+
+
+def test_a_target_that_restarts_under_a_held_fault_loses_it_and_the_verdict_says_so(tmp_path: Path) -> None:
+    """The platform reports the death: the hold ends then, and not when a look happens to miss the effect."""
+
+    deaths = iter([True])
+
+    @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+    class Http(http.Http):
+        def struck(self) -> None:
+            if next(deaths, False):
+                fake.WORLD[system.name].die(out_of_memory=True)
+
+    class Theirs(Registry):
+        def probe(self, name: str) -> type[Probe]:
+            return Http if name == "http" else super().probe(name)
+
+    with running(tmp_path, restarts_after=0.05) as system:
+        result, events = system.run(system.experiment(PAUSE), registry=Theirs())
+    lost = next(event for event in events if isinstance(event, FaultLost))
+    assert lost.cause == "the target died under the fault (exit 137)"
+    assert [e.what for e in events if isinstance(e, TargetReported)] == ["out-of-memory", "died", "started"]
+    found = next(finding for finding in result.judgement.findings if finding.expectation == "in place")
+    assert found.reason.endswith("it ended early: the target restarted under the fault (exit 137)")
+
+
+def test_what_is_reported_makes_a_probe_that_asks_the_platform_look_at_once(tmp_path: Path) -> None:
+    @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+    class Http(http.Http):
+        prompted: ClassVar[bool] = True
+
+    class Theirs(Registry):
+        def probe(self, name: str) -> type[Probe]:
+            return Http if name == "http" else super().probe(name)
+
+    with running(tmp_path) as system:
+        _, events = system.run(system.experiment(), registry=Theirs())
+    died = next(event.at for event in events if isinstance(event, TargetReported))
+    for name in ("healthy", "reported-down"):
+        after = [e.asked - died for e in events if isinstance(e, LookTaken) and e.probe == name and e.asked >= died]
+        assert after[0] < 20_000_000
 
 
 def test_a_revert_that_fails_names_the_command_that_mends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from tests.property.simulation.plans import plan
-from tests.property.simulation.writing import MS, Journal, look, presence
+from tests.property.simulation.writing import MS, Journal, clock, look, presence, reported
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.interval import Interval
 from veloz_chaos.core.measure import Measurement, measure
@@ -79,6 +79,55 @@ def test_a_fault_that_was_gone_before_it_was_taken_out_ended_then_and_early() ->
     journal.is_lifted(called=3000, returned=3020, last_seen=2500, gone=2700)
     assert ms(measured(journal).ended) == (2500, 2705)
     assert measured(journal).early == "its effect was gone before it was taken out"
+
+
+# --- what the platform reports -------------------------------------------------------------------------------------
+
+
+def test_what_kills_began_by_the_arrival_of_the_platforms_report_of_the_death() -> None:
+    journal = Journal(plan()).baseline().strikes(called=1000, returned=1010, seen="-+", every=50)
+    assert ms(measured(journal).began) == (1010, 1065)
+    assert ms(measured(journal.add(reported(1030))).began) == (1010, 1030)
+
+
+def test_a_report_without_a_look_that_found_the_fault_proves_nothing() -> None:
+    journal = Journal(plan()).baseline().strikes(seen="---").add(reported(1030))
+    assert measured(journal).began is None
+
+
+def test_a_report_that_came_too_early_or_too_late_or_of_something_else_narrows_nothing() -> None:
+    journal = Journal(plan()).baseline().strikes(called=1000, returned=1010, seen="-+", every=50)
+    journal.add(
+        reported(900), reported(1005), reported(1500), reported(1020, "out-of-memory"), reported(1020, "started")
+    )
+    assert ms(measured(journal).began) == (1010, 1065)
+
+
+def test_a_report_does_not_narrow_what_is_held() -> None:
+    journal = Journal(plan(held=True)).baseline().strikes(called=1000, returned=1010, seen="-+", every=50)
+    assert ms(measured(journal.add(reported(1030))).began) == (1010, 1065)
+
+
+def held_and_lifted() -> Journal:
+    journal = Journal(plan(held=True)).baseline().strikes()
+    return journal.is_lifted(called=3000, returned=3020, last_seen=2500, gone=2700)
+
+
+def test_a_target_that_died_under_a_held_fault_ended_it_early_and_says_how() -> None:
+    journal = held_and_lifted().add(reported(2600, detail="exit 137, OOMKilled"))
+    assert measured(journal).early == "the container died under the fault (exit 137, OOMKilled)"
+    assert ms(measured(journal).ended) == (2500, 2705)
+    journal.add(reported(3100, "started"))
+    assert measured(journal).early == "the container restarted under the fault (exit 137, OOMKilled)"
+    assert journal.finding("in place").reason.endswith(f"; it ended early: {measured(journal).early}")
+
+
+def test_a_death_after_we_began_to_take_it_out_or_knew_that_it_was_lost_is_no_news() -> None:
+    journal = Journal(plan(held=True)).baseline().strikes()
+    journal.is_lifted(called=3000, returned=3020, last_seen=2990, gone=3030).add(reported(3001))
+    assert measured(journal).early == ""
+    lost = held_and_lifted().add(ev.FaultLost(fault="f1", cause="removed by somebody", **clock(2550)), reported(2600))
+    assert measured(lost).early == "removed by somebody"
 
 
 # --- detection -----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ A `sign` is the run's mark on whatever is created; nothing without it is ever re
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar, Literal
@@ -46,6 +46,20 @@ class Offer(BaseModel):
     emulated: bool = False
 
 
+#: `died`, `out-of-memory`, `unhealthy`, `healthy`: this very incarnation; `started`: the one that took its place.
+What = Literal["died", "out-of-memory", "unhealthy", "healthy", "started"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a platform tells of its own accord. `kind`: its word for such a target (container, pod); `detail`: the
+    exit code and the like."""
+
+    what: What
+    kind: str = "target"
+    detail: str = ""
+
+
 class Target(ABC):
     """One incarnation of something a fault can hit."""
 
@@ -68,9 +82,20 @@ class Target(ABC):
     def alive(self) -> bool:
         """Is this very incarnation still there? (A zombie is not.) Raises Unavailable if that cannot be told."""
 
+    def arm(self, sign: str) -> None:  # noqa: B027
+        """Start what a strike needs, so that the strike itself is quick; nothing is hurt yet."""
+
     def leftovers(self) -> list[str]:
         """What stands in the way of a clean run: faults of an earlier run, a disabled proxy. One sentence each."""
         return []
+
+    def watch(self, tell: Callable[[Report], None]) -> Callable[[], None]:  # noqa: ARG002
+        """From the return of this call on `tell`, in any thread and at once, what the platform reports of this very
+        incarnation, each thing once. What is returned ends it: bounded in time, safe twice.
+
+        Silence says nothing, so a backend without events does nothing. Raises TargetError if it can't listen.
+        """
+        return lambda: None
 
     def by_hand(self, capability: str, sign: str) -> str:  # noqa: ARG002
         """The exact command that undoes `capability` without us; empty where there is nothing to undo."""

@@ -15,11 +15,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic_core import PydanticSerializationError
 
-from veloz_chaos.core.capability import Reference
+from veloz_chaos.core.capability import Reference, What
 from veloz_chaos.core.plan import Plan
 
-#: The version of the journal's format; a newer one is refused, an older one is read.
-FORMAT = 1
+#: The version of the journal's format; a newer one is refused, an older one is read. 2: `target-reported`.
+FORMAT = 2
 Outcome = Literal["shown", "not-shown", "unanswered"]
 Fate = Literal["accepted", "refused", "unknown"]
 By = Literal["runner", "guardian", "revert", "itself"]
@@ -142,6 +142,18 @@ class PresenceLooked(_Event):
     answered: int
     outcome: Outcome
     evidence: str
+
+
+class TargetReported(_Event):
+    """What the platform told of a fault's target of its own accord. `at` is when it reached us, by our clock: what it
+    tells of had happened by then. The platform's own time is never used."""
+
+    event: Literal["target-reported"] = "target-reported"
+    fault: str
+    what: What
+    #: the platform's word for such a target
+    kind: str = "target"
+    detail: str = ""
 
 
 class FaultLost(_Event):
@@ -269,6 +281,7 @@ Event = Annotated[
     | InjectionReturned
     | InjectionFailed
     | PresenceLooked
+    | TargetReported
     | FaultLost
     | RevertBegan
     | RevertReturned

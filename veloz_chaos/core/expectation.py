@@ -42,6 +42,7 @@ def _in_place(history: History, m: Measurement) -> Finding:
     records = history.faults.values()
     evidence = "; ".join(record.evidence for record in records if record.evidence)
     seen = [look.entry for record in records for look in record.presence if look.outcome == SHOWN]
+    evidence += f"; it ended early: {m.early}" if m.early else ""
     return Finding("in place", "passed", evidence, entries=tuple(seen[:3]))
 
 

@@ -11,6 +11,17 @@ from veloz_chaos.core.plan import Plan
 from veloz_chaos.core.trace import Trace
 
 
+@dataclass(frozen=True)
+class Reported:
+    """What the platform told of a fault's target; it had happened by `at`."""
+
+    at: int
+    what: str
+    kind: str
+    detail: str
+    entry: int
+
+
 @dataclass
 class FaultRecord:
     """What became of one fault; instants in boot-time nanoseconds, entries are journal lines."""
@@ -29,6 +40,7 @@ class FaultRecord:
     evidence: str = ""
     #: why the latest look did not find it
     absence: str = ""
+    reports: list[Reported] = field(default_factory=list)
     entries: dict[str, int] = field(default_factory=dict)
 
 
@@ -104,6 +116,10 @@ def _presence(history: History, event: ev.PresenceLooked, entry: int) -> None:
         record.absence = event.evidence
 
 
+def _reported(history: History, event: ev.TargetReported, entry: int) -> None:
+    history.fault(event.fault).reports.append(Reported(event.at, event.what, event.kind, event.detail, entry))
+
+
 def _mark(name: str) -> Any:
     """Remember the instant of an event about a fault under the record's field `name`; the first one counts."""
 
@@ -170,6 +186,7 @@ _HANDLERS: dict[type, Any] = {
     ev.InjectionReturned: _mark("inject_returned"),
     ev.InjectionFailed: _note("failed", "error"),
     ev.PresenceLooked: _presence,
+    ev.TargetReported: _reported,
     ev.FaultLost: _note("lost", "cause"),
     ev.RevertBegan: _mark("revert_began"),
     ev.RevertReturned: _mark("revert_returned"),

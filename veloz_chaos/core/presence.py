@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from veloz_chaos.core.history import FaultRecord
+from veloz_chaos.core.history import FaultRecord, Reported
 from veloz_chaos.core.interval import Interval
 from veloz_chaos.core.plan import PlannedFault
 from veloz_chaos.core.trace import NOT_SHOWN, Look, is_shown
+
+#: What strikes as these do is in place as soon as its target is dead, which the platform may tell us of.
+_DEADLY = ("Killable", "Exhaustible")
 
 
 def hull(intervals: Sequence[Interval | None]) -> Interval | None:
@@ -30,7 +33,8 @@ def last_of(intervals: Sequence[Interval | None]) -> Interval | None:
 def fault_began(fault: PlannedFault, record: FaultRecord) -> Interval | None:
     """[max(inject begun, asked of the last look that did not find it), answered of the first that did].
 
-    A mechanism that acts before its call returns (`at_once`), once a look confirmed it, began by that return.
+    A mechanism that acts before its call returns (`at_once`), once a look confirmed it, began by that return; what
+    kills, by the arrival of the platform's own report of the death. That may lower the at-most, and nothing else.
     """
     if record.inject_began is None:
         return None
@@ -43,6 +47,9 @@ def fault_began(fault: PlannedFault, record: FaultRecord) -> Interval | None:
     returned = record.inject_returned
     if fault.offer.at_once and returned is not None and at_least <= returned <= first.asked:
         at_most = min(at_most, returned)
+    if fault.offer.capability in _DEADLY:
+        died = (report.at for report in record.reports if report.what == "died" and report.at >= at_least)
+        at_most = min([at_most, *died])
     return Interval(at_least, at_most)
 
 
@@ -70,10 +77,30 @@ def fault_ended(fault: PlannedFault, record: FaultRecord) -> Interval | None:
 
 def ended_early(record: FaultRecord) -> str:
     """Why a held fault was gone before anybody took it out; empty if it was not."""
+    if cause := died_under(record):
+        return cause
     gone = _gone(record)
     if record.lost or gone is None or record.revert_began is None or gone.answered >= record.revert_began:
         return record.lost
     return "its effect was gone before it was taken out"
+
+
+def died_under(record: FaultRecord) -> str:
+    """`the container restarted under the fault (exit 137, OOMKilled)`; empty unless the platform reported the target's
+    death after the fault's call, and before we began to take it out or knew that it was lost."""
+    died = next((report for report in record.reports if _under(report, record)), None)
+    if died is None:
+        return ""
+    again = any(report.what == "started" and report.entry > died.entry for report in record.reports)
+    detail = f" ({died.detail})" if died.detail else ""
+    return f"the {died.kind} {'restarted' if again else 'died'} under the fault{detail}"
+
+
+def _under(report: Reported, record: FaultRecord) -> bool:
+    begun, until = record.inject_began, record.revert_began
+    if report.what != "died" or begun is None or report.at < begun:
+        return False
+    return (until is None or report.at < until) and report.entry < record.entries.get("lost", math.inf)
 
 
 def _last_shown(record: FaultRecord) -> Look | None:

@@ -44,6 +44,8 @@ class Probe(ABC):
 
     #: The condition if the environment gives none.
     default_ok: ClassVar[str] = "error == ''"
+    #: It asks the platform of a target, and looks besides its period whenever that has told something of itself.
+    prompted: ClassVar[bool] = False
 
     async def open(self, eye: Eye) -> None:  # noqa: B027
         """Once before the first look (a log remembers where it ends). Raises errors.Error."""

@@ -40,6 +40,7 @@ async def execute(run: Run) -> None:
         finally:
             for task in tasks:
                 task.cancel()
+            await run.deafen()
             await asyncio.gather(*tasks, *(looker.close() for looker in run.lookers), return_exceptions=True)
 
 
@@ -54,6 +55,7 @@ async def _steps(run: Run) -> None:
             if run.guardian is not None:
                 await asyncio.to_thread(run.guardian.await_ready)
             await run.prepare()
+            await run.listen()
             await _strike(run)
         await run.watch()
         if run.workload is not None:
@@ -68,6 +70,7 @@ async def _steps(run: Run) -> None:
         cause = _refuse(run, str(error))
     if run.workload is not None:
         run.emit(await run.workload.end(settle=cause == "completed"))
+    await run.deafen()
     left = [hand.id for hand in run.hands if hand.fault.held and not run.history.fault(hand.id).cleared]
     run.emit(ev.RunEnded(cause=cause, by="runner", down=down, left=left, **moment()))
 

@@ -125,6 +125,11 @@ class Looker:
     def struck(self) -> None:
         self._probe.struck()
 
+    def prompt(self) -> None:
+        """A target's platform has told something: a probe that asks that platform looks now, besides its period."""
+        if self._probe.prompted and self.looked.is_set():
+            self._begin_look()
+
     async def close(self) -> None:
         async with asyncio.timeout(CLOSING):
             await self._probe.close()
@@ -141,14 +146,17 @@ class Looker:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            if len(self._under_way) < OVERLAP:
-                task = asyncio.create_task(self._look())
-                self._under_way.add(task)
-                task.add_done_callback(self._done)
+            self._begin_look()
             due += period
             if loop.time() > due:
                 due += period * ((loop.time() - due) // period + 1)
             await asyncio.sleep(due - loop.time())
+
+    def _begin_look(self) -> None:
+        if len(self._under_way) < OVERLAP:
+            task = asyncio.create_task(self._look())
+            self._under_way.add(task)
+            task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         """A look that ends in anything but an answer is a probe's bug, and ends the run."""

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from veloz_chaos.core import event as ev
+from veloz_chaos.core.capability import Report
 from veloz_chaos.core.decide import hold_over, watch_over
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.history import History
 from veloz_chaos.core.plan import Plan, PlannedFault
+from veloz_chaos.core.presence import died_under
 from veloz_chaos.core.trace import SHOWN
 from veloz_chaos.engine import procedure
 from veloz_chaos.engine.clock import moment, now
@@ -58,6 +62,8 @@ class Run:
     stop: str = ""
     loop: asyncio.AbstractEventLoop | None = None
     hands: list[Hand] = field(default_factory=list)
+    #: each ends the watch over one target
+    unwatch: list[Callable[[], None]] = field(default_factory=list)
     lookers: Sequence[Looker] = ()
     workload: Workload | None = None
     workload_died: str = ""
@@ -208,6 +214,38 @@ class Run:
             **moment(),
         )
 
+    async def listen(self) -> None:
+        """From here on, hear what the platforms tell of the targets. One that can't be heard says nothing: no harm."""
+        heard = [asyncio.to_thread(hand.target.watch, partial(self._told, hand)) for hand in self.hands]
+        for end in await asyncio.gather(*heard, return_exceptions=True):
+            if not isinstance(end, BaseException):
+                self.unwatch.append(end)
+            elif not isinstance(end, TargetError):
+                raise end
+
+    def _told(self, hand: Hand, report: Report) -> None:
+        """In any thread, at once: `at` is when it reached us."""
+        event = ev.TargetReported(fault=hand.id, what=report.what, kind=report.kind, detail=report.detail, **moment())
+        assert self.loop is not None
+        with suppress(RuntimeError):  # the loop is gone, and the run with it
+            self.loop.call_soon_threadsafe(self._reported, hand, event)
+
+    def _reported(self, hand: Hand, event: ev.TargetReported) -> None:
+        """A target that died took along what was held on it; and who looks where the platform looks, looks now."""
+        if self.history.ended is not None:
+            return
+        self.emit(event)
+        record = self.history.fault(hand.id)
+        if hand.fault.held and not record.lost and (cause := died_under(record)):
+            self.emit(ev.FaultLost(fault=hand.id, cause=cause, **moment()))
+        for looker in self.lookers:
+            looker.prompt()
+
+    async def deafen(self) -> None:
+        """The end of all listening. Safe twice."""
+        ends, self.unwatch = self.unwatch, []
+        await asyncio.gather(*map(asyncio.to_thread, ends), return_exceptions=True)
+
     async def inject(self) -> bool:
         """Strike all at once; says whether every effect was found in place."""
         await asyncio.gather(*(asyncio.to_thread(self._inject_one, hand) for hand in self.hands))
@@ -260,8 +298,10 @@ class Run:
         while misses < 2:
             await asyncio.sleep(HELD_EVERY)
             misses = misses + 1 if await self._look_at(hand) == "not-shown" else 0
-        cause = self.history.fault(hand.id).absence or "its effect is no longer there"
-        self.emit(ev.FaultLost(fault=hand.id, cause=cause, **moment()))
+        record = self.history.fault(hand.id)
+        cause = record.absence or "its effect is no longer there"
+        if not record.lost:
+            self.emit(ev.FaultLost(fault=hand.id, cause=cause, **moment()))
 
     def _lost(self) -> bool:
         return any(record.lost for record in self.history.faults.values())

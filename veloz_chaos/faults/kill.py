@@ -28,6 +28,7 @@ class Kill(Fault[Killable]):
     def prepare(self, target: Killable, sign: str) -> Receipt:
         if not target.alive():
             raise Gone(f"{target.reference} is dead already")
+        target.arm(sign)
         return {"sign": sign}
 
     def inject(self, target: Killable, receipt: Receipt) -> None:  # noqa: ARG002

@@ -20,6 +20,7 @@ class Pause(Fault[Pausable]):
     def prepare(self, target: Pausable, sign: str) -> Receipt:
         if target.paused():
             raise Refused(f"{target.reference} is paused already; resume it first")
+        target.arm(sign)
         return {"sign": sign, "by_hand": target.by_hand("Pausable", sign)}
 
     def inject(self, target: Pausable, receipt: Receipt) -> None:  # noqa: ARG002

@@ -29,21 +29,23 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass(frozen=True)
 class Way:
-    """How the server is reached beside its URL: certificates to trust instead of the system's, a socket's path."""
+    """How the server is reached beside its URL: certificates to trust instead of the system's, a socket's path, our
+    own certificate and its key (files)."""
 
     ca: str | None = None
     verify: bool = True
     unix: str | None = None
+    pair: tuple[str, str] | None = None
 
     async def open(self, url: str) -> None:
         """Read the certificates now, beside the loop. Raises UsageError if they can't be read."""
         if not url.startswith("http://"):
-            await asyncio.to_thread(_trust, self.ca, self.verify)
+            await asyncio.to_thread(_trust, self.ca, self.verify, self.pair)
 
     async def connect(self, url: SplitResult) -> Streams:
         """Raises OSError."""
         host, secure = url.hostname or "", url.scheme == "https"
-        trust = _trust(self.ca, self.verify) if secure else None
+        trust = _trust(self.ca, self.verify, self.pair) if secure else None
         name = host if secure else None
         if self.unix is not None:
             return await asyncio.open_unix_connection(self.unix, ssl=trust, server_hostname=name)
@@ -172,12 +174,14 @@ def joined(response: h11.Response) -> dict[str, str]:
 
 
 @lru_cache(maxsize=64)
-def _trust(ca: str | None, verify: bool) -> ssl.SSLContext:
+def _trust(ca: str | None, verify: bool, pair: tuple[str, str] | None = None) -> ssl.SSLContext:
     """Costs milliseconds, hence once. Sessions are not resumed: nothing is kept from look to look."""
     import ssl
 
     try:
         trust = ssl.create_default_context(cafile=ca)
+        if pair is not None:
+            trust.load_cert_chain(*pair)
     except OSError as error:
         raise UsageError(f"ca: {ca}: {error.strerror or error}") from None
     if not verify:

@@ -31,14 +31,18 @@ from veloz_chaos.mechanisms import cgroup, proc
 MEGABYTE = 1 << 20
 #: Seconds between two corrections of what is held.
 TICK = 0.05
+HOLDER = "VELOZ_CHAOS_HOLDER"
 _PR_SET_PDEATHSIG = 1
 
 
 class Watch:
-    """Tells when to end: the target is gone, or the time is over."""
+    """Tells when to end: the target is gone, or the time is over; or whoever holds us (a helper container's program,
+    which names itself in HOLDER) is gone."""
 
     def __init__(self, pid: int, start: int, expires: int) -> None:
-        self._fd, self._expires = os.pidfd_open(pid), expires
+        holder = os.environ.get(HOLDER)
+        self._fds = [os.pidfd_open(one) for one in ((pid, int(holder)) if holder else (pid,))]
+        self._expires = expires
         if not proc.alive(pid, start):
             sys.exit(0)
 
@@ -46,7 +50,8 @@ class Watch:
         """Waits for at most so long."""
         left = (self._expires - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) / 1e9
         poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
+        for fd in self._fds:
+            poll.register(fd, select.POLLIN)
         return bool(poll.poll(max(0.0, min(seconds, left)) * 1000)) or left <= 0
 
 

@@ -1,4 +1,4 @@
-"""Follow a log file and count the lines that match.
+"""Follow a log, a file or the output of containers, and count the lines that match.
 
 What was there before the run does not count (unless `previous`). Rotation and truncation are survived: the file
 that had the name before is read along with its successor, for its writer may still be at it. A line counts once it is
@@ -6,10 +6,15 @@ complete.
 
 With `before: struck` only lines count that were in the file when the fault was found in place, some ms after it struck:
 what is written later, also into a file that takes the name later, does not.
+
+With `docker` the same holds of stdout and stderr of all containers of a selector, over their restarts and over those
+made in their place. What a container wrote before the run does not count; one that is made during the run is read from
+its start.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Iterator
@@ -21,49 +26,82 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.probe import Eye, Probe, Seen
-from veloz_chaos.errors import UsageError
+from veloz_chaos.errors import TargetError, UsageError
+from veloz_chaos.mechanisms.docker_log import Tail
+from veloz_chaos.mechanisms.docker_look import Containers, Engine
 
 LIMIT = 1 << 20  # bytes read in one look, of each file; the rest is the next look's
 
 
 @dataclass(config=ConfigDict(extra="forbid"))
 class Log(Probe):
-    """`value`: matches so far; `status` 1 once they are enough; `text`: the last; `error`: missing, unreadable."""
+    """`value`: matches so far; `status` 1 once they are enough; `text`: the last; `error`: missing, unreadable, or why
+    the engine did not answer. Exactly one of `path` and `docker`."""
 
     default_ok: ClassVar[str] = "status == 1"
 
-    path: str
     match: re.Pattern[str]
+    path: str | None = None
+    docker: Containers | None = None
     count: Annotated[int, Field(ge=1)] = 1
     previous: bool = False
     #: only lines that were there by then count
     before: Literal["struck"] | None = None
 
     def __post_init__(self) -> None:
+        if (self.path is None) == (self.docker is None):
+            raise ValueError("write exactly one of path and docker")
         self._tail: _Tail | None = None
+        self._containers: Tail | None = None
         self._found, self._last = 0, ""
 
     async def open(self, eye: Eye) -> None:
-        """Remember where the file ends; one that is missing now is read from its start."""
+        """Remember where it ends; what is missing now is read from its start. Raises UsageError, TargetError."""
         self._found, self._last = 0, ""
-        self._tail = _Tail(Path(eye.fill(self.path)), from_start=self.previous)
+        if self.path is not None:
+            self._tail = _Tail(Path(eye.fill(self.path)), from_start=self.previous)
+        if self.docker is not None:
+            wanted = self.docker.filled(eye.fill)
+            engine = await asyncio.to_thread(Engine.of, wanted)
+            await engine.way.open(engine.url)
+            self._containers = Tail(wanted, engine, self._take, previous=self.previous)
+            async with asyncio.timeout(eye.timeout.total_seconds()):
+                await self._containers.open()
 
     def struck(self) -> None:
-        if self.before is not None and self._tail is not None:
-            self._tail.end_here()
+        for tail in (self._tail, self._containers) if self.before is not None else ():
+            if tail is not None:
+                tail.end_here()
+
+    async def close(self) -> None:
+        if self._containers is not None:
+            await self._containers.close()
 
     async def look(self, eye: Eye) -> Seen:
-        if self._tail is None:
+        if self._tail is None and self._containers is None:
             await self.open(eye)
-        error = self._read()
+        if self._containers is not None:
+            async with asyncio.timeout(eye.timeout.total_seconds()):
+                error = await self._asked(self._containers)
+        else:
+            error = self._read()
         enough = int(self._found >= self.count)
         return Seen(status=enough, text=self._last, error=error, value=self._found)
+
+    def _take(self, line: str) -> None:
+        if self.match.search(line):
+            self._found, self._last = self._found + 1, line
+
+    async def _asked(self, containers: Tail) -> str:
+        try:
+            return "" if await containers.look() else "missing"
+        except TargetError as error:
+            return str(error)
 
     def _read(self) -> str:
         try:
             for line in self._tail.lines() if self._tail else ():
-                if self.match.search(line):
-                    self._found, self._last = self._found + 1, line
+                self._take(line)
         except FileNotFoundError:
             return "missing"
         except OSError:

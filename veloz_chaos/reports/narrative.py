@@ -87,6 +87,12 @@ def _ended(event: ev.RunEnded, _: str) -> str:
     return f"{event.cause}{by}{down}"
 
 
+def _reported(event: ev.TargetReported, name: str) -> str:
+    words = {"died": "died", "out-of-memory": "ran out of memory", "started": "was started again"}
+    detail = f" ({event.detail})" if event.detail else ""
+    return f"{name}: the {event.kind} {words.get(event.what, f'is {event.what}')}{detail}"
+
+
 def _restored(event: ev.ServiceRestored, _: str) -> str:
     outcome = "succeeded" if event.succeeded else f"failed: {event.output}"
     return f"restoring {event.service} by {event.procedure} {outcome}"
@@ -98,6 +104,7 @@ _TOLD: dict[type, Callable[[Any, str], str]] = {
     ev.RunRefused: lambda event, _: "refused: " + "; ".join(event.reasons),
     ev.InjectionBegan: lambda _, name: f"{name}: injecting",
     ev.InjectionFailed: lambda event, name: f"{name}: injection failed: {event.error}",
+    ev.TargetReported: _reported,
     ev.FaultLost: lambda event, name: f"{name}: lost: {event.cause}",
     ev.RevertBegan: lambda event, name: f"{name}: taking it out" + ("" if event.by == "runner" else f" ({event.by})"),
     ev.RevertFailed: lambda event, name: f"{name}: NOT TAKEN OUT: {event.error}; undo it with: {event.by_hand}",

@@ -7,6 +7,8 @@ memory is this process's: a reference taken to another process finds nothing the
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass as plain
 from dataclasses import field, replace
 from datetime import timedelta
@@ -31,6 +33,7 @@ from veloz_chaos.core.capability import (
     Pausable,
     Pressable,
     Reference,
+    Report,
     Resettable,
     Resolvable,
     Room,
@@ -88,6 +91,18 @@ class State:
     strains: dict[str, float] = field(default_factory=dict)
     oom_kills: int = 0
     released: threading.Event = field(default_factory=threading.Event)
+    #: who watches it
+    told: list[Callable[[Report], None]] = field(default_factory=list)
+
+    def die(self, *, out_of_memory: bool = False) -> None:
+        """By itself, or by our hand: who watches it is told, as by a real platform."""
+        self.alive, self.oom_kills = False, self.oom_kills + out_of_memory
+        for report in [Report("out-of-memory")] * out_of_memory + [Report("died", detail="exit 137")]:
+            self.tell(report)
+
+    def tell(self, report: Report) -> None:
+        for tell in tuple(self.told):
+            tell(report)
 
 
 #: All there is.
@@ -97,7 +112,10 @@ WORLD: dict[str, State] = {}
 def restart(known: str) -> None:
     """A supervisor's work: a new incarnation with nothing done to it."""
     old = WORLD[known]
-    WORLD[known] = replace(old, incarnation=old.incarnation + 1, alive=True, paused=False, toxics={}, strains={})
+    WORLD[known] = replace(
+        old, incarnation=old.incarnation + 1, alive=True, paused=False, toxics={}, strains={}, told=[]
+    )
+    old.tell(Report("started"))
 
 
 class Fake(
@@ -129,13 +147,23 @@ class Fake(
             f"{name} is still on it" for name in (*state.toxics, *state.strains, *(["a pause"] if state.paused else []))
         ]
 
+    def watch(self, tell: Callable[[Report], None]) -> Callable[[], None]:
+        state = self._mine()
+        state.told = [*state.told, tell]
+
+        def end() -> None:
+            with suppress(ValueError):
+                state.told.remove(tell)
+
+        return end
+
     def by_hand(self, capability: str, sign: str) -> str:
         return "" if capability in ("Killable", "Exhaustible") else f"forget {sign} {capability}"
 
     def kill(self, signal: str) -> None:
         state = self._hurt()
         if state.flaw != "does-nothing":
-            state.alive = False
+            state.die()
 
     def pause(self) -> None:
         state = self._hurt()
@@ -173,7 +201,7 @@ class Fake(
     def exhaust(self, sign: str, over: timedelta, expires: timedelta) -> None:
         state = self._hurt()
         if state.flaw != "does-nothing":
-            state.alive, state.oom_kills = False, state.oom_kills + 1
+            state.die(out_of_memory=True)
 
     def oom_kills(self) -> int:
         state = self._answering()
@@ -296,8 +324,8 @@ class Fake(
         state = self._mine()
         if state.flaw == "hangs":
             state.released.wait(PATIENCE)
-        if state.flaw == "dies-by-itself":
-            state.alive = False
+        if state.flaw == "dies-by-itself" and state.alive:
+            state.die()
         return state
 
     def _mended(self) -> State | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.property.simulation.plans import FAULT, REFERENCE
 from veloz_chaos.core import event as ev
+from veloz_chaos.core.capability import What
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.history import History, of
 from veloz_chaos.core.judge import Finding, Judgement, judge
@@ -44,6 +45,10 @@ def presence(asked: float, answered: float, mark: str, fault: str = FAULT) -> ev
         fault=fault, asked=round(asked * MS), answered=round(answered * MS), outcome=_MARKS[mark],
         evidence="as measured at the target", **clock(answered),
     )  # fmt: skip
+
+
+def reported(ms: float, what: What = "died", detail: str = "exit 137", fault: str = FAULT) -> ev.TargetReported:
+    return ev.TargetReported(fault=fault, what=what, kind="container", detail=detail, **clock(ms))
 
 
 def prepared(held: bool, ms: float, fault: str = FAULT) -> ev.FaultPrepared:
