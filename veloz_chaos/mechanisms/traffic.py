@@ -180,6 +180,18 @@ def pass_through(address: tuple[str, int], ping: Ping, pings: int, timeout: floa
         return _Exchange(connection, ping, pings).run(timeout)
 
 
+def handshake(address: tuple[str, int], timeout: float) -> Passage:
+    """Connect, and no more: one packet there and one back. refused: somebody says no, or nobody is reachable."""
+    begun = time.monotonic()
+    try:
+        with socket.create_connection(address, timeout):
+            return Passage("answered", time.monotonic() - begun, 0)
+    except TimeoutError:
+        return Passage("silent", timeout, 0)
+    except OSError:
+        return Passage("refused", time.monotonic() - begun, 0)
+
+
 class _Exchange:
     """Writes and reads at once, lest both sides wait for each other with full buffers."""
 

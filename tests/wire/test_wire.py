@@ -1,0 +1,207 @@
+"""Disturbances on a real wire between two network namespaces."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.infra.require import absent
+from tests.wire import namespaces
+from tests.wire.namespaces import Far
+from veloz_chaos.core.capability import Passage
+from veloz_chaos.mechanisms import netfilter, traffic, wire
+from veloz_chaos.mechanisms.netfilter import Peer
+from veloz_chaos.mechanisms.wire import Wire
+
+SIGN = "vc-test-wire-1"
+LINE = traffic.Line("PING\n", "PONG")
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def far() -> Iterator[Far]:
+    if os.geteuid() != 0:
+        absent("root", "network namespaces need it")
+    with namespaces.near() as found:
+        yield found
+
+
+@pytest.fixture
+def disturb(far: Far) -> Iterator[Callable[..., Wire]]:
+    made: list[Wire] = []
+
+    def put(kind: wire.Kind, sign: str = SIGN, address: str = far.four, **given: object) -> Wire:
+        made.append(Wire(Peer((address,), far.port), sign))
+        made[-1].put(kind, given)
+        return made[-1]
+
+    yield put
+    for one in made:
+        one.undo()
+    assert wire.left() == []
+
+
+def ping(far: Far, timeout: float = 2.0, address: str = "", pings: int = 1) -> Passage:
+    return traffic.pass_through((address or far.four, far.port), LINE, pings, timeout)
+
+
+def test_a_delay_is_what_was_asked(far: Far, disturb: Callable[..., Wire]) -> None:
+    usual = statistics.median(ping(far).seconds for _ in range(9))
+    disturb("delay", delay=0.1)
+    slowed = statistics.median(ping(far).seconds for _ in range(9))
+    assert slowed >= usual + 0.099
+    assert slowed < usual + 0.5
+
+
+def test_an_undone_delay_is_gone(far: Far, disturb: Callable[..., Wire]) -> None:
+    disturb("delay", delay=0.5).undo()
+    assert ping(far).seconds < 0.5
+
+
+def test_existing_connections_are_delayed_too(far: Far, disturb: Callable[..., Wire]) -> None:
+    with socket.create_connection((far.four, far.port), 2) as old:
+        disturb("delay", delay=0.3)
+        begun = time.monotonic()
+        old.sendall(b"PING\n")
+        assert old.recv(10) == b"PONG\n"
+        assert time.monotonic() - begun >= 0.3
+
+
+def test_the_order_of_a_connection_survives_jitter(far: Far, disturb: Callable[..., Wire]) -> None:
+    disturb("delay", delay=0.05, jitter=0.05)
+    with socket.create_connection((far.four, far.port), 2) as connection:
+        for size in (3, 5, 7):
+            connection.sendall(b"GET %d\n" % size)
+        data = b""
+        while len(data) < 18:
+            data += connection.recv(100)
+    assert [len(piece) for piece in data.split(b"\n")] == [3, 5, 7, 0]
+
+
+def test_loss_hits_about_its_share(far: Far, disturb: Callable[..., Wire]) -> None:
+    disturb("loss", share=0.5)
+    outcomes = [traffic.handshake((far.four, far.port), 0.2).outcome for _ in range(40)]
+    assert set(outcomes) == {"answered", "silent"}
+    assert 5 < outcomes.count("silent") < 35
+
+
+def test_a_rate_bounds_what_comes(far: Far, disturb: Callable[..., Wire]) -> None:
+    disturb("rate", rate=100_000)
+    assert _download(far, 50_000) >= 0.45
+
+
+def test_a_rate_bounds_what_is_sent(far: Far, disturb: Callable[..., Wire]) -> None:
+    disturb("rate", rate=100_000)
+    with socket.create_connection((far.four, far.port), 5) as connection:
+        begun = time.monotonic()
+        connection.sendall(b"x" * 50_000 + b"\nPING\n")
+        assert connection.recv(10) == b"PONG\n"
+        assert time.monotonic() - begun >= 0.45
+
+
+def _download(far: Far, size: int) -> float:
+    with socket.create_connection((far.four, far.port), 5) as connection:
+        begun = time.monotonic()
+        connection.sendall(b"GET %d\n" % size)
+        while size >= 0:
+            size -= len(connection.recv(65536))
+        return time.monotonic() - begun
+
+
+def test_a_silent_cut_swallows_all(far: Far, disturb: Callable[..., Wire]) -> None:
+    with socket.create_connection((far.four, far.port), 2) as old:
+        disturb("sever", how="silent", connections="all")
+        assert ping(far, 0.3).outcome == "silent"
+        old.settimeout(0.3)
+        old.sendall(b"PING\n")
+        with pytest.raises(TimeoutError):
+            old.recv(10)
+
+
+def test_a_cut_of_new_connections_spares_the_old(far: Far, disturb: Callable[..., Wire]) -> None:
+    with socket.create_connection((far.four, far.port), 2) as old:
+        disturb("sever", how="silent", connections="new")
+        assert ping(far, 0.3).outcome == "silent"
+        old.sendall(b"PING\n")
+        assert old.recv(10) == b"PONG\n"
+
+
+@pytest.mark.parametrize("connections", ["all", "new"])
+def test_a_cut_by_resets_answers_at_once(far: Far, disturb: Callable[..., Wire], connections: str) -> None:
+    disturb("sever", how="reset", connections=connections)
+    passage = ping(far, 2.0)
+    assert passage.outcome in ("refused", "reset")
+    assert passage.seconds < 1.0
+
+
+def test_a_cut_by_resets_ends_existing_connections(far: Far, disturb: Callable[..., Wire]) -> None:
+    with socket.create_connection((far.four, far.port), 2) as old:
+        disturb("sever", how="reset", connections="all")
+        old.sendall(b"PING\n")
+        with pytest.raises(ConnectionError):
+            old.recv(10)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.3])
+def test_a_reset_comes_in_the_answers_place(far: Far, disturb: Callable[..., Wire], after: float) -> None:
+    disturb("reset", after=after)
+    passage = ping(far, 2.0)
+    assert passage.outcome == "reset"
+    assert after <= passage.seconds < after + 1.0
+
+
+def test_ipv6_fares_alike(far: Far, disturb: Callable[..., Wire]) -> None:
+    disturb("delay", address=far.six, delay=0.3)
+    assert ping(far, address=far.six).seconds >= 0.3
+    assert ping(far).seconds < 0.3
+    disturb("sever", SIGN + "-cut", far.six, how="reset", connections="all")
+    assert ping(far, address=far.six).outcome in ("refused", "reset")
+
+
+def test_two_signs_add_up_and_are_taken_out_by_themselves(far: Far, disturb: Callable[..., Wire]) -> None:
+    first = disturb("delay", delay=0.2)
+    disturb("delay", SIGN + "-other", delay=0.3)
+    assert ping(far).seconds >= 0.5
+    first.undo()
+    assert 0.3 <= ping(far).seconds < 0.5
+
+
+def test_when_the_process_is_killed_everything_passes(far: Far, disturb: Callable[..., Wire]) -> None:
+    cut = disturb("sever", how="silent", connections="all")
+    assert cut._process is not None
+    cut._process.send_signal(signal.SIGKILL)
+    cut._process.wait()
+    assert ping(far).outcome == "answered"
+    assert wire.left() == [SIGN]
+    wire.remove(SIGN)
+
+
+def test_another_ports_traffic_is_left_alone(far: Far) -> None:
+    other = Wire(Peer((far.four,), far.port + 1), SIGN)
+    other.put("sever", {"how": "silent", "connections": "all"})
+    assert ping(far).outcome == "answered"
+    other.undo()
+
+
+def test_rules_of_others_stay(far: Far, disturb: Callable[..., Wire]) -> None:
+    theirs = ["-p", "tcp", "--dport", "9", "-m", "comment", "--comment", "vc-somebody-else", "-j", "ACCEPT"]
+    subprocess.run(["iptables", "-A", "INPUT", *theirs], check=True)
+    disturb("delay", delay=0.1).undo()
+    assert netfilter.signs() == ["vc-somebody-else"]
+    netfilter.remove("vc-somebody-else")
+
+
+@pytest.mark.usefixtures("far")
+def test_from_the_outside_loopback_is_spared() -> None:
+    with socket.create_server(("0.0.0.0", 7100)):
+        cut = Wire(Peer((), 7100, inbound=True), SIGN)
+        cut.put("sever", {"how": "silent", "connections": "all"})
+        assert traffic.handshake(("127.0.0.1", 7100), 1.0).outcome == "answered"
+        cut.undo()

@@ -1,0 +1,124 @@
+"""One disturbance of a link, in the network namespace of its target: put in, and taken out again.
+
+Delay and loss are netem's where the kernel has it and the device's root is free; everything else, and everywhere else
+these too, is decided packet by packet by a process of ours (disturber.py) that the kernel asks through a queue. When
+that process is gone, packets pass: no effect outlives it, even if its rules do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from veloz_chaos.errors import TargetError, Unavailable
+from veloz_chaos.mechanisms import netem, netfilter
+from veloz_chaos.mechanisms.disturbance import HOOKS
+from veloz_chaos.mechanisms.netfilter import Peer
+
+Kind = Literal["delay", "loss", "rate", "sever", "reset"]
+_CODE = Path(__file__).parents[2]
+#: Seconds until the process must listen, and until it must have ended.
+READY = 5.0
+#: The bits of a packet's mark that are ours to take.
+BITS = range(16, 28)
+
+
+def mechanism(kind: Kind, peer: Peer) -> Literal["netem", "NFQUEUE"]:
+    """How this kind would be done here. Raises TargetError."""
+    if kind not in ("delay", "loss") or peer.inbound or not netem.there():
+        return "NFQUEUE"
+    devices = {netem.device(address) for address in peer.addresses}
+    return "netem" if len(devices) == 1 and netem.free(devices.pop()) else "NFQUEUE"
+
+
+class Wire:
+    def __init__(self, peer: Peer, sign: str) -> None:
+        self.peer, self.sign = peer, sign
+        self._process: subprocess.Popen[bytes] | None = None
+        self._device = ""
+
+    def put(self, kind: Kind, given: dict[str, Any]) -> None:
+        """`given`: the fields of the kind in disturbance.py. Raises TargetError; then nothing is left."""
+        try:
+            if mechanism(kind, self.peer) == "netem":
+                self._device = netem.device(self.peer.addresses[0])
+                effect = netem.delaying(**given) if kind == "delay" else netem.losing(**given)
+                netem.put(self._device, self.peer, effect)
+            else:
+                self._queue(kind, given)
+        except BaseException:
+            self.undo()
+            raise
+
+    def undo(self) -> None:
+        """The rules first, so that nothing new comes; then the process, which lets go of what it holds. Safe twice."""
+        if self._device:
+            netem.remove(self._device)
+        netfilter.remove(self.sign)
+        if self._process is not None:
+            process, self._process = self._process, None
+            _end(process)
+
+    def _queue(self, kind: Kind, given: dict[str, Any]) -> None:
+        used = netfilter.marks()
+        mark = next((1 << bit for bit in BITS if not used & 1 << bit), 0)
+        if not mark:
+            raise TargetError(f"{len(BITS)} disturbances are at work in this network namespace; take one out first")
+        number = 1024 + zlib.crc32(self.sign.encode()) % 60_000
+        if kind in ("sever", "reset"):
+            given = {**given, "inbound": self.peer.inbound}
+        command = [sys.executable, "-S", "-P", "-m", "veloz_chaos.mechanisms.disturber"]
+        self._process = subprocess.Popen(
+            [*command, str(number), str(mark), kind, json.dumps(given)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(_CODE)},
+            start_new_session=True,
+        )
+        rules = list(netfilter.queueing(self.peer, HOOKS[kind], self.sign, _listens(self._process), mark))
+        if kind == "sever" and given["how"] == "reset":
+            netfilter.install(list(netfilter.rejecting(self.peer, self.sign)))
+        netfilter.install(rules)
+
+
+def remove(sign: str) -> None:
+    """What a helper that was killed has left: its rules, without effect any more. What netem does is not told apart by
+    sign: it is one at a time."""
+    netfilter.remove(sign)
+
+
+def left() -> list[str]:
+    """The signs of rules that are there; and the devices that netem disturbs."""
+    with suppress(TargetError):
+        return [*netfilter.signs(), *(f"netem on {device}" for device in netem.ours())]
+    return netfilter.signs()
+
+
+def _listens(process: subprocess.Popen[bytes]) -> int:
+    """The number of its queue. Raises Unavailable with its last words."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    if select.select([process.stdout], [], [], READY)[0] and (line := process.stdout.readline()):
+        return int(line)
+    process.kill()
+    said = process.stderr.read().decode(errors="replace").strip().splitlines()
+    raise Unavailable(f"the kernel's packet queue can't be used: {said[-1] if said else 'no word of why'}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+    try:
+        process.wait(READY)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
