@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from tests.infra import upstreams
+from tests.infra import containers, upstreams
 from tests.infra.require import absent
 from tests.infra.toxiproxy import Admin, Server, free_port, program
 from veloz_chaos.core.capability import (
@@ -28,8 +28,8 @@ from veloz_chaos.core.capability import (
     Saturable,
     Target,
 )
-from veloz_chaos.mechanisms import straining
-from veloz_chaos.targets import dns_proxy, fake, http_proxy, process, toxiproxy
+from veloz_chaos.mechanisms import helper_container, straining
+from veloz_chaos.targets import dns_proxy, docker, fake, http_proxy, process, toxiproxy
 
 numbers = itertools.count(1)
 
@@ -218,6 +218,79 @@ class UnlimitedRig(LimitedRig):
         return [*super().traces(), *(file.name for file in self.volume.iterdir())]
 
 
+class DockerRig(Rig):
+    """An ordinary container with limits, a volume of its own, and a restart policy."""
+
+    kind, backend = docker.Container, docker
+    image: ClassVar[str] = containers.IMAGE
+    command: ClassVar[list[str]] = ["python3", "-c", containers.SERVICE]
+    process: ClassVar[str | None] = None
+    how: ClassVar[dict[str, Any]] = {}
+
+    def begin(self) -> None:
+        self.container = containers.create(
+            self.image, self.command, mem_limit="96m", nano_cpus=600_000_000, tmpfs={"/var/log/veloz": "size=4m"},
+            restart_policy={"Name": "always"}, **self.how,
+        )  # fmt: skip
+        self.name = containers.engine().inspect_container(self.container)["Name"].lstrip("/")
+        self.stack.callback(containers.destroy, self.container)
+
+    def target(self) -> Target:
+        return docker.find("service", self.selector())[0]
+
+    def selector(self) -> docker.Selector:
+        volumes = {"logs": docker.OwnVolume(path="/var/log/veloz")}
+        return docker.Selector(name=self.name, process=self.process, volumes=volumes)
+
+    def replace(self) -> None:
+        containers.engine().restart(self.container, timeout=0)
+
+    def remove(self) -> None:
+        containers.engine().remove_container(self.container, force=True)
+
+    def traces(self) -> list[str]:
+        state = containers.engine().inspect_container(self.container)["State"]
+        helpers = [one["Id"] for one in helper_container.find(containers.engine(), target=self.container)]
+        strains = [line for one in (self.container, *helpers) for line in containers.running(one) if ".strain " in line]
+        return [*(["paused"] if state["Paused"] else []), *self.stopped(), *strains]
+
+    def stopped(self) -> list[str]:
+        found = containers.engine().top(self.container, "-eo pid,stat,args")["Processes"] or []
+        return [line[-1] for line in found if line[1].startswith("T")]
+
+
+class HardenedRig(DockerRig):
+    """No shell, no root, no capability, nothing that can be written but its volume."""
+
+    image: ClassVar[str] = containers.BARE
+    how: ClassVar[dict[str, Any]] = {
+        "user": "65534", "read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"],
+    }  # fmt: skip
+
+
+class DockerProcessRig(DockerRig):
+    """A child process inside a container, started again by its parent."""
+
+    kind = docker.Inner
+    command: ClassVar[list[str]] = ["python3", "-c", containers.PARENT, containers.SERVICE]
+    process: ClassVar[str | None] = " veloz_engine$"
+
+    def begin(self) -> None:
+        super().begin()
+        containers.until(self._there)
+
+    def replace(self) -> None:
+        before = self.target().reference
+        kill = "import os; [os.kill(int(p), 9) for p in os.listdir('/proc') if p.isdigit() and self(p)]"
+        kill = kill.replace("self(p)", "open(f'/proc/{p}/cmdline').read().endswith('\\0veloz_engine\\0')")
+        api = containers.engine()
+        api.exec_start(api.exec_create(self.container, ["python3", "-c", kill])["Id"])
+        containers.until(lambda: self._there() and self.target().reference != before)
+
+    def _there(self) -> bool:
+        return any(line.endswith(" veloz_engine") for line in containers.running(self.container))
+
+
 class FakeRig(Rig):
     kind, backend = fake.Fake, fake
 
@@ -398,7 +471,8 @@ class DnsProxyRig(FaultProxyRig):
 LINKS: tuple[type[LinkRig], ...] = (ToxiproxyHttp, ToxiproxyLine, SandboxLink)
 FAULT_PROXIES: tuple[type[FaultProxyRig], ...] = (HttpProxyRig, DnsProxyRig)
 SHARED: tuple[type[SharedRig], ...] = (*LINKS, *FAULT_PROXIES)
-RIGS: tuple[type[Rig], ...] = (ProcessRig, LimitedRig, UnlimitedRig, FakeRig, *SHARED)
+CONTAINERS: tuple[type[Rig], ...] = (DockerRig, HardenedRig, DockerProcessRig)
+RIGS: tuple[type[Rig], ...] = (ProcessRig, LimitedRig, UnlimitedRig, FakeRig, *CONTAINERS, *SHARED)
 
 
 def as_json(receipt: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from veloz_chaos.targets import fake, toxiproxy
 
 
 def environment(**parts: Any) -> Environment:
-    return Environment.model_validate({"kind": "Environment", "version": 1, "name": "lab", "tier": "development", **parts})
+    return Environment.model_validate(
+        {"kind": "Environment", "version": 1, "name": "lab", "tier": "development", **parts}
+    )
 
 
 def reach(**parts: Any) -> tuple[list[Reach], list[diagnosis.Check]]:

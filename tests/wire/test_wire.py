@@ -190,7 +190,7 @@ def test_another_ports_traffic_is_left_alone(far: Far) -> None:
     other.undo()
 
 
-def test_rules_of_others_stay(far: Far, disturb: Callable[..., Wire]) -> None:
+def test_rules_of_others_stay(disturb: Callable[..., Wire]) -> None:
     theirs = ["-p", "tcp", "--dport", "9", "-m", "comment", "--comment", "vc-somebody-else", "-j", "ACCEPT"]
     subprocess.run(["iptables", "-A", "INPUT", *theirs], check=True)
     disturb("delay", delay=0.1).undo()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -328,10 +329,11 @@ def now(api: APIClient) -> float:
 
 
 def seconds(written: str) -> float:
-    """2026-01-31T10:00:00.123456789Z in seconds since the epoch."""
+    """2026-01-31T10:00:00.123456789Z in seconds since the epoch. (Python reads microseconds at most.)"""
     from datetime import datetime
 
-    head, _, rest = written.partition(".")
-    digits = "".join(character for character in rest if character.isdigit()) if rest.endswith("Z") else ""
-    whole = datetime.fromisoformat(written if rest and not digits else head.rstrip("Z") + "+00:00")
-    return whole.timestamp() + (float(f"0.{digits}") if digits else 0.0)
+    found = re.fullmatch(r"([^.Z+]+?)(\.\d+)?(Z|[+-]\d\d:\d\d)", written)
+    if found is None:
+        raise Unavailable(f"the Docker Engine writes a time as {written}")
+    whole = datetime.fromisoformat(found[1] + found[3].replace("Z", "+00:00"))
+    return whole.timestamp() + float(found[2] or 0)

@@ -35,19 +35,20 @@ from veloz_chaos.mechanisms import cgroup, proc, strain
 #: Operation -> what does it: `operation(here, **arguments)` returns JSON, or dataclasses of it.
 Operation = Callable[..., Any]
 ROOMS = tuple(f"veloz_chaos.mechanisms.helper_{room}" for room in ("signals", "strains", "links"))
+#: Seconds for calls that are under way when the target ends: one of them may be what ended it.
+LAST = 1.0
 #: Seconds without a call after which it ends: before anything was undone, and afterwards.
 IDLE, DONE = 600.0, 30.0
-#: Seconds that calls under way may take to be answered when their target has ended: by the kill that one of them was.
-LAST_WORDS = 1.0
 
 
 @dataclass
 class Held:
-    """`undo` is safe twice. `until` in seconds of the boot-time clock."""
+    """`undo` is safe twice. `until` in seconds of the boot-time clock. `there`: has it not ended by itself?"""
 
     words: str
     undo: Callable[[], object]
     until: float
+    there: Callable[[], object]
 
 
 @dataclass
@@ -62,6 +63,7 @@ class Here:
     called: float = field(default_factory=lambda: _now())
     calls: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
+    answered: threading.Event = field(default_factory=threading.Event)
     #: What the memory of the target is counted in; it can be found out only as long as that lives.
     memory: cgroup.Memory | None = None
 
@@ -69,15 +71,28 @@ class Here:
         """The process that a call means: the container's first one, unless it says another."""
         return (self.pid, self.start) if pid is None or start is None else (pid, start)
 
+    def count(self, more: int) -> None:
+        """A call has come (1) or has been answered (-1)."""
+        with self.lock:
+            self.calls, self.called = self.calls + more, _now()
+            (self.answered.clear if self.calls else self.answered.set)()
+
     def oom_kills(self) -> int | None:
         with suppress(TargetError):
             return self.memory.oom_kills() if self.memory else None
         return None
 
-    def hold(self, key: str, words: str, undo: Callable[[], object], expires: float) -> None:
+    def hold(
+        self,
+        key: str,
+        words: str,
+        undo: Callable[[], object],
+        expires: float,
+        there: Callable[[], object] = lambda: True,
+    ) -> None:
         """Told before the thing is done, so that nothing is ever forgotten. `expires`: seconds from now."""
         with self.lock:
-            self.held[key] = Held(words, undo, _now() + expires)
+            self.held[key] = Held(words, undo, _now() + expires, there)
 
     def undo(self, key: str | None = None) -> None:
         """One, or everything, newest first. What fails stays held, and is raised when all has been tried."""
@@ -107,7 +122,7 @@ def ping(here: Here) -> dict[str, Any]:
 
 def held(here: Here) -> list[str]:
     with here.lock:
-        return [one.words for one in here.held.values()]
+        return [one.words for one in here.held.values() if one.there()]
 
 
 def undo(here: Here, key: str | None = None) -> None:
@@ -145,16 +160,13 @@ class Ended(Exception):
 
 def serve(here: Here, known: Mapping[str, Operation], target: int) -> bool:
     """Until it is time to end; says whether the target (a pidfd) has ended."""
-    buffer, writing, calls = b"", threading.Lock(), list[threading.Thread]()
+    buffer, writing = b"", threading.Lock()
     poll = select.poll()
     for file in (0, target):
         poll.register(file, select.POLLIN)
     while (left := here.seconds_left()) > 0:
         ready = [file for file, _ in poll.poll(left * 1000)]
         if target in ready:
-            deadline = _now() + LAST_WORDS
-            for call in calls:
-                call.join(max(0.0, deadline - _now()))
             return True
         if 0 not in ready:
             continue
@@ -163,19 +175,14 @@ def serve(here: Here, known: Mapping[str, Operation], target: int) -> bool:
             return False
         *lines, buffer = (buffer + piece).split(b"\n")
         for line in lines:
-            calls = [call for call in calls if call.is_alive()]
-            calls.append(threading.Thread(target=_one, args=(here, known, line, writing), daemon=True))
-            calls[-1].start()
+            here.count(1)
+            threading.Thread(target=_one, args=(here, known, line, writing), daemon=True).start()
     return False
 
 
 def _one(here: Here, known: Mapping[str, Operation], line: bytes, writing: threading.Lock) -> None:
-    with here.lock:
-        here.calls, here.called = here.calls + 1, _now()
-    said = answer(here, known, line)
-    with here.lock:
-        here.calls, here.called = here.calls - 1, _now()
-    write(said, writing)
+    write(answer(here, known, line), writing)
+    here.count(-1)
 
 
 def write(said: Mapping[str, Any], writing: threading.Lock) -> None:
@@ -217,6 +224,7 @@ def main(arguments: list[str]) -> int:
         write({"id": 0, "value": ping(here)}, writing)
         if serve(here, known, target):
             write({"id": -1, "value": {"ended": "target", "oom_kills": here.oom_kills()}}, writing)
+            here.answered.wait(LAST if here.calls else 0)
     except Ended:
         pass
     finally:

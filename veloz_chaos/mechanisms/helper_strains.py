@@ -111,7 +111,7 @@ def exhaust(here: Here, over: float, expires: float, pid: int | None = None, sta
     inside.exhaust(here.sign, timedelta(seconds=over), timedelta(seconds=expires))
 
 
-def oom_kills(here: Here) -> int | None:
+def oom_kills(here: Here, pid: int | None = None, start: int | None = None) -> int | None:  # noqa: ARG001
     """The kernel's count for the container; None if it has no memory limit of its own."""
     return here.oom_kills()
 
@@ -149,7 +149,8 @@ def _with_memory(here: Here, pid: int | None, start: int | None) -> Inside:
 
 
 def _hold(here: Here, key: str, words: str, expires: float) -> None:
-    here.hold(key, words, lambda: straining.stop(here.sign), expires)
+    sign = here.sign
+    here.hold(key, words, lambda: straining.stop(sign), expires, lambda: straining.find(sign))
 
 
 OPERATIONS = {

@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +20,6 @@ from veloz_chaos.mechanisms.nfqueue import IN, OUT
 Family = Literal[4, 6]
 PROGRAMS: dict[Family, str] = {4: "iptables", 6: "ip6tables"}
 CHAINS = {IN: "INPUT", OUT: "OUTPUT"}
-TABLES = ("filter", "nat")
 OURS = re.compile(r"--comment \"?(vc-[\w.-]+)")
 #: Seconds for one call, and for the lock that others may hold.
 PATIENCE, LOCK = 10.0, 5
@@ -62,14 +62,18 @@ class Rule:
         return [PROGRAMS[self.family], "-w", str(LOCK), "-t", self.table, "-I", self.chain, "1", *self.words]
 
 
-def queueing(peer: Peer, hooks: Sequence[int], sign: str, queue: int, mark: int) -> Iterator[Rule]:
-    """Each packet once: what comes back from the queue carries the mark."""
+def queueing(
+    peer: Peer, hooks: Sequence[int], sign: str, queue: int, mark: int, *, resets: bool = True
+) -> Iterator[Rule]:
+    """Each packet once: what comes back from the queue carries the mark. Without `resets` the kernel's own resets are
+    left alone: one that REJECT has made belongs to a connection that was never confirmed, and a queue would drop it."""
+    but = [] if resets else ["!", "--tcp-flags", "RST", "RST"]
     for family in peer.families():
         for hook in hooks:
             for match in peer.matches(family, hook):
                 once = ["-m", "mark", "!", "--mark", f"{mark:#x}/{mark:#x}"]
                 to = ["-j", "NFQUEUE", "--queue-num", str(queue), "--queue-bypass"]
-                yield Rule(family, CHAINS[hook], (*match, *once, *_comment(sign), *to))
+                yield Rule(family, CHAINS[hook], (*match, *but, *once, *_comment(sign), *to))
 
 
 def rejecting(peer: Peer, sign: str) -> Iterator[Rule]:
@@ -101,7 +105,7 @@ def install(rules: Sequence[Rule]) -> None:
 
 def remove(sign: str) -> None:
     """Every rule with that sign. Safe twice. Raises TargetError if one stays."""
-    for family, table, line in _lines():
+    for family, table, line in list(_lines()):
         if _sign(line) == sign:
             words = shlex.split(line)
             run([PROGRAMS[family], "-w", str(LOCK), "-t", table, "-D", *words[1:]])
@@ -127,15 +131,24 @@ def _sign(line: str) -> str:
 
 
 def _lines() -> Iterator[tuple[Family, str, str]]:
-    for family, program in PROGRAMS.items():
-        for table in TABLES:
-            try:
-                said = run([program, "-w", str(LOCK), "-t", table, "-S"])
-            except TargetError:
-                if family == 6 or table == "nat":  # a kernel without them has no rules of ours either
-                    continue
-                raise
-            yield from ((family, table, line) for line in said.splitlines() if line.startswith("-A "))
+    """Every rule with its table; both programs asked at once."""
+    with ThreadPoolExecutor(len(PROGRAMS)) as threads:
+        for family, said in zip(PROGRAMS, threads.map(_saved, PROGRAMS), strict=True):
+            table = ""
+            for line in said.splitlines():
+                if line.startswith("*"):
+                    table = line[1:]
+                elif line.startswith("-A "):
+                    yield family, table, line
+
+
+def _saved(family: Family) -> str:
+    try:
+        return run([f"{PROGRAMS[family]}-save"])
+    except TargetError:
+        if family == 6:  # a kernel without it has no rules of ours either
+            return ""
+        raise
 
 
 def run(command: Sequence[str]) -> str:

@@ -67,26 +67,40 @@ class Wire:
             _end(process)
 
     def _queue(self, kind: Kind, given: dict[str, Any]) -> None:
-        used = netfilter.marks()
-        mark = next((1 << bit for bit in BITS if not used & 1 << bit), 0)
-        if not mark:
-            raise TargetError(f"{len(BITS)} disturbances are at work in this network namespace; take one out first")
+        mark = _mark()
         number = 1024 + zlib.crc32(self.sign.encode()) % 60_000
         if kind in ("sever", "reset"):
             given = {**given, "inbound": self.peer.inbound}
-        command = [sys.executable, "-S", "-P", "-m", "veloz_chaos.mechanisms.disturber"]
-        self._process = subprocess.Popen(
-            [*command, str(number), str(mark), kind, json.dumps(given)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(_CODE)},
-            start_new_session=True,
-        )
-        rules = list(netfilter.queueing(self.peer, HOOKS[kind], self.sign, _listens(self._process), mark))
-        if kind == "sever" and given["how"] == "reset":
-            netfilter.install(list(netfilter.rejecting(self.peer, self.sign)))
-        netfilter.install(rules)
+        self._process = _started("disturber", str(number), str(mark), kind, json.dumps(given))
+        rejects = kind == "sever" and given["how"] == "reset"
+        queue = _listens(self._process)
+        rules = list(netfilter.queueing(self.peer, HOOKS[kind], self.sign, queue, mark, resets=not rejects))
+        netfilter.install([*(netfilter.rejecting(self.peer, self.sign) if rejects else ()), *rules])
+
+
+class Names:
+    """The target's questions to its name servers, answered by a process of ours (misleading.py)."""
+
+    def __init__(self, server: str, sign: str) -> None:
+        self.server, self.sign = server, sign
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def put(self, effect: dict[str, Any]) -> None:
+        """`effect`: the fields of a DnsEffect. Raises TargetError; then nothing is left."""
+        try:
+            mark = _mark()
+            self._process = _started("misleading", self.server, str(mark), json.dumps(effect))
+            netfilter.install(list(netfilter.redirecting(self.sign, _listens(self._process), mark)))
+        except BaseException:
+            self.undo()
+            raise
+
+    def undo(self) -> None:
+        """Safe twice."""
+        netfilter.remove(self.sign)
+        if self._process is not None:
+            process, self._process = self._process, None
+            _end(process)
 
 
 def remove(sign: str) -> None:
@@ -102,15 +116,35 @@ def left() -> list[str]:
     return netfilter.signs()
 
 
+def _mark() -> int:
+    """One that no rule of ours uses."""
+    used = netfilter.marks()
+    mark = next((1 << bit for bit in BITS if not used & 1 << bit), 0)
+    if not mark:
+        raise TargetError(f"{len(BITS)} disturbances are at work in this network namespace; take one out first")
+    return mark
+
+
+def _started(module: str, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", f"veloz_chaos.mechanisms.{module}", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(_CODE), *filter(None, [os.environ.get("PYTHONPATH")])])},
+        start_new_session=True,
+    )
+
+
 def _listens(process: subprocess.Popen[bytes]) -> int:
-    """The number of its queue. Raises Unavailable with its last words."""
+    """The number of its queue, or of its port. Raises Unavailable with its last words."""
     assert process.stdout is not None
     assert process.stderr is not None
     if select.select([process.stdout], [], [], READY)[0] and (line := process.stdout.readline()):
         return int(line)
     process.kill()
     said = process.stderr.read().decode(errors="replace").strip().splitlines()
-    raise Unavailable(f"the kernel's packet queue can't be used: {said[-1] if said else 'no word of why'}")
+    raise Unavailable(f"the process that disturbs can't start: {said[-1] if said else 'no word of why'}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

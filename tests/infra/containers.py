@@ -1,0 +1,115 @@
+"""Containers for tests, on whatever engine Docker's own command line would use; all carry a label of the tests."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import tarfile
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from tests.infra.require import absent
+from veloz_chaos.errors import TargetError
+from veloz_chaos.mechanisms import docker_api, helper_container
+
+if TYPE_CHECKING:
+    from docker.api.client import APIClient
+
+LABEL = "veloz-chaos.test"
+IMAGE = "python:3.11-slim"
+BARE = "veloz-chaos-test-bare:1"
+_numbers = itertools.count(1)
+
+#: Answers lines, holds memory so that the kernel finds it first, and ends at TERM as a service should.
+SERVICE = """
+import signal, socket, sys
+held = b"x" * (16 << 20)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+listener = socket.create_server(("0.0.0.0", 7000))
+print("ready", flush=True)
+while True:
+    connection, _ = listener.accept()
+    for line in connection.makefile("rb"):
+        connection.sendall(b"PONG\\n")
+"""
+
+#: Starts a child again and again, as the real VeloZ's gateway does with its engine.
+PARENT = """
+import signal, subprocess, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print("ready", flush=True)
+while True:
+    subprocess.run([sys.executable, "-c", sys.argv[1], "veloz_engine"])
+"""
+
+#: No shell, and nothing that could start one.
+BARED = """
+import pathlib
+for folder in ("/bin", "/usr/bin", "/usr/sbin"):
+    for file in pathlib.Path(folder).iterdir():
+        if "python" not in file.name and not file.is_dir():
+            file.unlink()
+"""
+RECIPE = 'FROM python:3.11-slim\nCOPY bare.py /\nRUN ["python3", "/bare.py"]\nUSER 65534\n'
+
+
+@cache
+def engine() -> APIClient:
+    """Skips the test if there is none, or fails it if one is required."""
+    try:
+        return docker_api.client(docker_api.Place())
+    except TargetError as error:
+        absent("docker", str(error))
+
+
+def create(image: str = IMAGE, command: list[str] | None = None, **host: Any) -> str:
+    """A running container's id. `host`: as create_host_config takes it; the container's own: user, labels, name."""
+    api = engine()
+    own = {key: host.pop(key) for key in ("user", "name") if key in host}
+    labels = {LABEL: str(os.getpid()), **host.pop("labels", {})}
+    if image == BARE:
+        bare()
+    made = api.create_container(
+        image, command or ["python3", "-c", SERVICE], labels=labels,
+        host_config=api.create_host_config(**host), **{"name": f"vc-test-{os.getpid()}-{next(_numbers)}", **own},
+    )["Id"]  # fmt: skip
+    api.start(made)
+    until(lambda: b"ready" in api.logs(made))
+    return str(made)
+
+
+def destroy(container: str) -> None:
+    """With the helpers beside it."""
+    for one in helper_container.find(engine(), target=container):
+        helper_container.remove(engine(), one["Id"])
+    helper_container.remove(engine(), container)
+
+
+@cache
+def bare() -> None:
+    """Builds the image without a shell."""
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as archive:
+        for name, text in (("Dockerfile", RECIPE), ("bare.py", BARED)):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    context.seek(0)
+    said = list(engine().build(fileobj=context, custom_context=True, tag=BARE, rm=True, decode=True))
+    assert "error" not in said[-1], said[-1]
+
+
+def running(container: str) -> list[str]:
+    """Command lines of all processes in a container's control groups, by the engine's word."""
+    found = engine().top(container, "-eo pid,args")["Processes"] or []
+    return [line[-1] for line in found]
+
+
+def until(true: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)

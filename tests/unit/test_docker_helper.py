@@ -1,0 +1,153 @@
+"""The program in the helper container, without a container: lines in, lines out, and everything undone at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from veloz_chaos.errors import Gone
+from veloz_chaos.mechanisms import helper, proc
+from veloz_chaos.mechanisms.helper import Here
+
+
+@contextmanager
+def victim() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "600"]) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+@contextmanager
+def running(pid: int, sign: str = "vc-unit") -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "veloz_chaos.mechanisms.helper", sign, str(pid)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
+def told(program: subprocess.Popen[str]) -> dict[str, Any]:
+    assert program.stdout
+    return dict(json.loads(program.stdout.readline()))
+
+
+def ask(program: subprocess.Popen[str], call: str, **arguments: Any) -> dict[str, Any]:
+    assert program.stdin
+    program.stdin.write(json.dumps({"id": 7, "call": call, "arguments": arguments}) + "\n")
+    program.stdin.flush()
+    return told(program)
+
+
+def test_it_says_which_process_it_found_and_answers() -> None:
+    with victim() as child, running(child.pid) as program:
+        first = told(program)
+        assert first["id"] == 0
+        assert first["value"] | {"held": []} == first["value"]
+        assert (first["value"]["pid"], first["value"]["start"]) == (child.pid, proc.start_time(child.pid))
+        assert ask(program, "ping") == {"id": 7, "value": first["value"]}
+        assert ask(program, "alive") == {"id": 7, "value": True}
+        assert ask(program, "alive", pid=child.pid, start=1)["value"] is False
+
+
+def test_it_kills_and_says_that_the_target_ended() -> None:
+    with victim() as child, running(child.pid) as program:
+        told(program)
+        answers = [ask(program, "signal", name="KILL"), told(program)]
+        assert {"id": 7, "value": None} in answers
+        assert {"id": -1, "value": {"ended": "target", "oom_kills": None}} in answers
+        assert child.wait(5) == -9
+        assert program.wait(5) == 0
+
+
+def test_errors_come_back_by_name() -> None:
+    with victim() as child, running(child.pid) as program:
+        told(program)
+        assert ask(program, "stop", pid=child.pid, start=1)["error"] == "Gone"
+        assert ask(program, "fly") == {
+            "id": 7, "error": "Unavailable", "text": "this helper cannot fly; its image is another version's",
+        }  # fmt: skip
+        assert "TypeError" in ask(program, "alive", wings=2)["text"]
+        assert "mem_limit" in ask(program, "press", upto=0.9, expires=1)["text"]
+
+
+def test_the_end_of_stdin_ends_it() -> None:
+    with victim() as child, running(child.pid) as program:
+        told(program)
+        assert program.stdin
+        program.stdin.close()
+        assert program.wait(5) == 0
+
+
+def test_term_ends_it() -> None:
+    with victim() as child, running(child.pid) as program:
+        told(program)
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(5) == 0
+
+
+def test_a_target_that_is_gone_is_told() -> None:
+    with victim() as child:
+        child.kill()
+        child.wait()
+        with running(child.pid) as program:
+            assert told(program)["error"] == "Gone"
+            assert program.wait(5) == 0
+
+
+def here() -> Here:
+    return Here("vc-unit", os.getpid(), proc.start_time(os.getpid()))
+
+
+def test_everything_is_undone_newest_first_and_what_fails_stays_held() -> None:
+    one, undone = here(), list[str]()
+
+    def fails() -> None:
+        undone.append("second")
+        raise Gone("no")
+
+    one.hold("first", "the first", lambda: undone.append("first"), 60)
+    one.hold("second", "the second", fails, 60)
+    with pytest.raises(Gone):
+        one.undo()
+    assert undone == ["second", "first"]
+    assert helper.held(one) == ["the second"]
+
+
+def test_what_has_ended_by_itself_is_not_held() -> None:
+    one = here()
+    one.hold("a", "it", lambda: None, 60, there=lambda: False)
+    assert helper.held(one) == []
+
+
+def test_it_lives_as_long_as_the_longest_that_it_holds() -> None:
+    one = here()
+    assert 599 < one.seconds_left() <= 600
+    one.hold("a", "it", lambda: None, 5)
+    one.hold("b", "it", lambda: None, 50)
+    assert 49 < one.seconds_left() <= 50
+    one.undo("b")
+    assert 4 < one.seconds_left() <= 5
+    one.undo()
+    assert 29 < one.seconds_left() <= 30
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"[]", b'{"call": "ping"}', b'{"id": 1}'])
+def test_nonsense_is_answered(line: bytes) -> None:
+    assert helper.answer(here(), helper.operations(), line)["error"] == "Unavailable"
+
+
+def test_an_operation_has_one_name_in_one_room() -> None:
+    rooms = [sys.modules[room].OPERATIONS for room in helper.ROOMS if room in sys.modules]
+    names = [name for room in rooms for name in room] + list(helper.OPERATIONS)
+    assert len(names) == len(set(names))
