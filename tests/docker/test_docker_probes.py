@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import select
-import socket
 import statistics
 import subprocess
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +15,7 @@ from typing import Any, TypeVar
 import pytest
 from pydantic import ValidationError
 
-from tests.docker.engine import Lab, docker
+from tests.docker.engine import Lab, by_tcp, docker
 from veloz_chaos.core import condition
 from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.errors import TargetError, UsageError
@@ -181,46 +176,10 @@ def test_a_selector_is_exactly_one(keys: dict[str, str]) -> None:
         made("docker", **keys)
 
 
-@contextmanager
-def by_tcp() -> Iterator[str]:
-    """The engine's socket behind a TCP port of this machine."""
-    path = os.environ["DOCKER_HOST"].removeprefix("unix://")
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                client, _ = server.accept()
-            except OSError:
-                return
-            upstream = socket.socket(socket.AF_UNIX)
-            upstream.connect(path)
-            threading.Thread(target=pass_on, args=(client, upstream), daemon=True).start()
-
-    def pass_on(client: socket.socket, upstream: socket.socket) -> None:
-        with client, upstream:
-            other = {client: upstream, upstream: client}
-            while True:
-                for ready in select.select(list(other), [], [])[0]:
-                    try:
-                        data = ready.recv(65536)
-                        other[ready].sendall(data)
-                    except OSError:
-                        return
-                    if not data:
-                        return
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
-    finally:
-        server.close()
-
-
 def test_an_engine_is_reached_by_tcp(lab: Lab) -> None:
     name = lab.run(IDLE)
-    with by_tcp() as host:
-        assert looked("docker", name=name, host=host).json["running"]
+    with by_tcp() as door:
+        assert looked("docker", name=name, host=door.host).json["running"]
 
 
 # --- log -----------------------------------------------------------------------------------------------------------

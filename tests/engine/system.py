@@ -108,8 +108,14 @@ class System:
     def run(self, experiment: Path, environment: Path | None = None, **changes: Any) -> tuple[Result, list[ev.Event]]:
         events: list[ev.Event] = []
         registry = changes.pop("registry", None) or Registry()
+        observe = changes.pop("observe", lambda _: None)
+
+        def both(event: ev.Event) -> None:
+            events.append(event)
+            observe(event)
+
         request = Request(experiment, environment or self.environment(), **({"runs": self.folder / "runs"} | changes))
-        return conduct(request, registry, events.append), events
+        return conduct(request, registry, both), events
 
 
 def _handler(system: System) -> type[BaseHTTPRequestHandler]:

@@ -188,10 +188,10 @@ def test_a_target_that_restarts_under_a_held_fault_loses_it_and_the_verdict_says
     with running(tmp_path, restarts_after=0.05) as system:
         result, events = system.run(system.experiment(PAUSE), registry=Theirs())
     lost = next(event for event in events if isinstance(event, FaultLost))
-    assert lost.cause == "the target died under the fault (exit 137)"
+    assert lost.cause == "the target died under the fault (exit 137, OOMKilled)"
     assert [e.what for e in events if isinstance(e, TargetReported)] == ["out-of-memory", "died", "started"]
     found = next(finding for finding in result.judgement.findings if finding.expectation == "in place")
-    assert found.reason.endswith("it ended early: the target restarted under the fault (exit 137)")
+    assert found.reason.endswith("it ended early: the target restarted under the fault (exit 137, OOMKilled)")
 
 
 def test_what_is_reported_makes_a_probe_that_asks_the_platform_look_at_once(tmp_path: Path) -> None:

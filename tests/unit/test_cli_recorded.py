@@ -12,6 +12,7 @@ import pytest
 
 from tests.unit.cli_runs import Paper, write
 from tests.unit.test_cli_app import ROOT, call
+from veloz_chaos.core import event as ev
 from veloz_chaos.mechanisms import proc
 
 
@@ -44,7 +45,7 @@ def test_judge_by_another_matrix(tmp_path: Path) -> None:
         (lambda text: text[: len(text) // 2], "the run has no end"),
         (lambda text: "\n".join(text.split("\n")[1:]), "does not begin with the start of a run"),
         (lambda text: text.replace('"outcome":"shown"', '"outcome":"fine"', 1), "the file was changed"),
-        (lambda text: text.replace('"format":1', '"format":99'), "written by a newer veloz-chaos"),
+        (lambda text: text.replace(f'"format":{ev.FORMAT}', '"format":99'), "written by a newer veloz-chaos"),
         (lambda _: "", "does not begin with the start of a run"),
     ],
 )

@@ -114,7 +114,7 @@ def held_and_lifted() -> Journal:
 
 
 def test_a_target_that_died_under_a_held_fault_ended_it_early_and_says_how() -> None:
-    journal = held_and_lifted().add(reported(2600, detail="exit 137, OOMKilled"))
+    journal = held_and_lifted().add(reported(2600), reported(2601, "out-of-memory"))
     assert measured(journal).early == "the container died under the fault (exit 137, OOMKilled)"
     assert ms(measured(journal).ended) == (2500, 2705)
     journal.add(reported(3100, "started"))

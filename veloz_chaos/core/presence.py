@@ -92,7 +92,9 @@ def died_under(record: FaultRecord) -> str:
     if died is None:
         return ""
     again = any(report.what == "started" and report.entry > died.entry for report in record.reports)
-    detail = f" ({died.detail})" if died.detail else ""
+    oom = "OOMKilled" if any(report.what == "out-of-memory" for report in record.reports) else ""
+    detail = ", ".join(filter(None, [died.detail, oom]))
+    detail = f" ({detail})" if detail else ""
     return f"the {died.kind} {'restarted' if again else 'died'} under the fault{detail}"
 
 

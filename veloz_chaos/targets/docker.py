@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
 from datetime import timedelta
@@ -29,12 +29,13 @@ from veloz_chaos.core.capability import (
     Pausable,
     Pressable,
     Reference,
+    Report,
     Room,
     Saturable,
     Use,
 )
 from veloz_chaos.errors import Gone, Missing, TargetError
-from veloz_chaos.mechanisms import docker_api, helper_container, helper_image
+from veloz_chaos.mechanisms import docker_api, docker_events, helper_container, helper_image
 from veloz_chaos.mechanisms.docker_api import Place, Wanted
 from veloz_chaos.mechanisms.helper_container import Beside, Ended
 
@@ -167,6 +168,9 @@ class Container(Killable, Pausable, Saturable, Pressable, Exhaustible, Fillable)
         except Gone:
             return False
         return True
+
+    def watch(self, tell: Callable[[Report], None]) -> Callable[[], None]:
+        return docker_events.watch(self.beside, tell)
 
     def leftovers(self) -> list[str]:
         state = self.beside.state()["State"]

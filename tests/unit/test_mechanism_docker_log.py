@@ -1,0 +1,95 @@
+"""The engine's lines cut anywhere, and reads that overlap, break off and run side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.property.simulation.profile import many
+from veloz_chaos.mechanisms import docker_log
+from veloz_chaos.mechanisms.docker_log import OVERLAP, Book, Parser
+
+STAMP = "2026-11-25T00:12:33.000000007Z"
+AT = 1_795_565_553_000_000_007
+
+
+def frame(text: str, stream: int = 1) -> bytes:
+    data = text.encode()
+    return bytes([stream, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
+
+
+def parsed(data: bytes, cuts: Sequence[int] = (), *, tty: bool = False) -> list[tuple[int, int, str]]:
+    parser, edges = Parser(tty=tty), sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    return [line for i, j in pairwise(edges) for line in parser.feed(data[i:j])]
+
+
+@given(st.lists(st.integers(0, 10_000), max_size=8))
+@many
+def test_frames_are_lines_wherever_they_are_cut(cuts: list[int]) -> None:
+    data = frame(f"{STAMP} one\n") + frame(f"{STAMP} two ü\r\n", 2) + frame(f"{STAMP} \n")
+    assert parsed(data, cuts) == [(1, AT, "one"), (2, AT, "two ü"), (1, AT, "")]
+
+
+@given(st.lists(st.integers(0, 10_000), max_size=8))
+@many
+def test_without_frames_lines_are_lines(cuts: list[int]) -> None:
+    data = f"{STAMP} one\r\n{STAMP} two ü\r\nunfinished".encode()
+    assert parsed(data, cuts, tty=True) == [(1, AT, "one"), (1, AT, "two ü")]
+
+
+def test_parts_of_a_line_are_joined_per_stream_and_bear_the_first_stamp() -> None:
+    later = STAMP.replace("33.", "34.")
+    data = frame(f"{STAMP} be") + frame(f"{STAMP} other\n", 2) + frame(f"{later} gun") + frame(f"{later} !\n")
+    assert parsed(data) == [(2, AT, "other"), (1, AT, "begun!")]
+
+
+def test_a_line_without_a_stamp_is_taken_whole() -> None:
+    assert parsed(frame("no stamp\n")) == [(1, 0, "no stamp")]
+
+
+#: What a container wrote, in the order of writing: stream and stamp; stdout and stderr a little out of order.
+LOGS = st.lists(st.tuples(st.integers(1, 2), st.integers(0, 4)), max_size=40)
+
+
+def log(drawn: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Stamps that grow by steps of 0 to 0.4 s; those of stderr are 0.3 s older."""
+    at, lines = 10 * OVERLAP, []
+    for stream, step in drawn:
+        at += step * OVERLAP // 10
+        lines.append((stream, at - (3 * OVERLAP // 10 if stream == 2 else 0)))
+    return lines
+
+
+@given(LOGS, st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=12))
+@many
+def test_reads_that_begin_and_break_off_anywhere_have_each_line_once(
+    drawn: list[tuple[int, int]], reads: list[tuple[int, bool]]
+) -> None:
+    lines, book, had = log(drawn), Book(), list[tuple[int, int]]()
+    for end, asked_early in [*sorted(reads), (len(lines), False)]:
+        since, is_new = book.since, book.reading()
+        if asked_early:  # another read takes the same meanwhile
+            other = book.reading()
+            had += [line for line in lines[:end] if line[1] >= since and other(*line)]
+        had += [line for line in lines[:end] if line[1] >= since and is_new(*line)]
+    assert sorted(had) == sorted(lines)
+
+
+def test_what_was_there_before_never_counts() -> None:
+    book = Book(floor=5 * OVERLAP, last=5 * OVERLAP)
+    is_new = book.reading()
+    assert [is_new(1, stamp * OVERLAP) for stamp in (3, 5, 6)] == [False, False, True]
+
+
+def test_a_follow_of_hours_remembers_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_log, "KEPT", 100)
+    book = Book()
+    is_new = book.reading()
+    assert all(is_new(1, n * OVERLAP // 10) for n in range(1, 5000))
+    assert len(book.had) <= 101
+    again = book.reading()
+    assert not any(again(1, n * OVERLAP // 10) for n in range(4990, 5000))
