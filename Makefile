@@ -7,6 +7,9 @@ WORKERS ?= 2
 #: What starts no whole stack, and so may run side by side; the others measure, and want the machine for themselves.
 QUICK  := tests/unit tests/property tests/journals tests/docs
 
+#: For the tests that start containers: the engine that they may use, if there is one.
+ENGINE  = DOCKER_HOST=$$($(BIN)/python -m tests.infra.docker)
+
 .PHONY: run test lint check bench clean
 
 run: $(READY)                 ## start the embedded sandbox, kill its engine, judge what happened
@@ -14,8 +17,8 @@ run: $(READY)                 ## start the embedded sandbox, kill its engine, ju
 
 test: $(READY)                ## every test; a missing backend is a visible skip, or a failure with REQUIRE=toxiproxy
 	$(BIN)/python -m pytest -n $(WORKERS) -rs $(QUICK)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -rs tests/conformance tests/proxy
-	$(BIN)/python -m pytest -n 1 -rs tests/sandbox tests/engine tests/experiments
+	$(ENGINE) $(BIN)/python -m pytest -n 2 --dist loadgroup -rs tests/conformance tests/proxy
+	$(ENGINE) $(BIN)/python -m pytest -n 1 -rs tests/sandbox tests/engine tests/experiments tests/docker
 
 lint: $(READY)                ## style, types, layers
 	$(BIN)/ruff check .

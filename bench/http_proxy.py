@@ -64,13 +64,13 @@ async def serve_upstream(port: int) -> None:
     await server.serve_forever()
 
 
-async def drive(port: int, rate: int, seconds: float) -> list[float]:
+async def drive(port: int, rate: int, seconds: float, host: str = "127.0.0.1") -> list[float]:
     """Seconds from due to answered, of every request."""
     free: list[Client] = []
     measured: list[float] = []
     loop = asyncio.get_running_loop()
     for _ in range(CONNECTIONS):
-        _, client = await loop.create_connection(lambda: Client(free, measured), "127.0.0.1", port)
+        _, client = await loop.create_connection(lambda: Client(free, measured), host, port)
         client.ask(time.monotonic())
     await asyncio.sleep(0.3)
     measured.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,9 +13,13 @@ ROOT = str(Path(__file__).parent.parent)
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)  # so that tests may import tests.infra, however pytest was started
 
+from tests.infra import docker as docker_engine  # noqa: E402
 from tests.infra import postgres as postgres_server  # noqa: E402
 from tests.infra import toxiproxy as toxiproxy_server  # noqa: E402
 from tests.infra.require import absent  # noqa: E402
+
+if TYPE_CHECKING:
+    from docker import DockerClient
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +42,9 @@ def postgres() -> Iterator[postgres_server.Server]:
     server = postgres_server.Server(place)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def docker() -> DockerClient:
+    """A client of the engine that tests may use."""
+    return docker_engine.client()

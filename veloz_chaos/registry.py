@@ -61,6 +61,11 @@ def _names(room: str) -> list[str]:
     return sorted({name.replace("_", "-") for name in _built_in(room)} | set(_foreign(room)))
 
 
+def _offers(backend: Any, capability: type[Target]) -> bool:
+    kinds = (kind for kind in vars(backend).values() if isinstance(kind, type) and issubclass(kind, capability))
+    return any(kind.__module__ == backend.__name__ for kind in kinds)
+
+
 class Registry:
     """The vocabulary of core, and the backends for the engine. Look-ups raise KeyError for unknown names."""
 
@@ -84,6 +89,10 @@ class Registry:
 
     def backends(self) -> list[str]:
         return _names("targets")
+
+    def able(self, capability: type[Target]) -> list[str]:
+        """The backends that have a target with this capability; the one for tests is none of them."""
+        return [name for name in self.backends() if name != "fake" and _offers(self.backend(name), capability)]
 
     def later(self, kind: str, name: str) -> bool:
         """Named by the design, and neither built nor brought by a plug-in."""

@@ -8,7 +8,11 @@ from typing import NoReturn
 import pytest
 
 
+def required(name: str) -> bool:
+    return name in os.environ.get("REQUIRE", "").split(",")
+
+
 def absent(name: str, reason: str) -> NoReturn:
-    if name in os.environ.get("REQUIRE", "").split(","):
+    if required(name):
         pytest.fail(f"REQUIRE names {name}, but {reason}", pytrace=False)
     pytest.skip(f"{name}: {reason}")

@@ -9,17 +9,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from veloz_chaos.core.capability import capability_of
+from veloz_chaos.core.capability import Target, capability_of
 from veloz_chaos.core.environment import Environment, ways
+from veloz_chaos.core.planning import by_one_way
 from veloz_chaos.core.survey import Inventory, Wanted
 from veloz_chaos.engine import journal as journals
 from veloz_chaos.engine.survey import survey
 from veloz_chaos.registry import Registry
+from veloz_chaos.reports.planned import spaced
 
 #: Bytes that a run's journal should find free.
 _ROOM = 100 << 20
@@ -103,17 +105,28 @@ def _closed(folder: Path) -> bool:
     return False
 
 
-def reach(environment: Environment) -> tuple[list[list[str]], list[Check]]:
-    """Each fault on each service and link: the mechanism, or why not; then what stands in the way."""
+#: What one service or link is, and for each fault the mechanism, or why not.
+Reach = tuple[str, list[tuple[str, str]]]
+
+
+def reach(environment: Environment) -> tuple[list[Reach], list[Check]]:
+    """Each fault on each service and link; then what stands in the way."""
     known = Registry()
     wanted, unknown = _wanted(environment, known)
     inventory = survey(wanted, known)
-    rows = [row for one in wanted for row in _possible(one, inventory, known)]
-    checks = [Check("bad", name, why) for name, why in inventory.missing.items()]
+    names = dict.fromkeys(one.name for one in wanted)
+    rows = [_possible([one for one in wanted if one.name == name], inventory, known) for name in names]
+    checks = [Check("bad", names, why) for why, names in _together(inventory.missing).items()]
     for name, found in inventory.found.items():
         left = [text for one in found for text in one.leftovers]
-        checks += [Check("bad", name, text) for text in left] or [Check("good", name, str(found[0].reference))]
+        there = [Check("good", name, spaced(str(one.reference))) for one in found]
+        checks += [Check("bad", name, text) for text in left] or there
     return rows, unknown + checks
+
+
+def _together(missing: Mapping[str, str]) -> dict[str, str]:
+    """Reason -> whom it concerns."""
+    return {why: ", ".join(name for name in missing if missing[name] == why) for why in missing.values()}
 
 
 def _wanted(environment: Environment, known: Registry) -> tuple[list[Wanted], list[Check]]:
@@ -133,16 +146,38 @@ def _wanted(environment: Environment, known: Registry) -> tuple[list[Wanted], li
     return wanted, checks
 
 
-def _possible(one: Wanted, inventory: Inventory, known: Registry) -> Iterator[list[str]]:
-    for name in known.faults():
-        fault = known.fault(name)
-        if fault.on != one.kind:
-            continue
-        needs = capability_of(fault.needs)
-        found = [f for f in inventory.found.get(one.name, ()) if f.reference.backend == one.backend]
-        offers = [target.offers[needs] for target in found if needs in target.offers]
-        lacks = next((f.lacks[needs] for f in found if needs in f.lacks), "")
-        why_not = (
-            inventory.missing.get(one.name) or (lacks and f"no: {lacks}") or f"no: {one.backend} does not offer {needs}"
-        )
-        yield [one.name, name, offers[0].mechanism if offers else why_not]
+def _possible(ways: list[Wanted], inventory: Inventory, known: Registry) -> Reach:
+    """What several faults have in common is told once."""
+    told = dict[str, list[str]]()
+    for fault in known.faults():
+        kind = known.fault(fault)
+        if kind.on == ways[0].kind:
+            told.setdefault(_how(ways, inventory, known, kind.needs), []).append(fault)
+    by = ", ".join(dict.fromkeys(way.backend for way in ways))
+    return f"{ways[0].name} ({by})", [_answer(faults, how) for how, faults in told.items()]
+
+
+def _answer(faults: list[str], how: str) -> tuple[str, str]:
+    return (faults[0], how) if len(faults) == 1 else ("", f"{', '.join(faults)}: {how}")
+
+
+def _how(ways: list[Wanted], inventory: Inventory, known: Registry, capability: type[Target]) -> str:
+    """The mechanism of the first way that can, which is the one that a plan takes; or what would have to be written."""
+    name, needs = ways[0].name, capability_of(capability)
+    found = inventory.found.get(name, ())
+    if not found:
+        return "no: it was not found; see below"
+    able = [one for one in found if needs in one.offers]
+    if able:
+        chosen = by_one_way(able)
+        others = dict.fromkeys(one.reference.backend for one in able if one not in chosen)
+        offer = chosen[0].offers[needs]
+        also = f" (the environment also binds {' and '.join(others)})" if others else ""
+        return ("emulated: " if offer.emulated else "") + offer.mechanism + also
+    reasons = dict.fromkeys(one.lacks[needs] for one in found if needs in one.lacks)
+    reasons |= {inventory.missing[name]: None} if name in inventory.missing else {}
+    if reasons:
+        return f"no: {'; '.join(reasons)}"
+    tried = dict.fromkeys(way.backend for way in ways)
+    can = [one for one in known.able(capability) if one not in tried]
+    return f"no: not by {' or '.join(tried)}" + (f"; {' or '.join(can)} can" if can else "")

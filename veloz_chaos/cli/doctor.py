@@ -9,7 +9,7 @@ from veloz_chaos.cli import diagnosis, options, screen
 from veloz_chaos.cli.diagnosis import Check
 from veloz_chaos.engine import files
 from veloz_chaos.errors import FAILED, PASSED
-from veloz_chaos.reports.table import table
+from veloz_chaos.reports.planned import labelled
 
 
 def command(environment: options.Environment = None, runs: options.Runs = Path("runs")) -> int:
@@ -18,8 +18,10 @@ def command(environment: options.Environment = None, runs: options.Runs = Path("
     screen.out(*_lines(checks))
     if environment is not None:
         read = files.environment(files.find("environments", environment)).environment
-        rows, found = diagnosis.reach(read)
-        screen.out("", *table(["on", "fault", "mechanism, or why not"], rows, screen.width()), "", *_lines(found))
+        reached, found = diagnosis.reach(read)
+        for on, faults in reached:
+            screen.out("", on, *labelled(faults, screen.width()))
+        screen.out("", *_lines(found))
         checks += found
     bad = sum(check.state == "bad" for check in checks)
     screen.out("", f"{bad} problem{'' if bad == 1 else 's'}" if bad else "all is well")

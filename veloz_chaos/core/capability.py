@@ -7,6 +7,7 @@ A `sign` is the run's mark on whatever is created; nothing without it is ever re
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from veloz_chaos.core.effect import DnsEffect, HttpEffect
+
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Reference(BaseModel):
@@ -27,8 +30,13 @@ class Reference(BaseModel):
     identity: dict[str, Any]
 
     def __str__(self) -> str:
+        """For people: a hash by its first twelve digits, as its platform shows it."""
         plain = {key: value for key, value in self.identity.items() if not isinstance(value, dict)}
-        return f"{self.backend}:" + ",".join(f"{key}={value}" for key, value in plain.items())
+        return f"{self.backend}:" + ",".join(f"{key}={_short(value)}" for key, value in plain.items())
+
+
+def _short(value: Any) -> Any:
+    return value[:12] if isinstance(value, str) and _HASH.fullmatch(value) else value
 
 
 class Offer(BaseModel):

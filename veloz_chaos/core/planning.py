@@ -158,7 +158,7 @@ def _planned(
     call, kind = item.call, known.fault(item.call.kind)
     needs = capability_of(kind.needs)
     candidates = inventory.found.get(call.on, ())
-    able = [found for found in candidates if needs in found.offers]
+    able = by_one_way([found for found in candidates if needs in found.offers])
     if not able and call.on in inventory.missing:
         reasons.append(f"{call.on}: {inventory.missing[call.on]}")
         return []
@@ -176,7 +176,8 @@ def _planned(
     picked = pick(call, able, choices.seed)
     if isinstance(call.pick, int) and len(picked) < call.pick:
         reasons.append(f"{call.kind} is to hit {call.pick} targets of {call.on}; there are only {len(picked)}")
-    reasons += blast(written.experiment.blast_radius, call, len(picked), len(candidates))
+    of = sum(found.reference.backend == able[0].reference.backend for found in candidates)
+    reasons += blast(written.experiment.blast_radius, call, len(picked), of)
     return [
         PlannedFault(
             id=f"f{number + n + 1}",
@@ -191,6 +192,11 @@ def _planned(
         )
         for n, found in enumerate(picked)
     ]
+
+
+def by_one_way(able: Sequence[Found]) -> list[Found]:
+    """Of a thing that can be reached in several ways, those found by the first that the environment names."""
+    return [found for found in able if found.reference.backend == able[0].reference.backend]
 
 
 def _hold(call: FaultCall) -> PlannedHold | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -19,16 +19,17 @@ _LABEL = 13
 
 
 def describe(plan: Plan, width: int = 80) -> list[str]:
-    lines = [f"{plan.experiment} on {plan.environment} ({plan.tier}): {plan.title}"]
+    lines = wrapped(f"{plan.experiment} on {plan.environment} ({plan.tier}): {plan.title}", width)
     for fault in plan.faults:
         lines += ["", *_fault(fault, width)]
     if plan.workload is not None:
-        lines += ["", f"orders: workload {plan.workload.name}", *_labelled(_orders(plan.workload), width)]
-    lines += ["", *_labelled(limits_in_words(plan.limits), width), "", *_steps(plan, width), "", *_probes(plan, width)]
+        lines += ["", f"orders: workload {plan.workload.name}", *labelled(_orders(plan.workload), width)]
+    lines += ["", *labelled(limits_in_words(plan.limits), width), "", *_steps(plan, width), "", *_probes(plan, width)]
     return lines + [line for text in plan.warnings for line in ["", *wrapped(f"note: {text}", width)]]
 
 
-def _labelled(pairs: Iterator[tuple[str, str]], width: int) -> list[str]:
+def labelled(pairs: Iterable[tuple[str, str]], width: int) -> list[str]:
+    """A word, and beside it a text that is wrapped within its own column."""
     lines = []
     for label, text in pairs:
         first, *rest = wrapped(text, width - _LABEL - 4) or [""]
@@ -38,12 +39,12 @@ def _labelled(pairs: Iterator[tuple[str, str]], width: int) -> list[str]:
 
 def _fault(fault: PlannedFault, width: int) -> list[str]:
     given = f" {json.dumps(fault.arguments, ensure_ascii=False)}" if fault.arguments else ""
-    return [f"{fault.id}: {fault.kind} on {fault.on}{given}", *_labelled(_facts(fault), width)]
+    return [*wrapped(f"{fault.id}: {fault.kind} on {fault.on}{given}", width), *labelled(_facts(fault), width)]
 
 
 def _facts(fault: PlannedFault) -> Iterator[tuple[str, str]]:
     offer = fault.offer
-    yield "target", str(fault.reference)
+    yield "target", spaced(str(fault.reference))
     why = f"{fault.kind} needs a target that is {offer.capability}; this is how {fault.reference.backend} does it"
     yield "mechanism", f"{offer.mechanism} ({why})"
     yield "touches", offer.touches
@@ -55,6 +56,11 @@ def _facts(fault: PlannedFault) -> Iterator[tuple[str, str]]:
         yield "emulated", "not the real thing on this machine"
     if fault.models:
         yield "stands in", f"for {fault.models}"
+
+
+def spaced(reference: str) -> str:
+    """A line may break between the parts of a reference."""
+    return reference.replace(",", ", ")
 
 
 def _held(fault: PlannedFault) -> str:

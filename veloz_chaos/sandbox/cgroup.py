@@ -146,6 +146,14 @@ def find(name: str, mount: Path = MOUNT) -> Group | None:
     return None
 
 
+def around(mount: Path = MOUNT) -> Group | None:
+    """The group of the container that we are in: within, its folders are the kernel's topmost ones."""
+    group = find("", mount)
+    if group:
+        group.memory = mount / "memory" if isinstance(group, SeparateTrees) else mount
+    return group
+
+
 def _enable(folder: Path) -> None:
     control = folder / "cgroup.subtree_control"
     if not {"cpu", "memory"} <= set(_read(control).split()):

@@ -1,9 +1,10 @@
 """A PostgreSQL cluster of the sandbox's own: found, made, and the command that serves it.
 
-Everything is in `<directory>/database`. Only the role veloz may connect, only over loopback, and it is no superuser:
-whoever is on this machine could connect. A new cluster is unpacked from the one that `initdb` made first of all, kept
-in the user's cache (5 MB): 0.15 s instead of 1.2 s. Nothing is synchronised to disk, for no sandbox outlives its
-machine; but a commit is written to the system's memory before it is answered, for servers do get killed.
+Everything is in `<directory>/database`. Only the role veloz may connect, and it is no superuser: whoever is on this
+machine (it listens on loopback only), or on this network of containers, could connect. A new cluster is unpacked from
+the one that `initdb` made first of all, kept in the user's cache (5 MB): 0.15 s instead of 1.2 s. Nothing is
+synchronised to disk, for no sandbox outlives its machine; but a commit is written to the system's memory before it is
+answered, for servers do get killed.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from veloz_chaos.sandbox.settings import LOOPBACK
 from veloz_chaos.sandbox.unprivileged import Way
 
 PLACES = "/usr/lib/postgresql"
 SETTINGS = {
-    "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "shared_buffers": "16MB",
     "max_connections": "30",
@@ -37,7 +38,7 @@ SETTINGS = {
     "jit": "off",
 }
 SINGLE = ("--single", "-c", "log_min_messages=fatal", "-c", "dynamic_shared_memory_type=mmap", "-c", "fsync=off")
-ACCESS = "host veloz veloz 127.0.0.1/32 trust\n"
+ACCESS = "host veloz veloz samenet trust\n"
 #: `postgres --single` takes a statement a line. Nobody will create a database from template0.
 ROLE = b"""CREATE ROLE veloz LOGIN
 ALTER DATABASE postgres RENAME TO veloz
@@ -103,8 +104,8 @@ def remove(folder: Path) -> None:
         shutil.rmtree((folder / ELSEWHERE).read_text(), ignore_errors=True)
 
 
-def command(place: Path, data: Path, port: int) -> list[str]:
-    settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+def command(place: Path, data: Path, port: int, listen: str = LOOPBACK) -> list[str]:
+    settings = [f"--{name}={value}" for name, value in {**SETTINGS, "listen_addresses": listen}.items()]
     return [str(place / "postgres"), "-D", str(data), "-p", str(port), *settings]
 
 

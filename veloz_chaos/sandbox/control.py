@@ -185,10 +185,17 @@ def _start(settings: Settings) -> None:
         if failed or time.monotonic() > deadline:
             raise UsageError(f"the sandbox did not start; {_tail(settings.directory)}")
         time.sleep(0.02)
-    for seed in SEEDS:
-        answer = _ask(settings.ports["gateway"], "POST", "/api/order", seed)
+    if refused := seed(settings.ports["gateway"]):
+        raise UsageError(f"{refused}; {_tail(settings.directory)}")
+
+
+def seed(gateway: int) -> str:
+    """Give it the orders that every sandbox begins with; why that failed, or nothing. Safe twice."""
+    for order in SEEDS:
+        answer = _ask(gateway, "POST", "/api/order", order)
         if answer is None or not json.loads(answer)["ok"]:
-            raise UsageError(f"the sandbox refused its first order: {answer}; {_tail(settings.directory)}")
+            return f"the sandbox refused its first order: {answer}"
+    return ""
 
 
 def _spawn_supervisor(directory: Path) -> int:
@@ -221,7 +228,12 @@ def _ready(settings: Settings) -> bool:
     states = json.loads(overview)["services"] if overview else {}
     if any(states.get(name, {}).get("state") != "healthy" for name in SERVICES):
         return False
-    metrics = _ask(settings.ports["gateway"], "GET", "/metrics")
+    return trades(settings.ports["gateway"])
+
+
+def trades(gateway: int) -> bool:
+    """The gateway on that port of loopback has its engine, its exchange and all else."""
+    metrics = _ask(gateway, "GET", "/metrics")
     lines = metrics.splitlines() if metrics else []
     return all(line in lines for line in TRADING) and all(
         line.endswith(" 1") for line in lines if line.startswith(PART)

@@ -76,7 +76,7 @@ async def start(settings: Settings) -> Server:
     if place is None or chosen is None:
         raise cluster.ClusterError("no PostgreSQL that can be started is installed any more")
     data = cluster.prepare(settings.directory / "database", place, chosen)
-    child = await _spawn(cluster.command(place, data, settings.ports["database"]), chosen)
+    child = await _spawn(cluster.command(place, data, settings.ports["database"], settings.listen), chosen)
     process.record(settings.directory, DATABASE_SERVER, child.pid)
     return Server(child, settings.directory / "log" / "database.log")
 

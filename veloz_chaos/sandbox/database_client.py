@@ -8,6 +8,8 @@ from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+from veloz_chaos.sandbox.settings import LOOPBACK
+
 if TYPE_CHECKING:
     import asyncpg
 
@@ -74,9 +76,9 @@ class Connection(Protocol):
         """At once, without a word."""
 
 
-async def connect(kind: str, port: int) -> Connection:
+async def connect(kind: str, port: int, host: str = LOOPBACK) -> Connection:
     """Raises DatabaseAway."""
-    return await (PostgreSQL.connect(port) if kind == "postgresql" else StandIn.connect(port))
+    return await (PostgreSQL.connect(port, host) if kind == "postgresql" else StandIn.connect(port, host))
 
 
 class PostgreSQL:
@@ -84,10 +86,10 @@ class PostgreSQL:
         self._connection = connection
 
     @classmethod
-    async def connect(cls, port: int) -> PostgreSQL:
+    async def connect(cls, port: int, host: str) -> PostgreSQL:
         import asyncpg
 
-        place = f"postgresql://veloz@127.0.0.1:{port}/veloz"
+        place = f"postgresql://veloz@{host}:{port}/veloz"
         made = cls(await _bounded(asyncpg.connect(place, ssl=False, timeout=PATIENCE, command_timeout=PATIENCE)))
         try:
             await _bounded(made._connection.execute(SCHEMA))
@@ -130,10 +132,10 @@ class StandIn:
         self._reader, self._writer = reader, writer
 
     @classmethod
-    async def connect(cls, port: int) -> StandIn:
+    async def connect(cls, port: int, host: str) -> StandIn:
         try:
             async with asyncio.timeout(PATIENCE):
-                return cls(*await asyncio.open_connection("127.0.0.1", port))
+                return cls(*await asyncio.open_connection(host, port))
         except OSError as problem:
             raise DatabaseAway(worded(problem)) from None
 

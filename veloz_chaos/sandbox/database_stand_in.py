@@ -89,7 +89,7 @@ async def serve(settings: Settings, stop: asyncio.Event, truth: TruthLog) -> Non
     folder.mkdir(exist_ok=True)
     database = Database(str(folder / "stand-in.db"))
     port = settings.ports["database"]
-    server = await asyncio.start_server(database.converse, "127.0.0.1", port, limit=LONGEST_LINE)
+    server = await asyncio.start_server(database.converse, settings.listen, port, limit=LONGEST_LINE)
     process.record(settings.directory, DATABASE_SERVER, os.getpid())
     truth.write("serving", pid=os.getpid(), server=os.getpid())
     process.ready()

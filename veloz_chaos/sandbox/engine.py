@@ -94,7 +94,7 @@ async def talk(engine: Engine, reader: asyncio.StreamReader, writer: asyncio.Str
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     (settings.directory / "engine").mkdir(exist_ok=True)
     engine = Engine(settings.directory / "engine" / "checkpoint.json")
-    server = await asyncio.start_server(lambda *ends: talk(engine, *ends), "127.0.0.1", settings.ports["engine"])
+    server = await asyncio.start_server(lambda *ends: talk(engine, *ends), settings.listen, settings.ports["engine"])
     TruthLog(settings.directory, "engine").write("serving", pid=os.getpid())
     process.ready()
     await stop.wait()

@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from veloz_chaos.sandbox.settings import LOOPBACK
+
 HEARTBEAT = RECONNECT_AFTER = 0.2
 LOST_AFTER = 1.0
 REQUEST_TIMEOUT = 1.5
@@ -23,8 +25,8 @@ class EngineAway(Exception):
 class EngineClient:
     """`on_change(connected, why)` is called at the moment of each change."""
 
-    def __init__(self, port: int, on_change: Callable[[bool, str], None]) -> None:
-        self._port, self._on_change = port, on_change
+    def __init__(self, port: int, on_change: Callable[[bool, str], None], host: str = LOOPBACK) -> None:
+        self._host, self._port, self._on_change = host, port, on_change
         self._there = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -65,7 +67,7 @@ class EngineClient:
 
     async def _session(self) -> None:
         async with asyncio.timeout(LOST_AFTER):
-            reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+            reader, self._writer = await asyncio.open_connection(self._host, self._port)
         try:
             self._writer.write(_line({"type": "HELLO"}))
             await _read(reader)

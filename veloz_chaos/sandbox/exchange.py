@@ -195,7 +195,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     file = settings.directory / "exchange" / "orders.jsonl"
     listing = Listing()
     exchange = Exchange(Book(restored(file), recorder(file, listing)), settings.weight_limit, listing)
-    async with served(application(exchange), settings.ports["exchange"]):
+    async with served(application(exchange), settings.ports["exchange"], settings.listen):
         TruthLog(settings.directory, "exchange").write("serving", pid=os.getpid())
         process.ready()
         await stop.wait()

@@ -85,8 +85,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     volume = Volume(settings.directory)
     gateway_log.start(settings, volume, announcer.log_removed)
     stale_ok, obeyed = not settings.has("dns-not-cached"), not settings.has("ignores-retry-after")
-    resolver = Resolver("exchange.sandbox", settings.ports["dns-link"], announcer.dns, log.error, stale_ok)
-    engine = EngineClient(settings.ports["engine-link"], announcer.engine)
+    name_server = (settings.ports["dns-link"], announcer.dns, log.error, stale_ok, settings.host("dns-link"))
+    resolver = Resolver("exchange.sandbox", *name_server)
+    engine = EngineClient(settings.ports["engine-link"], announcer.engine, settings.host("engine-link"))
     exchange = ExchangeClient(
         lambda: resolver.address,
         settings.ports["exchange-link"],
@@ -95,8 +96,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         metrics.observe_latency,
     )
     news = News(announcer.truth, events)
-    persistence = Persistence(settings.database, settings.ports["database-link"], news)
-    vault = VaultClient(settings.ports["vault-link"], settings.directory / "vault" / TOKEN)
+    persistence = Persistence(settings.database, settings.ports["database-link"], news, settings.host("database-link"))
+    vault = VaultClient(settings.ports["vault-link"], settings.directory / "vault" / TOKEN, settings.host("vault-link"))
     credentials = Credentials(vault, os.environ, news, forgets=settings.has("vault-not-cached"))
     exchange.headers = credentials.headers
 
@@ -125,7 +126,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     reconciliation = order_flaws.reconciliation(settings)(trading)
     trades = (resolver.run(), engine.run(), exchange.run(), reconciliation.run(), persistence.run(), credentials.run())
     work = [asyncio.create_task(part) for part in (*trades, disk.run(), memory.run(), load.run(), beat)]
-    async with served(app, settings.ports["gateway"]):
+    async with served(app, settings.ports["gateway"], settings.listen):
         announcer.serving(len(store.all()))
         process.ready()
         stopping = asyncio.create_task(stop.wait())

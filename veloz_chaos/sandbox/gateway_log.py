@@ -10,6 +10,7 @@ import contextlib
 import errno
 import itertools
 import logging
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from veloz_chaos.sandbox.settings import Settings
 from veloz_chaos.sandbox.volume import LOG, Volume
 
 log = logging.getLogger("gateway")
+FORMAT = "%(asctime)s %(levelname)s %(message)s"
 ROTATE_AT, KEPT = 1 << 20, 3
 BEAT_EVERY, DISK_EVERY = 0.1, 0.2
 #: Bytes, and seconds: full is said at once, and taken back once there has been room for so long.
@@ -37,7 +39,7 @@ class LogFile(logging.Handler):
 
     def __init__(self, volume: Volume, on_removed: Callable[[str], None], rotates: bool = True) -> None:
         super().__init__()
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self.setFormatter(logging.Formatter(FORMAT))
         self._volume, self._on_removed, self._rotates = volume, on_removed, rotates
         self.path = volume.path / LOG
 
@@ -125,7 +127,16 @@ class DiskWatch:
 
 def start(settings: Settings, volume: Volume, on_removed: Callable[[str], None]) -> None:
     log.addHandler(LogFile(volume, on_removed, rotates=not settings.has("no-log-rotation")))
+    if settings.contained:
+        log.addHandler(on_output())
     log.setLevel(logging.INFO)
+
+
+def on_output() -> logging.Handler:
+    """The same lines for whoever reads a container's log."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter(FORMAT))
+    return handler
 
 
 async def beat(alive: Callable[[], str]) -> None:

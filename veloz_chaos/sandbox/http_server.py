@@ -1,4 +1,4 @@
-"""An aiohttp application on a loopback port, without access log and with a short goodbye."""
+"""An aiohttp application on a port, of loopback unless told otherwise, without access log and with a short goodbye."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from veloz_chaos.sandbox.settings import LOOPBACK
+
 
 @asynccontextmanager
-async def served(app: web.Application, port: int) -> AsyncIterator[None]:
+async def served(app: web.Application, port: int, host: str = LOOPBACK) -> AsyncIterator[None]:
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        await web.TCPSite(runner, host, port).start()
         yield
     finally:
         await runner.cleanup()

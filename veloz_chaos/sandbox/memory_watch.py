@@ -78,6 +78,9 @@ def judged(share: float, status: str) -> str:
 
 def use_of(settings: Settings) -> Callable[[], Usage | None]:
     """What this process may be killed for: its own control group's use, else its address space."""
+    if settings.contained:
+        around = cgroup.around()
+        return around.usage if around else address_space_used
     group = cgroup.find(settings.group)
     inside = f"/{settings.group}/" in Path("/proc/self/cgroup").read_text()
     return group.usage if group and inside else address_space_used

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 from veloz_chaos.sandbox import database_client
 from veloz_chaos.sandbox.database_client import Audit, Connection, DatabaseAway, OrderRow
 from veloz_chaos.sandbox.order_store import Order
+from veloz_chaos.sandbox.settings import LOOPBACK
 
 #: Seconds.
 HEARTBEAT = 0.4
@@ -51,8 +52,8 @@ class Entry(NamedTuple):
 
 
 class Persistence:
-    def __init__(self, kind: str, port: int, listener: Listener) -> None:
-        self._kind, self._port, self._listener = kind, port, listener
+    def __init__(self, kind: str, port: int, listener: Listener, host: str = LOOPBACK) -> None:
+        self._kind, self._host, self._port, self._listener = kind, host, port, listener
         self.status = "unavailable"
         self._queue: deque[Entry] = deque()
         self._news = asyncio.Event()
@@ -91,7 +92,7 @@ class Persistence:
 
     async def _session(self) -> None:
         """Write until it fails. Raises DatabaseAway."""
-        connection = await database_client.connect(self._kind, self._port)
+        connection = await database_client.connect(self._kind, self._port, self._host)
         try:
             if self._first:
                 self._forget_before(await connection.newest() - OVERLAP)

@@ -75,6 +75,15 @@ async def _run_child(settings: Settings, serve: Serve) -> None:
     await serve(settings, stop_on_sigterm())
 
 
+def run_alone(settings: Settings, serve: Serve) -> None:
+    """Run a service that has no supervisor of ours, until SIGTERM."""
+
+    async def alone() -> None:
+        await serve(settings, stop_on_sigterm())
+
+    asyncio.run(alone())
+
+
 def stop_on_sigterm() -> asyncio.Event:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

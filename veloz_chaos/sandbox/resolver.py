@@ -18,6 +18,8 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 
+from veloz_chaos.sandbox.settings import LOOPBACK
+
 QUERY_TIMEOUT, ASK_AGAIN_AFTER = 0.8, 0.25
 SHORTEST_TTL, LONGEST_TTL = 0.5, 60.0
 TELL_EVERY = 1.0
@@ -40,8 +42,9 @@ class Resolver:
         on_status: Callable[[str, str], None],
         on_error: Callable[[str], None],
         stale_ok: bool = True,
+        host: str = LOOPBACK,
     ) -> None:
-        self._name, self._port, self._stale_ok = name, port, stale_ok
+        self._name, self._host, self._port, self._stale_ok = name, host, port, stale_ok
         self._on_status, self._on_error = on_status, on_error
         self.address: str | None = None
         self.status = "failing"
@@ -58,7 +61,7 @@ class Resolver:
     async def _look_up(self) -> float:
         """Ask once; the seconds until it is time to ask again."""
         try:
-            address, ttl = await look_up(self._name, self._port)
+            address, ttl = await look_up(self._name, self._port, self._host)
         except LookupFailed as failure:
             self._failed(str(failure))
             return ASK_AGAIN_AFTER
@@ -81,10 +84,10 @@ class Resolver:
             self._on_status(status, why)
 
 
-async def look_up(name: str, port: int) -> tuple[str, float]:
-    """The address and its TTL in seconds, from the server on loopback. Raises LookupFailed."""
+async def look_up(name: str, port: int, host: str = LOOPBACK) -> tuple[str, float]:
+    """The address and its TTL in seconds, from that server. Raises LookupFailed."""
     query = dns.message.make_query(name, "A")
-    reply = await _reply_to(query, port)
+    reply = await _reply_to(query, port, host)
     if reply.rcode() != dns.rcode.NOERROR:
         raise LookupFailed(f"the DNS server answers {dns.rcode.to_text(reply.rcode())}")
     for records in reply.answer:
@@ -93,11 +96,11 @@ async def look_up(name: str, port: int) -> tuple[str, float]:
     raise LookupFailed("the DNS server knows no address")
 
 
-async def _reply_to(query: dns.message.Message, port: int) -> dns.message.Message:
+async def _reply_to(query: dns.message.Message, port: int, host: str) -> dns.message.Message:
     loop = asyncio.get_running_loop()
     waiting = _Reply(query, loop.create_future())
     try:
-        transport, _ = await loop.create_datagram_endpoint(lambda: waiting, remote_addr=("127.0.0.1", port))
+        transport, _ = await loop.create_datagram_endpoint(lambda: waiting, remote_addr=(host, port))
         transport.sendto(query.to_wire())
     except OSError as problem:
         raise LookupFailed(f"cannot ask the DNS server: {type(problem).__name__}") from None

@@ -1,10 +1,14 @@
-"""The sandbox's one settings file, `<directory>/sandbox.json`: written once by `up`, read by every process."""
+"""The sandbox's one settings file, `<directory>/sandbox.json`: written once by `up`, read by every process.
+
+Where each service runs is no matter of the file: there all are on loopback. In containers (`container.py`) each has a
+host of its own.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +37,7 @@ PORTS: Mapping[str, int] = {
     "links": 18474,
 }
 FILE = "sandbox.json"
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,14 @@ class Settings:
     lease: float = 30.0
     group: str = ""
     emulated: bool = False
+    #: Where others are, by the names of their ports; who is not here is on loopback. Where one listens oneself.
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    listen: str = LOOPBACK
+    #: Alone in a container: its limits are the platform's, and what it logs is read from its output too.
+    contained: bool = False
+
+    def host(self, name: str) -> str:
+        return self.hosts.get(name, LOOPBACK)
 
     def has(self, flaw: str) -> bool:
         return flaw in self.flaws

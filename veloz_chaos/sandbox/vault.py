@@ -185,7 +185,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     folder = settings.directory / "vault"
     folder.mkdir(mode=0o700, exist_ok=True)
     vault = Vault(vault_store.read(folder / "store.json"), truth, settings.lease)
-    async with served(vault.application(), settings.ports["vault"]):
+    async with served(vault.application(), settings.ports["vault"], settings.listen):
         truth.write("serving", pid=os.getpid())
         process.ready()
         await stop.wait()

@@ -7,6 +7,8 @@ from typing import Any
 
 import aiohttp
 
+from veloz_chaos.sandbox.settings import LOOPBACK
+
 PATIENCE = 1.0
 
 
@@ -17,8 +19,8 @@ class VaultAway(Exception):
 class VaultClient:
     """`token` is the file that the token is in. Every call raises VaultAway."""
 
-    def __init__(self, port: int, token: Path) -> None:
-        self._base, self._token = f"http://127.0.0.1:{port}/v1/", token
+    def __init__(self, port: int, token: Path, host: str = LOOPBACK) -> None:
+        self._base, self._token = f"http://{host}:{port}/v1/", token
 
     async def __aenter__(self) -> VaultClient:
         timeout = aiohttp.ClientTimeout(total=PATIENCE)

@@ -46,8 +46,8 @@ class Store:
         fields = {name: value for name, value in asdict(self).items() if name != "file"}
         write_atomically(self.file, json.dumps(fields))
 
-    def initialize(self) -> None:
-        self.token, self.unseal_key = f"hvs.{secrets.token_hex(12)}", secrets.token_hex(16)
+    def initialize(self, token: str = "") -> None:
+        self.token, self.unseal_key = token or f"hvs.{secrets.token_hex(12)}", secrets.token_hex(16)
         self.save()
 
     def seal(self, sealed: bool) -> None:
@@ -97,11 +97,11 @@ def read(file: Path) -> Store:
     return Store(file, **fields, secrets=kept)
 
 
-def leave(folder: Path) -> None:
+def leave(folder: Path, token: str = "") -> None:
     """A Vault that is ready to be used, with the gateway's secret in it, and its token beside it for the gateway."""
-    folder.mkdir(mode=0o700)
+    folder.mkdir(mode=0o700, exist_ok=True)
     store = Store(folder / "store.json")
-    store.initialize()
+    store.initialize(token)
     store.put(API_SECRET, new_api_secret())
     (folder / TOKEN).write_text(store.token)
 
