@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -27,6 +27,7 @@ from veloz_chaos.core.capability import (
     Offer,
     Passage,
     Reference,
+    Report,
     Resettable,
     Resolvable,
     Severable,
@@ -35,7 +36,7 @@ from veloz_chaos.core.capability import (
 )
 from veloz_chaos.core.effect import DnsEffect
 from veloz_chaos.errors import Gone
-from veloz_chaos.mechanisms import docker_api, helper_container, helper_image, traffic
+from veloz_chaos.mechanisms import docker_api, docker_events, helper_container, helper_image, traffic
 from veloz_chaos.mechanisms.docker_api import Place, Wanted
 from veloz_chaos.mechanisms.helper_container import Beside, Ended
 
@@ -128,6 +129,9 @@ class _Beside(Target):
         except Gone:
             return False
         return True
+
+    def watch(self, tell: Callable[[Report], None]) -> Callable[[], None]:
+        return docker_events.watch(self.beside, tell)
 
     def arm(self, sign: str) -> None:
         self._sign = sign
