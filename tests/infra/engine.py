@@ -1,4 +1,8 @@
-"""A Docker Engine of the test's own, which may be stopped and killed: without networks, with the images it is given."""
+"""A Docker Engine of the test's own, which may be stopped and killed: without networks, with the images it is given.
+
+It runs in a network namespace of its own: a daemon told to have no bridge removes the `docker0` that it finds, which is
+another engine's.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,7 @@ class Engine:
         self.folder, self.host = folder, f"unix://{folder}/engine.sock"
         (folder / "daemon.json").write_text("{}")
         self.command = [
+            "unshare", "--net",
             program, "--config-file", f"{folder}/daemon.json", "--data-root", f"{folder}/data", "-H", self.host,
             "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid", "--bridge", "none", "--iptables=false",
             "--ip-forward=false", "--exec-opt", "native.cgroupdriver=cgroupfs",
