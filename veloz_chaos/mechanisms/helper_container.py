@@ -42,8 +42,6 @@ SPARED, SPARED_SCORE = "SYS_RESOURCE", -900
 CONFINED = re.compile(r"apply caps|oom_score_adj|final child's PID|not permitted")
 MEMORY = 256 << 20
 _ERRORS = {name: getattr(errors, name) for name in ("TargetError", "Gone", "Unavailable", "Missing")}
-#: A helper that was created and never started is nobody's any more after so many seconds.
-STILLBORN = 60.0
 #: Of the stream that is stderr; and of the last line, by which a helper tells that its target has ended.
 STDERR, EPILOGUE = 2, -1
 _HEAD = struct.Struct(">BxxxL")  # of a piece of the stream: 1 stdout, 2 stderr; length
@@ -243,10 +241,16 @@ def _create(api: APIClient, image: str, target: dict[str, Any], sign: str, name:
             oom_score_adj=SPARED_SCORE if spared else 0,
             log_config=LogConfig(type="none"),
         )
-        made = api.create_container(
-            image, [sign, str(target["State"]["Pid"])], name=name, host_config=host, stdin_open=True,
-            labels={SIGN: sign, TARGET: target["Id"]},
-        )  # fmt: skip
+    try:
+        with asking(api):
+            made = api.create_container(
+                image, [sign, str(target["State"]["Pid"])], name=name, host_config=host, stdin_open=True,
+                labels={SIGN: sign, TARGET: target["Id"]},
+            )  # fmt: skip
+    except TargetError as error:
+        if "already in use" not in str(error):
+            raise
+        raise TargetError(f"a container named {name} is there, and is somebody else's; rename it") from error
     return str(made["Id"])
 
 
