@@ -19,17 +19,21 @@ from tests.infra import containers, upstreams
 from tests.infra.require import absent
 from tests.infra.toxiproxy import Admin, Server, free_port, program
 from veloz_chaos.core.capability import (
+    Delayable,
     Exhaustible,
     Fillable,
     Killable,
+    Lossy,
     Pausable,
     Pressable,
     Reference,
+    Resettable,
     Saturable,
+    Severable,
     Target,
 )
 from veloz_chaos.mechanisms import helper_container, straining
-from veloz_chaos.targets import dns_proxy, docker, fake, http_proxy, process, toxiproxy
+from veloz_chaos.targets import dns_proxy, docker, docker_link, fake, http_proxy, process, toxiproxy
 
 numbers = itertools.count(1)
 
@@ -291,6 +295,66 @@ class DockerProcessRig(DockerRig):
         return any(line.endswith(" veloz_engine") for line in containers.running(self.container))
 
 
+class DockerLinkRig(Rig):
+    """A container and another one that it talks to by name, on a network of their own."""
+
+    kind: type[Target] = docker_link.ContainerLink
+    backend = docker_link
+    image: ClassVar[str] = containers.IMAGE
+    how: ClassVar[dict[str, Any]] = {}
+    there: ClassVar[dict[str, Any]] = {
+        "to": f"{containers.FAR}:7000", "ping": docker_link.LinePing(send="PING\n", answer="PONG"),
+    }  # fmt: skip
+
+    def begin(self) -> None:
+        if os.geteuid() != 0:
+            absent("root", "the rules in a container's network namespace are looked at by nsenter")
+        self.container = containers.create(self.image, network_mode=containers.network(), **self.how)
+        self.stack.callback(containers.destroy, self.container)
+        self.name = containers.engine().inspect_container(self.container)["Name"].lstrip("/")
+
+    def target(self) -> Target:
+        return docker_link.find("link", docker_link.Selector(name=self.name, **self.there))[0]
+
+    def replace(self) -> None:
+        containers.engine().restart(self.container, timeout=0)
+
+    def remove(self) -> None:
+        containers.engine().remove_container(self.container, force=True)
+
+    def traces(self) -> list[str]:
+        pid = str(containers.engine().inspect_container(self.container)["State"]["Pid"])
+        said = subprocess.run(["nsenter", "-t", pid, "-n", "iptables-save"], capture_output=True, text=True, check=True)
+        return [line for line in said.stdout.splitlines() if "vc-" in line]
+
+
+class HardenedLinkRig(DockerLinkRig):
+    """The same with nothing in the container that could help."""
+
+    image, how = HardenedRig.image, HardenedRig.how
+    capabilities: ClassVar[tuple[type[Target], ...]] = (Delayable,)
+
+
+class InboundRig(DockerLinkRig):
+    """A container's own port, as the outside reaches it."""
+
+    capabilities: ClassVar[tuple[type[Target], ...]] = (Delayable, Severable, Lossy, Resettable)
+
+    def target(self) -> Target:
+        found = containers.engine().inspect_container(self.container)["NetworkSettings"]["Networks"]
+        address = f"{found[containers.network()]['IPAddress']}:7000"
+        ping = docker_link.LinePing(send="PING\n", answer="PONG")
+        selector = docker_link.Selector(name=self.name, inbound=7000, address=address, ping=ping)
+        return docker_link.find("link", selector)[0]
+
+
+class DockerNamesRig(DockerLinkRig):
+    """A container and what its name server tells it."""
+
+    kind: type[Target] = docker_link.ContainerNames
+    there: ClassVar[dict[str, Any]] = {"to": "dns", "lookup": containers.FAR}
+
+
 class FakeRig(Rig):
     kind, backend = fake.Fake, fake
 
@@ -472,7 +536,8 @@ LINKS: tuple[type[LinkRig], ...] = (ToxiproxyHttp, ToxiproxyLine, SandboxLink)
 FAULT_PROXIES: tuple[type[FaultProxyRig], ...] = (HttpProxyRig, DnsProxyRig)
 SHARED: tuple[type[SharedRig], ...] = (*LINKS, *FAULT_PROXIES)
 CONTAINERS: tuple[type[Rig], ...] = (DockerRig, HardenedRig, DockerProcessRig)
-RIGS: tuple[type[Rig], ...] = (ProcessRig, LimitedRig, UnlimitedRig, FakeRig, *CONTAINERS, *SHARED)
+CONTAINER_LINKS: tuple[type[Rig], ...] = (DockerLinkRig, HardenedLinkRig, InboundRig, DockerNamesRig)
+RIGS: tuple[type[Rig], ...] = (ProcessRig, LimitedRig, UnlimitedRig, FakeRig, *CONTAINERS, *CONTAINER_LINKS, *SHARED)
 
 
 def as_json(receipt: dict[str, Any]) -> dict[str, Any]:

@@ -14,12 +14,6 @@ from tests.infra import containers
 Create = Callable[..., str]
 
 
-@pytest.fixture(name="lab")
-def _lab() -> Iterator[Lab]:
-    with lab() as made:
-        yield made
-
-
 @pytest.fixture
 def create() -> Iterator[Create]:
     with ExitStack() as stack:
@@ -30,3 +24,9 @@ def create() -> Iterator[Create]:
             return made
 
         yield begin
+
+
+@pytest.fixture(name="lab")
+def _lab() -> Iterator[Lab]:
+    with lab() as made:
+        yield made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import itertools
 import os
@@ -25,15 +26,19 @@ _numbers = itertools.count(1)
 
 #: Answers lines, holds memory so that the kernel finds it first, and ends at TERM as a service should.
 SERVICE = """
-import signal, socket, sys
+import signal, socket, sys, threading
 held = b"x" * (16 << 20)
+def talk(connection):
+    try:
+        for line in connection.makefile("rb"):
+            connection.sendall(b"PONG\\n")
+    except OSError:
+        pass
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-listener = socket.create_server(("0.0.0.0", 7000))
+listener = socket.create_server(("0.0.0.0", 7000), backlog=256)
 print("ready", flush=True)
 while True:
-    connection, _ = listener.accept()
-    for line in connection.makefile("rb"):
-        connection.sendall(b"PONG\\n")
+    threading.Thread(target=talk, args=listener.accept()[:1], daemon=True).start()
 """
 
 #: Starts a child again and again, as the real VeloZ's gateway does with its engine.
@@ -79,6 +84,26 @@ def create(image: str = IMAGE, command: list[str] | None = None, **host: Any) ->
     api.start(made)
     until(lambda: b"ready" in api.logs(made))
     return str(made)
+
+
+#: Another container, by its name on the network of the tests.
+FAR = "far.rig.test"
+
+
+@cache
+def network() -> str:
+    """The name of a network of this process, with FAR in it; both go at the end."""
+    api, name = engine(), f"vc-test-{os.getpid()}"
+    made = api.create_network(name, labels={LABEL: str(os.getpid())})
+    ends = api.create_networking_config({name: api.create_endpoint_config(aliases=[FAR])})  # type: ignore[arg-type]
+    far = api.create_container(
+        IMAGE, ["python3", "-c", SERVICE], labels={LABEL: str(os.getpid())}, networking_config=ends, name=f"{name}-far"
+    )["Id"]
+    api.start(far)
+    until(lambda: b"ready" in api.logs(far))
+    atexit.register(api.remove_network, made["Id"])
+    atexit.register(helper_container.remove, api, far)
+    return name
 
 
 def destroy(container: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -27,6 +27,7 @@ from veloz_chaos.core.capability import (
     Offer,
     Passage,
     Reference,
+    Report,
     Resettable,
     Resolvable,
     Severable,
@@ -35,7 +36,7 @@ from veloz_chaos.core.capability import (
 )
 from veloz_chaos.core.effect import DnsEffect
 from veloz_chaos.errors import Gone
-from veloz_chaos.mechanisms import docker_api, helper_container, helper_image, traffic
+from veloz_chaos.mechanisms import docker_api, docker_events, helper_container, helper_image, traffic
 from veloz_chaos.mechanisms.docker_api import Place, Wanted
 from veloz_chaos.mechanisms.helper_container import Beside, Ended
 
@@ -129,6 +130,9 @@ class _Beside(Target):
             return False
         return True
 
+    def watch(self, tell: Callable[[Report], None]) -> Callable[[], None]:
+        return docker_events.watch(self.beside, tell)
+
     def arm(self, sign: str) -> None:
         self._sign = sign
         helper_container.obtain(self.beside, sign)
@@ -142,6 +146,9 @@ class _Beside(Target):
         ]
         signs = {one["Labels"][docker_api.SIGN] for one in others}
         found = [f"a helper container of {sign} is still beside it; end it by: {self._end(sign)}" for sign in signs]
+        for helper in helper_container.own(self.beside):
+            with suppress(Ended):
+                found += [f"{words}; end it by: {self._end(helper.sign)}" for words in helper.call("held")]
         if helper_image.there(self.beside.api):
             left = set(self._ask("disturbed")) - signs - {helper.sign for helper in helper_container.own(self.beside)}
             found += [f"rules of {sign} are left in its network namespace, without effect" for sign in sorted(left)]
