@@ -40,7 +40,7 @@ LINK, SERVICE = "client->server", "client"
 NETWORK: tuple[tuple[str, dict[str, Any]], ...] = (
     ("partition", {}),
     ("partition", {"how": "reset"}),
-    ("latency", {"delay": "300ms"}),
+    ("latency", {"delay": "100ms"}),
     ("loss", {"share": "50%"}),
     ("bandwidth", {"rate": "20KB/s"}),
     ("reset", {}),
