@@ -28,6 +28,8 @@ DEFAULT = "unix:///var/run/docker.sock"
 #: Seconds that the Engine may take for one answer, and for one step of a build.
 PATIENCE, BUILD_PATIENCE = 10.0, 300.0
 PROJECT, SERVICE, ONE_OFF = (f"com.docker.compose.{key}" for key in ("project", "service", "oneoff"))
+#: Of the API, to ask the Engine for its own: only thereafter is the SDK as it must be.
+OLDEST = "1.24"
 #: Where each client leads: the SDK keeps no address that a user would know.
 _HOSTS: WeakKeyDictionary[APIClient, str] = WeakKeyDictionary()
 #: Every container of ours carries both.
@@ -164,8 +166,9 @@ def client(place: Place = Place(), patience: float = PATIENCE) -> APIClient:
     with asking(host=end.host):
         pair = (end.cert, end.key) if end.cert and end.key else None
         tls = TLSConfig(client_cert=pair, ca_cert=end.ca, verify=end.verify) if end.tls else False
-        made = APIClient(base_url=end.host, version="auto", timeout=patience, tls=tls)  # type: ignore[arg-type]
-    made.trust_env = False  # no proxy of the environment stands between us and an engine
+        made = APIClient(base_url=end.host, version=OLDEST, timeout=patience, tls=tls)  # type: ignore[arg-type]
+        made.trust_env = False  # neither a proxy nor certificates that the environment names for the Web
+        made._version = made._retrieve_server_version()  # type: ignore[attr-defined]
     _HOSTS[made] = end.host
     return made
 

@@ -35,6 +35,8 @@ from veloz_chaos.mechanisms import cgroup, proc, strain
 #: Operation -> what does it: `operation(here, **arguments)` returns JSON, or dataclasses of it.
 Operation = Callable[..., Any]
 ROOMS = tuple(f"veloz_chaos.mechanisms.helper_{room}" for room in ("signals", "strains", "links"))
+#: Seconds until it looks again whether its time is over: calls change that meanwhile.
+LOOK = 0.5
 #: Seconds for calls that are under way when the target ends: one of them may be what ended it.
 LAST = 1.0
 #: Seconds without a call after which it ends: before anything was undone, and afterwards.
@@ -165,7 +167,7 @@ def serve(here: Here, known: Mapping[str, Operation], target: int) -> bool:
     for file in (0, target):
         poll.register(file, select.POLLIN)
     while (left := here.seconds_left()) > 0:
-        ready = [file for file, _ in poll.poll(left * 1000)]
+        ready = [file for file, _ in poll.poll(min(left, LOOK) * 1000)]
         if target in ready:
             return True
         if 0 not in ready:

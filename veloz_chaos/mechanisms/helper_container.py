@@ -243,10 +243,16 @@ def _create(api: APIClient, image: str, target: dict[str, Any], sign: str, name:
             oom_score_adj=SPARED_SCORE if spared else 0,
             log_config=LogConfig(type="none"),
         )
-        made = api.create_container(
-            image, [sign, str(target["State"]["Pid"])], name=name, host_config=host, stdin_open=True,
-            labels={SIGN: sign, TARGET: target["Id"]},
-        )  # fmt: skip
+    try:
+        with asking(api):
+            made = api.create_container(
+                image, [sign, str(target["State"]["Pid"])], name=name, host_config=host, stdin_open=True,
+                labels={SIGN: sign, TARGET: target["Id"]},
+            )  # fmt: skip
+    except TargetError as error:
+        if "already in use" not in str(error):
+            raise
+        raise TargetError(f"a container named {name} is there, and is somebody else's; rename it") from error
     return str(made["Id"])
 
 
