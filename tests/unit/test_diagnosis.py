@@ -28,9 +28,12 @@ def reach(**parts: Any) -> tuple[list[Reach], list[diagnosis.Check]]:
 def test_every_fault_of_its_kind_is_named_once() -> None:
     reached, checks = reach(services={"engine": {"fake": {"id": "doctored"}}})
     assert [on for on, _ in reached] == ["engine (fake)"]
-    told = [fault for fault, _ in reached[0][1]]
+    ((label, text),) = reached[0][1]
     kinds = Registry()
-    assert told == [name for name in kinds.faults() if kinds.fault(name).on == "service"]
+    assert (label, text.split(": ")[0].split(", ")) == (
+        "",
+        [name for name in kinds.faults() if kinds.fault(name).on == "service"],
+    )
     assert [check.state for check in checks] == ["good"]
 
 

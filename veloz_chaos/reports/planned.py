@@ -19,7 +19,7 @@ _LABEL = 13
 
 
 def describe(plan: Plan, width: int = 80) -> list[str]:
-    lines = [f"{plan.experiment} on {plan.environment} ({plan.tier}): {plan.title}"]
+    lines = wrapped(f"{plan.experiment} on {plan.environment} ({plan.tier}): {plan.title}", width)
     for fault in plan.faults:
         lines += ["", *_fault(fault, width)]
     if plan.workload is not None:
@@ -39,7 +39,7 @@ def labelled(pairs: Iterable[tuple[str, str]], width: int) -> list[str]:
 
 def _fault(fault: PlannedFault, width: int) -> list[str]:
     given = f" {json.dumps(fault.arguments, ensure_ascii=False)}" if fault.arguments else ""
-    return [f"{fault.id}: {fault.kind} on {fault.on}{given}", *labelled(_facts(fault), width)]
+    return [*wrapped(f"{fault.id}: {fault.kind} on {fault.on}{given}", width), *labelled(_facts(fault), width)]
 
 
 def _facts(fault: PlannedFault) -> Iterator[tuple[str, str]]:
