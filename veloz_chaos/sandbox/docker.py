@@ -29,6 +29,7 @@ from veloz_chaos.sandbox import flaws as known_flaws
 
 PROJECT = "veloz-sandbox"
 IMAGES = ("service", "database", "toxiproxy")
+BUILT_FROM = ("Dockerfile", "answers.py", "toxiproxy.json")
 #: variant -> the file over compose.yaml
 VARIANTS: Mapping[str, tuple[str, ...]] = {
     "": (),
@@ -41,6 +42,8 @@ PATIENCE, BUILT_WITHIN, STARTED_WITHIN, TRADES_WITHIN = 20.0, 900.0, 120.0, 60.0
 LOOK_EVERY = 0.1
 _PACKAGE = Path(__file__).parent.parent
 _OF_PROJECT = f"label=com.docker.compose.project={PROJECT}"
+#: What the tools always say, and how many of their last lines are passed on.
+IDLE, LAST = r"DEPRECATED|buildx|^\s*(--->|Step \d|Removing intermediate|Sending build context)", 5
 #: what the tools say -> what to do
 REMEDIES = {
     r"permission denied": "add yourself to the group docker (sudo usermod -aG docker $USER, then log in again)",
@@ -142,7 +145,9 @@ def context(folder: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="veloz-chaos-") as made:
         place = Path(made)
         shutil.copytree(_PACKAGE, place / "veloz_chaos", ignore=shutil.ignore_patterns("__pycache__", "data"))
-        shutil.copytree(folder, place / "environments" / "compose")
+        (place / "environments" / "compose").mkdir(parents=True)
+        for name in BUILT_FROM:
+            shutil.copy(folder / name, place / "environments" / "compose")
         (place / "pyproject.toml").write_text(_project())
         yield place
 
@@ -264,7 +269,7 @@ def explained(command: Sequence[str], said: str) -> str:
     port = re.search(r"127\.0\.0\.1:(\d+).*(?:allocated|in use)", said)
     if port:
         return f"port {port[1]} is in use; {remedy}, then try again"
-    lines = [line.strip() for line in said.splitlines() if line.strip()][-3:]
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not re.search(IDLE, line)][-LAST:]
     words = " ".join(word for word in command if not word.startswith("/"))
     return f"`{words}` failed: {' | '.join(lines)}" + (f"; {remedy}" if remedy else "")
 
