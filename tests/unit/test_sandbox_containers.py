@@ -26,7 +26,7 @@ def test_a_container_knows_where_the_others_are() -> None:
 
 @pytest.mark.parametrize("text", ["engine", "engine:", ":18082", "engine:http"])
 def test_a_place_is_a_host_and_a_port(text: str) -> None:
-    with pytest.raises(UsageError, match="VELOZ_ENGINE=.*write host:port"):
+    with pytest.raises(UsageError, match=r"VELOZ_ENGINE=.*write host:port"):
         container.settings({"VELOZ_ENGINE": text})
 
 
