@@ -49,8 +49,8 @@ HELD: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("network-latency", "latency", {"delay": "300ms"}),
     ("network-partition", "partition", {}),
 )
-#: Seconds after the start at which a run is killed: from before its preparation to after its revert.
-EARLIEST, LATEST = 1.5, 8.0
+#: Seconds after the baseline within which a run is killed: from before its preparation to its revert.
+LATEST = 6.0
 MANY = 10
 
 
@@ -184,6 +184,14 @@ class Runs:
             return list(journals.read(file.parent))
         return []
 
+    def await_event(self, runs: Path, fits: Callable[[ev.Event], bool]) -> list[ev.Event]:
+        """The journal so far, once such an event is in it."""
+        deadline = time.monotonic() + 60
+        while not any(map(fits, events := self.events(runs))):
+            assert time.monotonic() < deadline, f"the run in {runs} does not come so far: {events[-1:]}"
+            time.sleep(0.02)
+        return events
+
 
 @contextmanager
 def running(made: Stand) -> Iterator[Runs]:
@@ -202,8 +210,9 @@ def killed(made: Stand, options: argparse.Namespace) -> Iterator[Row]:
                 name, kind, arguments = HELD[number % 2]
                 links = {LINK: {"docker-link": link_of(f"{made.name}-client")}}
                 files = runs.files(f"{name}-{number}", {}, links, {kind: {"link": LINK, **arguments, "for": "3s"}})
-                moment = chance.uniform(EARLIEST, LATEST)
+                moment = chance.uniform(0.0, LATEST)
                 runner = runs.start(*files, runs.folder / str(number))
+                runs.await_event(runs.folder / str(number), lambda one: isinstance(one, ev.BaselineEnded))
                 time.sleep(moment)
                 hurt = observer.hurt(time.monotonic() - 0.4)
                 runner.kill()
@@ -274,7 +283,8 @@ def _orphan(runs: Runs, client: str, pid: int, observer: containers.Observer, ho
     files = runs.files(f"{name}-{number}", {}, links, {kind: {"link": LINK, **arguments, "for": "5s"}})
     folder = runs.folder / str(number)
     runner = runs.start(*files, folder)
-    began = _await_event(runs, folder, ev.PresenceLooked, lambda one: one.outcome == "shown")
+    events = runs.await_event(folder, lambda one: isinstance(one, ev.PresenceLooked) and one.outcome == "shown")
+    began = next(one.at for one in events if isinstance(one, ev.InjectionBegan))
     guardian = next(one.pid for one in runs.events(folder) if isinstance(one, ev.GuardianStarted))
     both = (runner.pid, guardian)
     for one in both:
@@ -293,17 +303,6 @@ def _orphan(runs: Runs, client: str, pid: int, observer: containers.Observer, ho
         runner.wait()
     expiry = next(one.receipt["expires"] for one in runs.events(folder) if isinstance(one, ev.FaultPrepared))
     return {"how": how, "fault": kind, "gone_after_s": after, "since_injection_s": round(at, 2), "expiry_s": expiry}
-
-
-def _await_event(runs: Runs, folder: Path, kind: type[Any], fits: Callable[[Any], bool]) -> int:
-    """The injection's instant, once such an event is in the journal. Boot-time nanoseconds."""
-    deadline = time.monotonic() + 60
-    while True:
-        events = runs.events(folder)
-        if any(isinstance(one, kind) and fits(one) for one in events):
-            return next(one.at for one in events if isinstance(one, ev.InjectionBegan))
-        assert time.monotonic() < deadline, f"the run in {folder} does not come so far: {events[-1:]}"
-        time.sleep(0.02)
 
 
 def tell_orphaned(rows: list[Row]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from veloz_chaos.core import event as ev
@@ -17,10 +18,14 @@ from veloz_chaos.engine.look import Fate, lookers
 from veloz_chaos.engine.run import RESTORED_WITHIN, Run, Stop
 from veloz_chaos.errors import Refused, UsageError
 
+#: Whatever blocks has a thread: so many, and two for each fault, so that all strike at once on a small machine too.
+THREADS = 8
+
 
 async def execute(run: Run) -> None:
     """The whole run; every way out is in the journal. Raises UsageError for a file's error that only running shows."""
     run.loop = asyncio.get_running_loop()
+    run.loop.set_default_executor(ThreadPoolExecutor(THREADS + 2 * len(run.plan.faults), thread_name_prefix="run"))
     with _signals(run.loop, run):
         tasks: list[asyncio.Task[None]] = []
         try:

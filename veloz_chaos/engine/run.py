@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -188,11 +189,15 @@ class Run:
         return [f"no order of {flow.plan.name} was accepted in the baseline: {flow.told()}"]
 
     async def prepare(self) -> None:
-        """Look only; then every receipt is on disk."""
+        """Look only; then every receipt is on disk. Helpers start side by side; looks do not disturb each other."""
+        armed = await asyncio.gather(
+            *(self._arm(*one) for one in enumerate(self.plan.faults, 1)), return_exceptions=True
+        )
         try:
-            for number, planned in enumerate(self.plan.faults, start=1):
-                hand = await asyncio.to_thread(take, planned, self.registry)
-                await asyncio.to_thread(hand.prepare, f"vc-{self.id}-{number}", _lifetime(planned) / 1e9)
+            for number, (planned, hand) in enumerate(zip(self.plan.faults, armed, strict=True), start=1):
+                if isinstance(hand, BaseException):
+                    raise hand
+                await asyncio.to_thread(hand.prepare, self._sign(number), _lifetime(planned) / 1e9)
                 self.emit(self._receipt(planned, hand), sync=True)
                 self.hands.append(hand)
         except TargetError as error:
@@ -200,6 +205,14 @@ class Run:
         reasons = self._not_steady(self.history.baseline_began or 0)
         if reasons:
             raise Refused("\n".join(reasons))
+
+    async def _arm(self, number: int, planned: PlannedFault) -> Hand:
+        hand = await asyncio.to_thread(take, planned, self.registry)
+        await asyncio.to_thread(hand.target.arm, self._sign(number))
+        return hand
+
+    def _sign(self, number: int) -> str:
+        return f"vc-{self.id}-{number}"
 
     def _receipt(self, planned: PlannedFault, hand: Hand) -> ev.FaultPrepared:
         return ev.FaultPrepared(
@@ -307,14 +320,22 @@ class Run:
         return any(record.lost for record in self.history.faults.values())
 
     def take_out_all(self) -> None:
-        """Blocking, newest first, to the end: revert has its own clock."""
+        """Blocking, to the end: revert has its own clock. Newest first on each target, all targets side by side."""
+        of: dict[str, list[Hand]] = {}
         for hand in reversed(self.hands):
             if hand.fault.held and not self.history.fault(hand.id).cleared:
-                if not self.stop:
-                    self.emit_from_thread(hand.look())  # it ended after this look, and not earlier
-                take_out(
-                    hand, "runner", self.emit_from_thread, hand.fault.by_hand(str(hand.target.reference), hand.receipt)
-                )
+                of.setdefault(str(hand.target.reference), []).append(hand)
+        with ThreadPoolExecutor(max_workers=max(1, len(of)), thread_name_prefix="revert") as threads:
+            for done in [threads.submit(self._take_out, hands) for hands in of.values()]:
+                done.result()
+
+    def _take_out(self, hands: list[Hand]) -> None:
+        for hand in hands:
+            if not self.stop:
+                self.emit_from_thread(hand.look())  # it ended after this look, and not earlier
+            take_out(
+                hand, "runner", self.emit_from_thread, hand.fault.by_hand(str(hand.target.reference), hand.receipt)
+            )
 
     async def watch(self) -> None:
         """Until all that can be judged has been seen."""

@@ -49,6 +49,7 @@ class Bandwidth(Fault[Throttleable]):
     rate: Rate
 
     def prepare(self, target: Throttleable, sign: str) -> Receipt:
+        target.arm(sign)
         round_trip(target)
         answer = target.pass_through(1, PATIENCE).received
         pings = math.ceil(LENGTH * self.rate / max(answer, 1))

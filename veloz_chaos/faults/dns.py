@@ -22,6 +22,7 @@ class Dns(DnsEffect, Fault[Resolvable]):
     on: ClassVar[Literal["service", "link"]] = "link"
 
     def prepare(self, target: Resolvable, sign: str) -> Receipt:
+        target.arm(sign)
         usual = target.look_up(self, PATIENCE)
         if usual.outcome != "answered":
             raise Refused(f"{target.reference} does not answer undisturbed ({usual.outcome}); mend the link first")

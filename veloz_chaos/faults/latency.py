@@ -34,6 +34,7 @@ class Latency(Fault[Delayable]):
         return self
 
     def prepare(self, target: Delayable, sign: str) -> Receipt:
+        target.arm(sign)
         usual = round_trip(target)
         threshold = usual.median + SEEN * (self.delay - self.jitter).total_seconds()
         if threshold <= usual.slowest:

@@ -26,6 +26,7 @@ class Loss(Fault[Lossy]):
     def prepare(self, target: Lossy, sign: str) -> Receipt:
         if self.share < LEAST:
             raise Refused(f"a loss of {percent(self.share)} cannot be seen; ask for {percent(LEAST)} or more")
+        target.arm(sign)
         usual = target.pass_often(enough(self.share), PATIENCE)
         if lost := [passage.outcome for passage in usual if passage.outcome != "answered"]:
             told = f"{len(lost)} of {len(usual)} pings are {lost[0]} undisturbed"

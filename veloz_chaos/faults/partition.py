@@ -24,6 +24,7 @@ class Partition(Fault[Severable]):
     def prepare(self, target: Severable, sign: str) -> Receipt:
         if reason := target.cannot_sever(self.how, self.connections):
             raise TargetError(reason)
+        target.arm(sign)
         usual = round_trip(target)
         return {
             "sign": sign, "undisturbed": usual.median, "silence": usual.silence.total_seconds(),

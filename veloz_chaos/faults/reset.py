@@ -21,6 +21,7 @@ class Reset(Fault[Resettable]):
     after: Duration = timedelta(0)
 
     def prepare(self, target: Resettable, sign: str) -> Receipt:
+        target.arm(sign)
         usual = round_trip(target)
         return {
             "sign": sign, "undisturbed": usual.median, "silence": usual.silence.total_seconds(),

@@ -44,6 +44,11 @@ MEMORY = 256 << 20
 _ERRORS = {name: getattr(errors, name) for name in ("TargetError", "Gone", "Unavailable", "Missing")}
 #: Of the stream that is stderr; and of the last line, by which a helper tells that its target has ended.
 STDERR, EPILOGUE = 2, -1
+#: The sign of a helper that looks and hurts nothing: any process's, and this one's.
+LOOKS = "vc-look-"
+LOOK = f"{LOOKS}{os.getpid()}"
+#: So long may another process's helper take to end, when its runner has just ended, before it is in the way. Seconds.
+GOING = 1.5
 _HEAD = struct.Struct(">BxxxL")  # of a piece of the stream: 1 stdout, 2 stderr; length
 
 
@@ -307,6 +312,18 @@ def find(api: APIClient, sign: str | None = None, target: str | None = None) -> 
     labels = [f"{SIGN}={sign}" if sign else SIGN, *([f"{TARGET}={target}"] if target else [])]
     with asking(api):
         return list(api.containers(all=True, filters={"label": labels}))
+
+
+def of_others(beside: Beside) -> list[dict[str, Any]]:
+    """Helpers beside a target that other processes have started; such as only look are in nobody's way."""
+    deadline = time.monotonic() + GOING
+    while True:
+        ours = {helper.container for helper in own(beside)}
+        found = [one for one in find(beside.api, target=beside.target) if one["Id"] not in ours]
+        found = [one for one in found if not one["Labels"][SIGN].startswith(LOOKS)]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
 
 
 def end(api: APIClient, sign: str, target: str | None = None, spare: Collection[str] = ()) -> None:

@@ -8,9 +8,7 @@ an image needs no shell, no root and no capability for it.
 
 from __future__ import annotations
 
-import os
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
@@ -37,13 +35,8 @@ from veloz_chaos.core.capability import (
 from veloz_chaos.errors import Gone, Missing, TargetError
 from veloz_chaos.mechanisms import docker_api, docker_events, helper_container, helper_image
 from veloz_chaos.mechanisms.docker_api import Place, Wanted
-from veloz_chaos.mechanisms.helper_container import Beside, Ended
+from veloz_chaos.mechanisms.helper_container import LOOK, Beside, Ended
 
-#: The sign of a helper that looks and hurts nothing: any process's, and this one's.
-LOOKS = "vc-look-"
-LOOK = f"{LOOKS}{os.getpid()}"
-#: So long may somebody else's helper take to end, when its runner has just ended, before it is told. Seconds.
-GOING = 1.5
 _EXPIRY = "its helper container ends by itself a minute after the longest hold, with its runner, and with its target"
 
 
@@ -280,17 +273,7 @@ class Container(Killable, Pausable, Saturable, Pressable, Exhaustible, Fillable)
         return found
 
     def _held_by_others(self) -> list[str]:
-        """Each helper of another process may be about to end, since its runner has just done so."""
-        deadline = time.monotonic() + GOING
-        while (found := self._others()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return [self._told(one) for one in found]
-
-    def _others(self) -> list[dict[str, Any]]:
-        ours = {helper.container for helper in helper_container.own(self.beside)}
-        found = helper_container.find(self.beside.api, target=self.beside.target)
-        looking = {one["Id"] for one in found if one["Labels"][docker_api.SIGN].startswith(LOOKS)}
-        return [one for one in found if one["Id"] not in ours | looking]
+        return [self._told(one) for one in helper_container.of_others(self.beside)]
 
     def _told(self, one: Mapping[str, Any]) -> str:
         name = docker_api.name_of(one)

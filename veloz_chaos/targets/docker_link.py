@@ -7,7 +7,6 @@ are traffic of ours from within the same namespace (or, inbound, from here).
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,10 +37,8 @@ from veloz_chaos.core.effect import DnsEffect
 from veloz_chaos.errors import Gone
 from veloz_chaos.mechanisms import docker_api, docker_events, helper_container, helper_image, traffic
 from veloz_chaos.mechanisms.docker_api import Place, Wanted
-from veloz_chaos.mechanisms.helper_container import Beside, Ended
+from veloz_chaos.mechanisms.helper_container import LOOK, Beside, Ended
 
-#: The sign of a helper of this process that looks and hurts nothing.
-LOOK = f"vc-link-{os.getpid()}"
 DNS = "dns"
 #: Seconds that a call may take beyond what the look itself may.
 MARGIN = 5.0
@@ -140,11 +137,7 @@ class _Beside(Target):
     def leftovers(self) -> list[str]:
         """Helpers of others, and rules that a killed one has left (these only if there is an image to look with)."""
         self.beside.state()
-        ours = {helper.container for helper in helper_container.own(self.beside)}
-        others = [
-            one for one in helper_container.find(self.beside.api, target=self.beside.target) if one["Id"] not in ours
-        ]
-        signs = {one["Labels"][docker_api.SIGN] for one in others}
+        signs = {one["Labels"][docker_api.SIGN] for one in helper_container.of_others(self.beside)}
         found = [f"a helper container of {sign} is still beside it; end it by: {self._end(sign)}" for sign in signs]
         for helper in helper_container.own(self.beside):
             with suppress(Ended):
