@@ -10,7 +10,7 @@ QUICK  := tests/unit tests/property tests/journals tests/docs
 #: For the tests that start containers: the engine that they may use, if there is one.
 ENGINE  = DOCKER_HOST=$$($(BIN)/python -m tests.infra.docker)
 
-.PHONY: run test lint check bench clean
+.PHONY: run test slow lint check bench clean
 
 run: $(READY)                 ## start the embedded sandbox, kill its engine, judge what happened
 	$(BIN)/veloz-chaos run engine-crash
@@ -19,6 +19,9 @@ test: $(READY)                ## every test; a missing backend is a visible skip
 	$(BIN)/python -m pytest -n $(WORKERS) -rs $(QUICK)
 	$(ENGINE) $(BIN)/python -m pytest -n 2 --dist loadgroup -rs tests/conformance tests/proxy
 	$(ENGINE) $(BIN)/python -m pytest -n 1 -rs tests/sandbox tests/engine tests/experiments tests/docker
+
+slow: $(READY)                ## what needs another kernel: netem, control groups of version 2; minutes, under QEMU
+	$(BIN)/python -m pytest -n 0 -rs tests/slow
 
 lint: $(READY)                ## style, types, layers
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -36,6 +37,7 @@ from veloz_chaos.mechanisms import helper_container, straining
 from veloz_chaos.targets import dns_proxy, docker, docker_link, fake, http_proxy, process, toxiproxy
 
 numbers = itertools.count(1)
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 class Backend(Protocol):
@@ -160,7 +162,7 @@ class LimitedRig(ProcessRig):
             absent("root", "control groups and mounts need it")
         self.pidfile, self.volume = self.folder / "child.pid", self.folder / "volume"
         self.volume.mkdir(exist_ok=True)
-        self.groups = [self._group(name) for name in ("memory", "cpu")]
+        self.groups = self._limits()
         joins = " ".join(str(group / "cgroup.procs") for group in self.groups)
         script = ["unshare", "--mount", "sh", "-c", self.JOIN, "sh", joins, str(self.volume)]
         child = subprocess.Popen(
@@ -171,18 +173,23 @@ class LimitedRig(ProcessRig):
         self.child, self.port = child, int(child.stdout.readline())
         self.pidfile.write_text(f"{child.pid}\n")
 
-    def _group(self, controller: str) -> Path:
-        group = Path(f"/sys/fs/cgroup/{controller}/vc-test-{os.getpid()}-{next(numbers)}")
-        if not group.parent.is_dir():
-            absent("root", "this machine has no control groups of version 1")
+    def _limits(self) -> list[Path]:
+        """New groups: one for memory and one for the CPU in version 1, one for both in version 2."""
+        if (CGROUPS / "cgroup.controllers").exists():
+            (CGROUPS / "cgroup.subtree_control").write_text("+memory +cpu")
+            return [self._group(CGROUPS, {"memory.max": "96M", "memory.swap.max": "0", "cpu.max": "60000 100000"})]
+        cpu = {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "60000"}
+        return [self._group(CGROUPS / "memory", {"memory.limit_in_bytes": "96M"}), self._group(CGROUPS / "cpu", cpu)]
+
+    def _group(self, parent: Path, limits: Mapping[str, str]) -> Path:
+        group = parent / f"vc-test-{os.getpid()}-{next(numbers)}"
+        if not parent.is_dir():
+            absent("root", "this machine has no control groups")
         group.mkdir()
         self.stack.callback(self._remove, group)
-        limits = {
-            "memory": {"memory.limit_in_bytes": "96M"},
-            "cpu": {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "60000"},
-        }
-        for name, value in limits[controller].items():
-            (group / name).write_text(value)
+        for name, value in limits.items():
+            if (group / name).exists():  # a kernel may count no swap
+                (group / name).write_text(value)
         return group
 
     @staticmethod

@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -185,10 +185,11 @@ def test_what_is_the_machines_is_never_filled(path: str, start: Start, tmp_path:
 
 
 class NestedRig(LimitedRig):
-    """The limit is the parent's group; version 1 counts the kill where the victim is."""
+    """The limit is the parent's group; version 1 counts the kill where the victim is, version 2 only where it has the
+    limit: nobody has told it to account for the leaf apart."""
 
-    def _group(self, controller: str) -> Path:
-        leaf = super()._group(controller) / "leaf"
+    def _group(self, parent: Path, limits: Mapping[str, str]) -> Path:
+        leaf = super()._group(parent, limits) / "leaf"
         leaf.mkdir()
         self.stack.callback(self._remove, leaf)
         return leaf

@@ -4,7 +4,7 @@
 #   busybox:latest                        Debian's static busybox under all of its names
 #   ghcr.io/shopify/toxiproxy:2.12.0      the server and its command line that toxiproxy.sh builds
 # Into the engine of DOCKER_HOST. An image that is there already stays, unless an older version of this script made it.
-#   tests/infra/images.sh root            only makes the Debian below INFRA_DIR/images, and prints its tar
+#   tests/infra/images.sh root FOLDER     only unpacks that Debian, before it becomes the image of Python
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 infra=${INFRA_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/veloz-chaos-infra}
@@ -48,12 +48,16 @@ packages_like_here() {  # the image at $1 takes packages by apt and pip as this 
   done
   chroot "$at" update-ca-certificates >/dev/null 2>&1
 }
-python_image() {
+unpacked() {  # that Debian, into the folder at $1, which must be new
   debian
+  mkdir "$1"
+  tar -C "$1" -xf "$root"
+  mknod -m 666 "$1/dev/null" c 1 3; mknod -m 666 "$1/dev/urandom" c 1 9
+  packages_like_here "$1"
+}
+python_image() {
   local at=$work/python
-  mkdir "$at"
-  tar -C "$at" -xf "$root"
-  packages_like_here "$at"
+  unpacked "$at"
   # Where the real image has them; `site-packages` because Dockerfiles name it.
   rm -f "$at/usr/lib/python3.11/EXTERNALLY-MANAGED"
   mkdir -p "$at/usr/local/lib/python3.11/dist-packages"
@@ -87,7 +91,7 @@ toxiproxy_image() {
 }
 imported() {  # folder, name, changes…: into the engine, under the label of this recipe
   local at=$1 name=$2; shift 2
-  tar -C "$at" --numeric-owner -c . | docker import "$@" -c "LABEL $label=$recipe" - "$name" >/dev/null
+  tar -C "$at" --numeric-owner --exclude='./dev/*' -c . | docker import "$@" -c "LABEL $label=$recipe" - "$name" >/dev/null
 }
 wanted() {  # not in the engine, or an older make of ours
   local has
@@ -106,7 +110,7 @@ made() {  # name, maker
 mkdir -p "$work"
 exec 9>"$work/lock"; flock 9   # two that make them at once make them once
 [ "$(id -u)" = 0 ] || { echo "images.sh: needs root, for chroot and devices" >&2; exit 1; }
-if [ "${1:-}" = root ]; then debian; echo "$root"; exit 0; fi
+if [ "${1:-}" = root ]; then unpacked "$2"; exit; fi
 need docker docker.io
 recipe=$({ cat "$0" "$here/toxiproxy.sh" "$bundle" /etc/pip.conf /etc/apt/sources.list{,.d/debian.sources} 2>/dev/null || true; } |
   sha256sum | cut -c -16)
