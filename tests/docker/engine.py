@@ -48,11 +48,16 @@ class Lab:
         return f"vct-{uuid4().hex[:10]}"
 
     def run(self, code: str, *options: str, name: str | None = None) -> str:
-        """Python code as the main process; the container's name."""
+        """Python code as the main process; the container's name. Only if a port is published it has a network."""
         name = name or self.name()
-        words = ("-d", "--label", self.label, "--name", name, *options, IMAGE, "python", "-u", "-c", code)
+        net = ("--network", self._network() if "-p" in options else "none")
+        words = ("-d", "--label", self.label, "--name", name, *net, *options, IMAGE, "python", "-u", "-c", code)
         docker("run", *words)
         return name
+
+    def _network(self) -> str:
+        """One of its own: the engine's bridge may be used up or taken down by others."""
+        return docker("network", "create", "--label", self.label, self.name())
 
     def inspect(self, name: str) -> dict[str, Any]:
         return dict(json.loads(docker("inspect", name))[0])
@@ -72,8 +77,11 @@ class Lab:
                 time.sleep(0.05)
 
     def end(self) -> None:
-        for kind, remove in (("ps", ("rm", "-fv")), ("volume", ("volume", "rm", "-f"))):
-            words = ("ps", "-aq") if kind == "ps" else ("volume", "ls", "-q")
+        for words, remove in (
+            (("ps", "-aq"), ("rm", "-fv")),
+            (("volume", "ls", "-q"), ("volume", "rm", "-f")),
+            (("network", "ls", "-q"), ("network", "rm")),
+        ):
             if found := docker(*words, "--filter", f"label={self.label}").split():
                 with suppress(AssertionError):
                     docker(*remove, *found)

@@ -76,8 +76,12 @@ def create(image: str = IMAGE, command: list[str] | None = None, **host: Any) ->
         image, command or ["python3", "-c", SERVICE], labels=labels,
         host_config=api.create_host_config(**host), **{"name": f"vc-test-{os.getpid()}-{next(_numbers)}", **own},
     )["Id"]  # fmt: skip
-    api.start(made)
-    until(lambda: b"ready" in api.logs(made))
+    try:
+        api.start(made)
+        until(lambda: b"ready" in api.logs(made))
+    except Exception:
+        destroy(made)
+        raise
     return str(made)
 
 

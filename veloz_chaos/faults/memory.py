@@ -35,6 +35,7 @@ class Memory(Fault[Pressable]):
     def prepare(self, target: Pressable, sign: str) -> Receipt:
         if not target.alive():
             raise Gone(f"{target.reference} is dead already")
+        target.arm(sign)
         usual = target.memory_use()
         if usual.share > self.upto - TOLD:
             raise Refused(f"{_told(usual)} are in use already: {self.upto:.0%} could not be told from that")

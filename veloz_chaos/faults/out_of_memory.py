@@ -36,6 +36,7 @@ class OutOfMemory(Fault[Exhaustible]):
     def prepare(self, target: Exhaustible, sign: str) -> Receipt:
         if not target.alive():
             raise Gone(f"{target.reference} is dead already")
+        target.arm(sign)
         return {"sign": sign, "kills": target.oom_kills()}
 
     def inject(self, target: Exhaustible, receipt: Receipt) -> None:

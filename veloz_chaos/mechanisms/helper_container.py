@@ -42,8 +42,6 @@ SPARED, SPARED_SCORE = "SYS_RESOURCE", -900
 CONFINED = re.compile(r"apply caps|oom_score_adj|final child's PID|not permitted")
 MEMORY = 256 << 20
 _ERRORS = {name: getattr(errors, name) for name in ("TargetError", "Gone", "Unavailable", "Missing")}
-#: A helper that was created and never started is nobody's any more after so many seconds.
-STILLBORN = 60.0
 #: Of the stream that is stderr; and of the last line, by which a helper tells that its target has ended.
 STDERR, EPILOGUE = 2, -1
 _HEAD = struct.Struct(">BxxxL")  # of a piece of the stream: 1 stdout, 2 stderr; length

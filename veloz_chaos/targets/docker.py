@@ -39,8 +39,9 @@ from veloz_chaos.mechanisms import docker_api, docker_events, helper_container, 
 from veloz_chaos.mechanisms.docker_api import Place, Wanted
 from veloz_chaos.mechanisms.helper_container import Beside, Ended
 
-#: The sign of a helper of this process that looks and hurts nothing.
-LOOK = f"vc-look-{os.getpid()}"
+#: The sign of a helper that looks and hurts nothing: any process's, and this one's.
+LOOKS = "vc-look-"
+LOOK = f"{LOOKS}{os.getpid()}"
 #: So long may somebody else's helper take to end, when its runner has just ended, before it is told. Seconds.
 GOING = 1.5
 _EXPIRY = "its helper container ends by itself a minute after the longest hold, with its runner, and with its target"
@@ -288,7 +289,8 @@ class Container(Killable, Pausable, Saturable, Pressable, Exhaustible, Fillable)
     def _others(self) -> list[dict[str, Any]]:
         ours = {helper.container for helper in helper_container.own(self.beside)}
         found = helper_container.find(self.beside.api, target=self.beside.target)
-        return [one for one in found if one["Id"] not in ours]
+        looking = {one["Id"] for one in found if one["Labels"][docker_api.SIGN].startswith(LOOKS)}
+        return [one for one in found if one["Id"] not in ours | looking]
 
     def _told(self, one: Mapping[str, Any]) -> str:
         name = docker_api.name_of(one)
