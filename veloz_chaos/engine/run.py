@@ -260,12 +260,22 @@ class Run:
         await asyncio.gather(*map(asyncio.to_thread, ends), return_exceptions=True)
 
     async def inject(self) -> bool:
-        """Strike all at once; says whether every effect was found in place."""
-        await asyncio.gather(*(asyncio.to_thread(self._inject_one, hand) for hand in self.hands))
-        found = all(await asyncio.gather(*(self._confirm(hand) for hand in self.hands)))
+        """Strike all at once, and look for each as soon as its own strike is done; says whether all are in place.
+
+        Whatever one of them meets, the others are waited for: nothing may be taken out while it is being put in.
+        """
+        struck = await asyncio.gather(*(self._strike(hand) for hand in self.hands), return_exceptions=True)
+        for outcome in struck:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        found = all(struck)
         for looker in self.lookers if found else ():
             looker.struck()
         return found
+
+    async def _strike(self, hand: Hand) -> bool:
+        await asyncio.to_thread(self._inject_one, hand)
+        return await self._confirm(hand)
 
     def _inject_one(self, hand: Hand) -> None:
         self.emit_from_thread(ev.InjectionBegan(fault=hand.id, **moment()))
