@@ -23,7 +23,7 @@ from veloz_chaos.core.trace import SHOWN
 from veloz_chaos.engine import procedure
 from veloz_chaos.engine.clock import moment, now
 from veloz_chaos.engine.guardian import Guardian
-from veloz_chaos.engine.hand import Backends, Hand, take, take_out
+from veloz_chaos.engine.hand import Backends, Hand, signed, take, take_out
 from veloz_chaos.engine.journal import Journal
 from veloz_chaos.engine.look import Lag, Looker, longest
 from veloz_chaos.engine.secrets import Secrets
@@ -212,7 +212,7 @@ class Run:
         return hand
 
     def _sign(self, number: int) -> str:
-        return f"vc-{self.id}-{number}"
+        return signed(self.id, number)
 
     def _receipt(self, planned: PlannedFault, hand: Hand) -> ev.FaultPrepared:
         return ev.FaultPrepared(

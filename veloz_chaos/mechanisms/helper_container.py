@@ -333,6 +333,14 @@ def end(api: APIClient, sign: str, target: str | None = None, spare: Collection[
             end_one(api, one["Id"])
 
 
+def withdraw(beside: Beside, sign: str) -> None:
+    """Those that were about to start when their runner was killed: the daemon may be making one yet."""
+    deadline = time.monotonic() + GOING
+    while time.monotonic() < deadline:
+        end(beside.api, sign, beside.target)
+        time.sleep(0.1)
+
+
 def relieve(beside: Beside, sign: str) -> None:
     """Nothing of what helpers of that sign hold beside a target is left when this returns, whoever started them."""
     mine = [helper for helper in own(beside, sign) if not helper.ended]

@@ -134,6 +134,9 @@ class _Beside(Target):
         self._sign = sign
         helper_container.obtain(self.beside, sign)
 
+    def disarm(self, sign: str) -> None:
+        helper_container.withdraw(self.beside, sign)
+
     def leftovers(self) -> list[str]:
         """Helpers of others, and rules that a killed one has left (these only if there is an image to look with)."""
         self.beside.state()
