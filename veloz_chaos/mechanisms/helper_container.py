@@ -365,7 +365,7 @@ def end_one(api: APIClient, container: str) -> None:
 
 
 def remove(api: APIClient, container: str) -> None:
-    """By force; nothing to do if it is gone or going. One that dies at this very moment the engine cannot kill: again."""
+    """By force; nothing to do if it is gone or going. What dies at this very moment the engine cannot kill: again."""
     from docker.errors import APIError
 
     deadline = time.monotonic() + ENDING
