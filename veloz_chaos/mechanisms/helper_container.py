@@ -71,7 +71,9 @@ class Beside:
     def state(self) -> dict[str, Any]:
         """What the Engine says of this very incarnation. Raises Gone, with the story, if it is over."""
         found = docker_api.inspect(self.api, self.target)
-        if found["State"]["StartedAt"] != self.started or not found["State"]["Running"]:
+        state = found["State"]
+        runs = state["Running"] and not state["Restarting"]  # the engine calls what waits to be restarted both
+        if state["StartedAt"] != self.started or not runs:
             raise Gone(docker_api.story(self.api, found, self.started))
         return found
 
