@@ -365,12 +365,18 @@ def end_one(api: APIClient, container: str) -> None:
 
 
 def remove(api: APIClient, container: str) -> None:
-    """By force; nothing to do if it is gone or going."""
+    """By force; nothing to do if it is gone or going. What dies at this very moment the engine cannot kill: again."""
     from docker.errors import APIError
 
-    with asking(api):
-        try:
-            api.remove_container(container, force=True)
-        except APIError as error:
-            if error.response is None or error.response.status_code not in (404, 409):
-                raise
+    deadline = time.monotonic() + ENDING
+    while True:
+        with asking(api):
+            try:
+                api.remove_container(container, force=True)
+                return
+            except APIError as error:
+                if error.response is not None and error.response.status_code in (404, 409):
+                    return
+                if "is not running" not in str(error) or time.monotonic() > deadline:
+                    raise
+        time.sleep(0.05)
