@@ -48,13 +48,13 @@ def engine() -> Iterator[None]:
         absent("docker", "no engine for tests answers")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DOCKER_HOST", address)
-        veloz_chaos("sandbox", "down", "--on", "docker")
         yield
 
 
 @pytest.fixture(scope="module")
 def stack(engine: None, request: pytest.FixtureRequest) -> Iterator[None]:  # noqa: ARG001
-    """Up with the options that the test's parameter says; nothing is left of it afterwards."""
+    """Up with the options that the test's parameter says; nothing is left of it afterwards. One that is up already is
+    somebody else's: it is not taken down, and the test fails by what `up` says."""
     up = veloz_chaos("sandbox", "up", "--on", "docker", *request.param)
     assert up.returncode == 0, up.stderr
     yield

@@ -47,8 +47,9 @@ STDERR, EPILOGUE = 2, -1
 #: The sign of a helper that looks and hurts nothing: any process's, and this one's.
 LOOKS = "vc-look-"
 LOOK = f"{LOOKS}{os.getpid()}"
-#: So long may another process's helper take to end, when its runner has just ended, before it is in the way. Seconds.
-GOING = 1.5
+#: So long may another process's helper take to end, when its runner has just ended, before it is in the way; and so
+#: long may the daemon take to make one that was asked for by somebody who died meanwhile. Seconds.
+GOING, MAKING = 6.0, 1.5
 _HEAD = struct.Struct(">BxxxL")  # of a piece of the stream: 1 stdout, 2 stderr; length
 
 
@@ -337,7 +338,7 @@ def end(api: APIClient, sign: str, target: str | None = None, spare: Collection[
 
 def withdraw(beside: Beside, sign: str) -> None:
     """Those that were about to start when their runner was killed: the daemon may be making one yet."""
-    deadline = time.monotonic() + GOING
+    deadline = time.monotonic() + MAKING
     while time.monotonic() < deadline:
         end(beside.api, sign, beside.target)
         time.sleep(0.1)
