@@ -165,7 +165,7 @@ def test_doctor_tells_what_can_be_done(own: Path) -> None:
     answer = call("doctor", "-e", str(own / "environment.yaml"), "--runs", str(own.parent / "runs"))
     assert answer.returncode == 0, answer.stdout
     assert "outlived its killed runner" in answer.stdout
-    assert re.search(r"engine +kill +signal through a pidfd", answer.stdout)
+    assert re.search(r"^engine \(process\)\n(  .*\n)*?  kill +signal through a pidfd$", answer.stdout, re.MULTILINE)
     assert answer.stdout.endswith("all is well\n")
 
 

@@ -252,11 +252,11 @@ def matching(api: APIClient, wanted: Wanted) -> list[dict[str, Any]]:
     with asking(api):
         listed = api.containers(all=True, filters=wanted.filters())
     found = [one for one in listed if _eligible(one["Labels"] or {})]
-    running = [one for one in found if one["State"] in ("running", "paused")]
+    inspected = [whole for one in found if (whole := _still(api, one["Id"]))]  # the listing lags behind
+    running = [one for one in inspected if one["State"]["Running"] and not one["State"]["Restarting"]]
     if not running:
         raise Missing(_nothing(wanted, found, _running(api)))
-    inspected = (_still(api, one["Id"]) for one in sorted(running, key=lambda one: (one["Created"], one["Id"])))
-    return [one for one in inspected if one is not None]
+    return sorted(running, key=lambda one: (seconds(one["Created"]), one["Id"]))
 
 
 def _still(api: APIClient, container: str) -> dict[str, Any] | None:
