@@ -28,6 +28,7 @@ from bench import stand
 from bench.http_proxy import ANSWER, REQUEST, drive
 from veloz_chaos.errors import TargetError
 from veloz_chaos.mechanisms import docker_api, helper_container
+from veloz_chaos.mechanisms.beside import LOOKS
 
 IMAGE = "python:3.11-slim"
 MARK = "veloz-chaos.bench"
@@ -181,7 +182,7 @@ def helpers(container: str, *, looking: bool = True) -> list[str]:
 
 
 def _looks(sign: str) -> bool:
-    return sign.startswith(helper_container.LOOKS)
+    return sign.startswith(LOOKS)
 
 
 def left(container: str, pid: int) -> list[str]:

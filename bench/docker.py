@@ -31,7 +31,7 @@ from bench.containers import PORT, Stand
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.capability import Target
 from veloz_chaos.engine import journal as journals
-from veloz_chaos.mechanisms import helper_container
+from veloz_chaos.mechanisms.beside import Ended, Helper
 from veloz_chaos.registry import Registry
 from veloz_chaos.targets import docker as docker_target
 
@@ -88,7 +88,7 @@ def _killed(made: Stand, container: str, name: str, way: str) -> Row:
     assert isinstance(target, docker_target.Container)
     strike, sign, pid = fault("kill", {}), f"vc-bench-{os.getpid()}", made.pid(container)
     receipt = strike.prepare(target, sign)
-    helper = helper_container.obtain(target.beside, sign)
+    helper = target.beside.obtain(sign)
     calls: dict[str, Callable[[], object]] = {
         "ours": lambda: strike.inject(target, receipt),
         "raw": lambda: _raw(helper),
@@ -103,9 +103,9 @@ def _killed(made: Stand, container: str, name: str, way: str) -> Row:
     return {"gone_ms": _ms(ended[0] - called), "returned_ms": _ms(returned - called)}
 
 
-def _raw(helper: helper_container.Helper) -> None:
+def _raw(helper: Helper) -> None:
     """It ends with its target, maybe before it has answered."""
-    with suppress(helper_container.Ended):
+    with suppress(Ended):
         helper.call("signal", name="KILL")
 
 

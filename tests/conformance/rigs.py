@@ -32,6 +32,7 @@ from veloz_chaos.core.capability import (
     Target,
 )
 from veloz_chaos.mechanisms import helper_container, straining
+from veloz_chaos.mechanisms.contained_link import LinePing
 from veloz_chaos.targets import dns_proxy, docker, docker_link, fake, http_proxy, process, toxiproxy
 
 numbers = itertools.count(1)
@@ -311,7 +312,7 @@ class DockerLinkRig(Rig):
     image: ClassVar[str] = containers.IMAGE
     how: ClassVar[dict[str, Any]] = {}
     there: ClassVar[dict[str, Any]] = {
-        "to": f"{containers.FAR}:7000", "ping": docker_link.LinePing(send="PING\n", answer="PONG"),
+        "to": f"{containers.FAR}:7000", "ping": LinePing(send="PING\n", answer="PONG"),
     }  # fmt: skip
 
     def begin(self) -> None:
@@ -351,7 +352,7 @@ class InboundRig(DockerLinkRig):
     def target(self) -> Target:
         found = containers.engine().inspect_container(self.container)["NetworkSettings"]["Networks"]
         address = f"{found[containers.network()]['IPAddress']}:7000"
-        ping = docker_link.LinePing(send="PING\n", answer="PONG")
+        ping = LinePing(send="PING\n", answer="PONG")
         selector = docker_link.Selector(name=self.name, inbound=7000, address=address, ping=ping)
         return docker_link.find("link", selector)[0]
 

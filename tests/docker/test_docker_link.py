@@ -22,6 +22,7 @@ from veloz_chaos.errors import Gone, Missing
 from veloz_chaos.faults.latency import Latency
 from veloz_chaos.faults.partition import Partition
 from veloz_chaos.mechanisms import helper_container
+from veloz_chaos.mechanisms.contained_link import LinePing
 from veloz_chaos.targets import docker_link
 
 pytestmark = [pytest.mark.docker, pytest.mark.root]
@@ -29,7 +30,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.root]
 SIGN = f"vc-link-test-{os.getpid()}"
 #: After whatever held it has ended. Seconds.
 SOON = 2.0
-PING = docker_link.LinePing(send="PING\n", answer="PONG")
+PING = LinePing(send="PING\n", answer="PONG")
 FAULTS: tuple[tuple[Any, dict[str, Any]], ...] = (
     (Latency(delay=timedelta(milliseconds=300)), {"delay": "300ms"}),
     (Partition(), {}),
@@ -87,7 +88,7 @@ def injected(fault: Any, arguments: dict[str, Any], target: Any, receipt: Any) -
 
 def prepared(fault: Any, target: Any, **more: Any) -> dict[str, Any]:
     receipt = {**fault.prepare(target, SIGN), **more}
-    helper_container.end(target.beside.api, SIGN, target.beside.target)  # ours; the runner shall start its own
+    target.beside.end(SIGN)  # ours; the runner shall start its own
     return receipt
 
 

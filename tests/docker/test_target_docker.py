@@ -186,7 +186,7 @@ def test_the_runner_is_killed_and_nothing_is_left(fault: Any, create: Create) ->
     container = create(**LIMITS)
     target = with_logs(container)
     receipt = fault.prepare(target, SIGN)
-    helper_container.relieve(target.beside, SIGN)
+    target.beside.relieve(SIGN)
     with injected(fault, target, receipt) as runner:
         effect(fault, target, receipt, shown=True)
         assert any(SIGN in words for words in target.leftovers())
@@ -351,7 +351,7 @@ def test_a_name_that_is_somebody_elses(create: Create) -> None:
     target, theirs = of(create()), create()
     name = state(theirs)["Name"].lstrip("/")
     with pytest.raises(TargetError, match=f"named {name} is there, and is somebody else's"):
-        helper_container.Helper.start(target.beside, SIGN, name)
+        target.beside.start(SIGN, name)
     assert state(theirs)["State"]["Running"]
 
 
@@ -417,7 +417,7 @@ def test_an_engine_that_hangs_is_told_in_time(create: Create, tmp_path: Path) ->
     container, listen = create(), str(tmp_path / "engine.sock")
     with relayed(listen) as way:
         target = of(container, host=f"unix://{listen}")
-        helper = helper_container.obtain(target.beside, SIGN)
+        helper = target.beside.obtain(SIGN)
         way.send_signal(signal.SIGSTOP)
         with pytest.raises(Unavailable, match=r"has not answered within 0\.3 s"):
             helper.call("ping", patience=0.3)
