@@ -1,4 +1,4 @@
-"""Containers for tests, on whatever engine Docker's own command line would use; all carry a label of the tests."""
+"""Containers for tests, on the tests' own engine; all carry a label of the tests."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from tests.infra import docker
 from tests.infra.require import absent
-from veloz_chaos.errors import TargetError
 from veloz_chaos.mechanisms import docker_api, helper_container
 
 if TYPE_CHECKING:
@@ -63,11 +63,12 @@ RECIPE = 'FROM python:3.11-slim\nCOPY bare.py /\nRUN ["python3", "/bare.py"]\nUS
 
 @cache
 def engine() -> APIClient:
-    """Skips the test if there is none, or fails it if one is required."""
-    try:
-        return docker_api.client(docker_api.Place())
-    except TargetError as error:
-        absent("docker", str(error))
+    """The tests' own, never the machine's. Skips the test if there is none, or fails it if one is required."""
+    address = docker.host()
+    if address is None:
+        absent("docker", "no engine for tests answers; start one by tests/infra/docker-up.sh and tests/infra/images.sh")
+    os.environ["DOCKER_HOST"] = address
+    return docker_api.client(docker_api.Place())
 
 
 def create(image: str = IMAGE, command: list[str] | None = None, **host: Any) -> str:
