@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -251,12 +251,22 @@ def matching(api: APIClient, wanted: Wanted) -> list[dict[str, Any]]:
     """The running containers, inspected, eldest first. Raises Missing with what is there instead."""
     with asking(api):
         listed = api.containers(all=True, filters=wanted.filters())
-    found = [one for one in listed if _eligible(one["Labels"] or {})]
+    found = [one for one in listed if eligible(one["Labels"] or {})]
     inspected = [whole for one in found if (whole := _still(api, one["Id"]))]  # the listing lags behind
-    running = [one for one in inspected if one["State"]["Running"] and not one["State"]["Restarting"]]
+    running = [one for one in inspected if runs(one["State"])]
     if not running:
         raise Missing(_nothing(wanted, found, _running(api)))
-    return sorted(running, key=lambda one: (seconds(one["Created"]), one["Id"]))
+    return eldest_first(running)
+
+
+def runs(state: Mapping[str, Any]) -> bool:
+    """By an inspection: what waits to be started again is called running too."""
+    return bool(state["Running"]) and not state.get("Restarting", False)
+
+
+def eldest_first(inspected: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A listing knows whole seconds only."""
+    return sorted(inspected, key=lambda one: (seconds(one["Created"]), one["Id"]))
 
 
 def _still(api: APIClient, container: str) -> dict[str, Any] | None:
@@ -266,7 +276,7 @@ def _still(api: APIClient, container: str) -> dict[str, Any] | None:
         return None
 
 
-def _eligible(labels: Mapping[str, str]) -> bool:
+def eligible(labels: Mapping[str, str]) -> bool:
     """Neither a helper of ours nor a `docker compose run`."""
     return SIGN not in labels and labels.get(ONE_OFF, "False") != "True"
 

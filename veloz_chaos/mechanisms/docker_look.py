@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.errors import Gone, TargetError, Unavailable, UsageError
 from veloz_chaos.mechanisms import http
-from veloz_chaos.mechanisms.docker_api import ONE_OFF, SIGN, Place, Wanted, endpoint
+from veloz_chaos.mechanisms.docker_api import Place, Wanted, eldest_first, eligible, endpoint
 
 #: Bytes of a listing or an inspection.
 LIMIT = 8 << 20
@@ -140,7 +140,7 @@ class Engine:
     async def listed(self, wanted: Wanted) -> list[dict[str, Any]]:
         """Whether they run or not, eldest first; neither helpers of ours nor one-off runs."""
         found = await self.get("/containers/json", all=1, filters=json.dumps(wanted.filters()))
-        mine = [one for one in found if _is_service(one["Labels"] or {})]
+        mine = [one for one in found if eligible(one["Labels"] or {})]
         return sorted(mine, key=lambda one: (one["Created"], one["Id"]))
 
     async def inspected(self, wanted: Wanted) -> list[dict[str, Any]]:
@@ -152,7 +152,7 @@ class Engine:
             return []
         ids = [one["Id"] for one in await self.listed(wanted)]
         found = await asyncio.gather(*map(self._inspect, ids))
-        return [one for one in found if one is not None]
+        return eldest_first(one for one in found if one is not None)
 
     async def _inspect(self, container: str) -> dict[str, Any] | None:
         with suppress(Gone):
@@ -175,10 +175,6 @@ def _refusal(status: int, body: bytes, host: str) -> TargetError:
         return Gone(said or "missing")
     text = f"the engine at {host} refuses ({status}): {said}"
     return Unavailable(text) if status >= 500 else TargetError(text)
-
-
-def _is_service(labels: Mapping[str, str]) -> bool:
-    return SIGN not in labels and labels.get(ONE_OFF, "False") != "True"
 
 
 def running(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.errors import TargetError
+from veloz_chaos.mechanisms import docker_api
 from veloz_chaos.mechanisms.docker_look import Containers, Engine
 
 NONE = {
@@ -77,7 +78,7 @@ def _one(container: Mapping[str, Any]) -> dict[str, Any]:
     health = (state.get("Health") or {}).get("Status", "")
     return {
         "state": state["Status"],
-        "running": bool(state["Running"]) and not state.get("Restarting", False),
+        "running": docker_api.runs(state),
         "paused": bool(state.get("Paused", False)),
         "health": "" if health == "none" else health,
         "restarts": int(container.get("RestartCount", 0)),
