@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from veloz_chaos import errors
-from veloz_chaos.core.capability import Report
+from veloz_chaos.core.capability import Reference, Report, Target
 from veloz_chaos.errors import Gone, TargetError, Unavailable
 
 #: Seconds until it must be ready, until it must answer a call (unless the caller says more), until it must have ended.
@@ -292,6 +292,33 @@ class Beside(ABC):
                 helper.call(call)
         self.end(sign, {helper.identity for helper in mine})
         return bool(mine)
+
+
+class Neighbour(Target):
+    """A target that is hurt by the helpers beside it; the platform's own mixin says beside what."""
+
+    def __init__(self, reference: Reference) -> None:
+        super().__init__(reference)
+        self.beside = self.place(reference)
+        self._sign = LOOK
+
+    @staticmethod
+    @abstractmethod
+    def place(reference: Reference) -> Beside:
+        """Beside what the helpers are started."""
+
+    def alive(self) -> bool:
+        return self.beside.alive()
+
+    def watch(self, tell: Callable[[Report], None]) -> Callable[[], None]:
+        return self.beside.watch(tell)
+
+    def arm(self, sign: str) -> None:
+        self._sign = sign
+        self.beside.obtain(sign)
+
+    def disarm(self, sign: str) -> None:
+        self.beside.withdraw(sign)
 
 
 _HELPERS: dict[tuple[Beside, str], Helper] = {}

@@ -3,9 +3,8 @@ reaches its volumes from outside, so that an image needs no shell, no root and n
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -19,13 +18,12 @@ from veloz_chaos.core.capability import (
     Pausable,
     Pressable,
     Reference,
-    Report,
     Room,
     Saturable,
     Use,
 )
 from veloz_chaos.errors import Gone, Missing, TargetError
-from veloz_chaos.mechanisms.beside import LOOK, Beside, Ended
+from veloz_chaos.mechanisms.beside import LOOK, Ended, Neighbour
 
 EXPIRY = "its helper container ends by itself a minute after the longest hold, with its runner, and with its target"
 STRAINS = (
@@ -59,19 +57,12 @@ STRAINS = (
 )
 
 
-class Contained(Saturable, Pressable, Exhaustible, Fillable):
-    """One start of one container, or one process inside it. Subclasses say beside what, and kill and pause."""
+class Contained(Neighbour, Saturable, Pressable, Exhaustible, Fillable):
+    """One start of one container, or one process inside it. Subclasses kill and pause it."""
 
     def __init__(self, reference: Reference) -> None:
         super().__init__(reference)
-        self.beside = self.place(reference)
         self.volumes: Mapping[str, str] = reference.identity.get("volumes", {})
-        self._sign = LOOK
-
-    @staticmethod
-    @abstractmethod
-    def place(reference: Reference) -> Beside:
-        """Beside what the helpers are started."""
 
     def alive(self) -> bool:
         """The kernel's word where a helper of ours is beside it, and the platform's, which comes a little later."""
@@ -79,17 +70,7 @@ class Contained(Saturable, Pressable, Exhaustible, Fillable):
             with suppress(Ended):
                 if helper.epilogue or not helper.call("alive"):
                     return False
-        return self.beside.alive()
-
-    def watch(self, tell: Callable[[Report], None]) -> Callable[[], None]:
-        return self.beside.watch(tell)
-
-    def arm(self, sign: str) -> None:
-        self._sign = sign
-        self.beside.obtain(sign)
-
-    def disarm(self, sign: str) -> None:
-        self.beside.withdraw(sign)
+        return super().alive()
 
     def leftovers(self) -> list[str]:
         return self.beside.held() + [self.beside.told(one) for one in self.beside.others()]
@@ -101,9 +82,9 @@ class Contained(Saturable, Pressable, Exhaustible, Fillable):
         """KILL is awaited, so that a look right after it finds the process dead; others take the time they take."""
         self._ask(self._sign, "signal", name=signal)
 
-    def _told_oom_kills(self) -> int | None:
+    @abstractmethod
+    def told_oom_kills(self) -> int | None:
         """The platform's count of the kills for memory of this incarnation, which is over."""
-        return None
 
     # --- strains -----------------------------------------------------------------------------------------------
 
@@ -139,7 +120,7 @@ class Contained(Saturable, Pressable, Exhaustible, Fillable):
         try:
             return int(self._ask(self._sign, "oom_kills") or 0)
         except Gone:
-            return self._told_oom_kills()
+            return self.told_oom_kills()
 
     def fill(self, sign: str, volume: str, free: int, expires: timedelta) -> None:
         self._ask(sign, "fill", **self._volume(volume), free=free, expires=expires.total_seconds())
@@ -247,12 +228,3 @@ def nothing_inside(name: str, containers: Sequence[Contained], pattern: str) -> 
         f"{name}: no process has a command line like /{pattern}/ in {where}; there run: "
         f"{', '.join(repr(command[:80]) for command in running[:12]) or 'none'}; correct the environment"
     )
-
-
-def expression(pattern: str) -> str:
-    """Raises ValueError."""
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"process is no regular expression: {error}") from None
-    return pattern

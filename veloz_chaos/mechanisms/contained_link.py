@@ -8,8 +8,7 @@ the same namespace (or, inbound, from here).
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -26,17 +25,15 @@ from veloz_chaos.core.capability import (
     Offer,
     Passage,
     Reference,
-    Report,
     Resettable,
     Resolvable,
     Severable,
-    Target,
     Throttleable,
 )
 from veloz_chaos.core.effect import DnsEffect
 from veloz_chaos.errors import Gone
 from veloz_chaos.mechanisms import traffic
-from veloz_chaos.mechanisms.beside import LOOK, PATIENCE, Beside
+from veloz_chaos.mechanisms.beside import PATIENCE, Neighbour
 from veloz_chaos.mechanisms.contained import EXPIRY
 
 DNS = "dns"
@@ -64,11 +61,10 @@ def written(ping: Ping, path: str) -> dict[str, str]:
     return {"path": path} if ping == "http" else {"protocol": ping}
 
 
-def host_port(text: str) -> str:
+def require_host_port(text: str) -> None:
     """Raises ValueError if it is no host:port."""
     if not re.fullmatch(r"\[?[^\s\[\]]+\]?:\d{1,5}", text):
         raise ValueError(f"{text!r} is no host:port")
-    return text
 
 
 def parts(text: str) -> tuple[str, int]:
@@ -84,31 +80,8 @@ def offer(capability: str, mechanism: str, touches: str) -> Offer:
 _ALL = "every connection of this container with the other end, existing ones too"
 
 
-class LinkBeside(Target):
-    """What all links of a container share: the place beside it."""
-
-    def __init__(self, reference: Reference) -> None:
-        super().__init__(reference)
-        self.beside = self.place(reference)
-        self._sign = LOOK
-
-    @staticmethod
-    @abstractmethod
-    def place(reference: Reference) -> Beside:
-        """Beside what the helpers are started."""
-
-    def alive(self) -> bool:
-        return self.beside.alive()
-
-    def watch(self, tell: Callable[[Report], None]) -> Callable[[], None]:
-        return self.beside.watch(tell)
-
-    def arm(self, sign: str) -> None:
-        self._sign = sign
-        self.beside.obtain(sign)
-
-    def disarm(self, sign: str) -> None:
-        self.beside.withdraw(sign)
+class LinkBeside(Neighbour):
+    """What all links of a container share: how they are left, and how whatever is on them is taken off."""
 
     def leftovers(self) -> list[str]:
         """Helpers of others, and rules that a killed one has left (these only if there is an image to look with)."""

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from veloz_chaos.core.capability import Report
+from veloz_chaos.core.capability import Reference, Report
 from veloz_chaos.errors import Gone, TargetError, Unavailable
 from veloz_chaos.mechanisms import beside as helpers
 from veloz_chaos.mechanisms import docker_api, helper_image
@@ -49,9 +49,7 @@ class Beside(helpers.Beside):
 
     def state(self) -> dict[str, Any]:
         found = docker_api.inspect(self.api, self.target)
-        state = found["State"]
-        runs = state["Running"] and not state["Restarting"]  # the engine calls what waits to be restarted both
-        if state["StartedAt"] != self.started or not runs:
+        if found["State"]["StartedAt"] != self.started or not docker_api.runs(found["State"]):
             raise Gone(docker_api.story(self.api, found, self.started))
         return found
 
@@ -107,14 +105,21 @@ class Beside(helpers.Beside):
 
 
 def identity(container: Mapping[str, Any], place: Place) -> dict[str, Any]:
-    """Of the incarnation that runs, given the Engine's inspection; `beside` takes it."""
+    """Of the incarnation that runs, given the Engine's inspection; `OnDocker` takes it."""
     found = {"container": docker_api.name_of(container), "id": container["Id"]}
     where = {key: value for key, value in (("host", place.host), ("context", place.context)) if value}
     return {**found, "started": container["State"]["StartedAt"], **where}
 
 
-def beside(identity: Mapping[str, Any]) -> Beside:
-    return Beside(Place(identity.get("host"), identity.get("context")), identity["id"], identity["started"])
+class OnDocker(helpers.Neighbour):
+    """Mixed into every target whose helpers are containers of an Engine; `identity` is what its reference holds."""
+
+    beside: Beside
+
+    @staticmethod
+    def place(reference: Reference) -> Beside:
+        found = reference.identity
+        return Beside(Place(found.get("host"), found.get("context")), found["id"], found["started"])
 
 
 class _Stream:

@@ -113,6 +113,14 @@ def matching(pattern: str) -> list[int]:
     return [pid for pid in _pids() if pid not in ours and wanted.search(command_line(pid))]
 
 
+def require_expression(key: str, pattern: str) -> None:
+    """Of a selector's key, for `matching`. Raises ValueError."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{key} is no regular expression: {error}") from None
+
+
 def command_line(pid: int) -> str:
     """Empty for kernel threads and for the dead."""
     with suppress(OSError):

@@ -18,10 +18,10 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Killable, Offer, Pausable, Reference
 from veloz_chaos.errors import Gone, Missing
-from veloz_chaos.mechanisms import docker_api, helper_container, helper_image
-from veloz_chaos.mechanisms.contained import STRAINS, Contained, Inside, expression, inside, nothing_inside
+from veloz_chaos.mechanisms import docker_api, helper_container, helper_image, proc
+from veloz_chaos.mechanisms.contained import STRAINS, Contained, Inside, inside, nothing_inside
 from veloz_chaos.mechanisms.docker_api import Place, Wanted
-from veloz_chaos.mechanisms.helper_container import Beside
+from veloz_chaos.mechanisms.helper_container import OnDocker
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -53,7 +53,7 @@ class Selector:
         if self.host and self.context:
             raise ValueError("write host or context, not both")
         if self.process is not None:
-            expression(self.process)
+            proc.require_expression("process", self.process)
         return self
 
     @property
@@ -65,7 +65,7 @@ class Selector:
         return Wanted(self.name, self.label, self.project, self.service)
 
 
-class Container(Contained, Killable, Pausable):
+class Container(OnDocker, Contained, Killable, Pausable):
     """One start of one container."""
 
     offers = (
@@ -86,16 +86,10 @@ class Container(Contained, Killable, Pausable):
         *STRAINS,
     )
 
-    beside: Beside
-
     def __init__(self, reference: Reference) -> None:
         super().__init__(reference)
         self.name, self.words = str(reference.identity["container"]), self.beside.place.words
         self._lacks: Mapping[str, str] | None = None
-
-    @staticmethod
-    def place(reference: Reference) -> Beside:
-        return helper_container.beside(reference.identity)
 
     def offered(self) -> Sequence[Offer]:
         return [offer for offer in self.offers if offer.capability not in self.lacks]
@@ -131,7 +125,7 @@ class Container(Contained, Killable, Pausable):
     def paused(self) -> bool:
         return bool(self.beside.state()["State"]["Paused"])
 
-    def _told_oom_kills(self) -> int:
+    def told_oom_kills(self) -> int:
         events = docker_api.deaths(self.beside.api, self.beside.target, docker_api.seconds(self.beside.started))
         return sum(1 for event in events if event["Action"] == "oom")
 

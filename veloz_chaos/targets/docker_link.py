@@ -19,12 +19,12 @@ from veloz_chaos.mechanisms.contained_link import (
     ContainedLink,
     ContainedNames,
     Ping,
-    host_port,
     parts,
+    require_host_port,
     written,
 )
 from veloz_chaos.mechanisms.docker_api import Place, Wanted
-from veloz_chaos.mechanisms.helper_container import Beside
+from veloz_chaos.mechanisms.helper_container import OnDocker
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -60,7 +60,7 @@ class Selector:
             raise ValueError("write host or context, not both")
         for text in (self.address, self.to if self.to != DNS else None):
             if text is not None:
-                host_port(text)
+                require_host_port(text)
         if self.inbound is not None and self.address is None:
             raise ValueError("inbound is looked at from here: write address: host:port as well")
         if (self.to == DNS) != (self.lookup is not None):
@@ -76,20 +76,12 @@ class Selector:
         return Wanted(self.name, self.label, self.project, self.service)
 
 
-class ContainerLink(ContainedLink):
+class ContainerLink(OnDocker, ContainedLink):
     """One link of one start of one container."""
 
-    @staticmethod
-    def place(reference: Reference) -> Beside:
-        return helper_container.beside(reference.identity)
 
-
-class ContainerNames(ContainedNames):
+class ContainerNames(OnDocker, ContainedNames):
     """What one start of one container is told by its name servers."""
-
-    @staticmethod
-    def place(reference: Reference) -> Beside:
-        return helper_container.beside(reference.identity)
 
 
 def find(name: str, selector: Selector) -> list[Link | Resolvable]:

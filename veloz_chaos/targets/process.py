@@ -5,7 +5,6 @@ Signals go through pidfds, so that a successor with the same pid is never hit.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
@@ -52,7 +51,7 @@ class Selector:
         if sum(way is not None for way in (self.pidfile, self.port, self.command)) != 1:
             raise ValueError("write exactly one of pidfile, port and command")
         if self.command is not None:
-            _compiles(self.command)
+            proc.require_expression("command", self.command)
         return self
 
 
@@ -203,10 +202,3 @@ def _eldest(pids: list[int]) -> list[int]:
 
 def _sought(selector: Selector) -> str:
     return f"listens on port {selector.port}" if selector.port else f"has a command line like /{selector.command}/"
-
-
-def _compiles(pattern: str) -> None:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"command is no regular expression: {error}") from None
