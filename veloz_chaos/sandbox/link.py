@@ -215,6 +215,9 @@ class Side(asyncio.Protocol):
     feeds: Link | None = None
     fed_by: Link | None = None
     lost = False
+    #: What came before there was a link to feed: until 3.11.3, Python reads on though it was told to pause at once.
+    early = b""
+    early_end = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -224,11 +227,23 @@ class Side(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.feeds:
             self.feeds.feed(data)
+        else:
+            self.early += data
 
     def eof_received(self) -> bool:
         if self.feeds:
             self.feeds.end()
+        else:
+            self.early_end = True
         return True
+
+    def begin(self, feeds: Link, fed_by: Link) -> None:
+        """Between these links from now on; what came early comes first."""
+        self.feeds, self.fed_by = feeds, fed_by
+        if self.early:
+            feeds.feed(self.early)
+        if self.early_end:
+            feeds.end()
 
     def connection_lost(self, _: Exception | None) -> None:
         self.lost = True

@@ -24,8 +24,8 @@ class Connection:
         up = Link(client.transport, server.transport, toxics[0])
         down = Link(server.transport, client.transport, toxics[1])
         self.links = (up, down)
-        client.feeds = server.fed_by = up
-        server.feeds = client.fed_by = down
+        client.begin(feeds=up, fed_by=down)
+        server.begin(feeds=down, fed_by=up)
         for link in self.links:
             link.adjust_reading()
 
