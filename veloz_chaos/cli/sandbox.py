@@ -152,6 +152,7 @@ def flaws() -> int:
     """List the weaknesses that can be seeded, and the experiments that must catch each."""
     for name, flaw in FLAWS.items():
         caught = [f"  {experiment} must fail: {', '.join(said)}" for experiment, said in flaw.caught_by.items()]
+        caught += [f"  {experiment} may fail too: {', '.join(said)}" for experiment, said in flaw.by_chance.items()]
         screen.out(name, f"  {flaw.title}", *caught, "")
     return PASSED
 
