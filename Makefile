@@ -10,15 +10,19 @@ QUICK  := tests/unit tests/property tests/journals tests/docs
 #: For the tests that start containers: the engine that they may use, if there is one.
 ENGINE  = DOCKER_HOST=$$($(BIN)/python -m tests.infra.docker)
 
-.PHONY: run test slow lint check bench clean
+.PHONY: run test compose slow lint check bench clean
 
 run: $(READY)                 ## start the embedded sandbox, kill its engine, judge what happened
 	$(BIN)/veloz-chaos run engine-crash
 
 test: $(READY)                ## every test; a missing backend is a visible skip, or a failure with REQUIRE=toxiproxy
 	$(BIN)/python -m pytest -n $(WORKERS) -rs $(QUICK)
-	$(ENGINE) $(BIN)/python -m pytest -n 2 --dist loadgroup -rs tests/conformance tests/proxy
-	$(ENGINE) $(BIN)/python -m pytest -n 1 -rs tests/sandbox tests/engine tests/experiments tests/docker
+	$(ENGINE) $(BIN)/python -m pytest -n 2 --dist loadgroup -rs tests/conformance tests/proxy tests/wire
+	$(ENGINE) $(BIN)/python -m pytest -n 1 -rs tests/sandbox tests/engine tests/experiments tests/docker \
+	  --ignore tests/experiments/test_compose.py
+
+compose: $(READY)             ## the experiments on the sandbox's containers; wants the machine for itself
+	$(ENGINE) $(BIN)/python -m pytest -n 0 -rs tests/experiments/test_compose.py
 
 slow: $(READY)                ## what needs another kernel: netem, control groups of version 2; minutes, under QEMU
 	$(BIN)/python -m pytest -n 0 -rs tests/slow

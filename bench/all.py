@@ -1,4 +1,4 @@
-"""Every bench, one after the other (about three hours on two cores)."""
+"""Every bench, one after the other (about four hours on two cores)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ BENCHES = (
     ["workload"],
     ["workload", "--bare"],
     ["experiments"],
+    ["docker"],
 )
 
 

@@ -173,14 +173,20 @@ def rules(pid: int) -> list[str]:
     return found
 
 
-def helpers(container: str) -> list[str]:
-    """The names of the helper containers beside one."""
-    return [docker_api.name_of(one) for one in helper_container.find(docker_api.client(), target=container)]
+def helpers(container: str, *, looking: bool = True) -> list[str]:
+    """The names of the helper containers beside one; those that only look (the guardian's, say) count or not."""
+    found = helper_container.find(docker_api.client(), target=container)
+    signs = (docker_api.name_of(one) for one in found if looking or not _looks(one["Labels"][docker_api.SIGN]))
+    return list(signs)
+
+
+def _looks(sign: str) -> bool:
+    return sign.startswith(helper_container.LOOKS)
 
 
 def left(container: str, pid: int) -> list[str]:
     """All that a fault leaves on a container, beside its effect."""
-    return [*helpers(container), *rules(pid)]
+    return [*helpers(container, looking=False), *rules(pid)]
 
 
 def watching(pid: int, ended: list[float]) -> threading.Thread:

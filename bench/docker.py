@@ -14,6 +14,7 @@ import random
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -214,7 +215,7 @@ def killed(made: Stand, options: argparse.Namespace) -> Iterator[Row]:
                 runner = runs.start(*files, runs.folder / str(number))
                 runs.await_event(runs.folder / str(number), lambda one: isinstance(one, ev.BaselineEnded))
                 time.sleep(moment)
-                hurt = observer.hurt(time.monotonic() - 0.4)
+                hurt = observer.hurt(time.monotonic() - 0.8)
                 runner.kill()
                 since = time.monotonic()
                 runner.wait()
@@ -222,7 +223,8 @@ def killed(made: Stand, options: argparse.Namespace) -> Iterator[Row]:
                 again = _something_within(pid, observer, 2.0)
                 yield {
                     "fault": kind, "moment_s": round(moment, 3), "hurt_when_killed": hurt, "gone_after_s": after,
-                    "reappeared": again,
+                    "left": containers.left(client, pid), "reappeared": again,
+                    "no_helper_after_s": _no_helper(client, since, 30),
                 }  # fmt: skip
     finally:
         observer.stop()
@@ -238,6 +240,15 @@ def _nothing_left(client: str, pid: int, observer: containers.Observer, since: f
             if not hurt:
                 return round(time.monotonic() - since, 3)
         time.sleep(0.02)
+    return None
+
+
+def _no_helper(client: str, since: float, patience: float) -> float | None:
+    """Seconds until none is left, of those that only look either: the guardian has ended."""
+    while time.monotonic() < since + patience:
+        if not containers.helpers(client):
+            return round(time.monotonic() - since, 3)
+        time.sleep(0.05)
     return None
 
 
@@ -257,6 +268,7 @@ def tell_killed(rows: list[Row]) -> None:
     print(f"killed {len(rows)} runs, {sum(bool(row['hurt_when_killed']) for row in rows)} with the fault in place")
     within = f"within 2 s {sum(t <= 2 for t in times)}; never {len(rows) - len(times)}"
     print(f"gone after s: {stand.spread(times)}; {within}")
+    print(f"a helper still there in the end: {sum(row['no_helper_after_s'] is None for row in rows)}")
     print(f"reappeared: {sum(bool(row['reappeared']) for row in rows)}")
 
 
@@ -431,6 +443,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # what was made is taken away all the same
     for name in options.figures or FIGURES:
         measure, tell = FIGURES[name]
         rows: list[Row] = []

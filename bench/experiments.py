@@ -1,9 +1,9 @@
 """Every experiment on the sandbox: N healthy rounds (no false alarm, how long a round takes), then every flaw once.
 
-    python -m bench.experiments [--rounds 10] [--no-flaws]
+    python -m bench.experiments [--rounds 10] [--no-flaws] [--on docker]
 
 A round runs all experiments one after the other on one sandbox, as `veloz-chaos run a b c …` does. A flaw counts as
-caught when the expectations that `veloz-chaos sandbox flaws` names fail, and no other.
+caught when the expectations that `veloz-chaos sandbox flaws` names fail, and no other. `--on docker`: on containers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,25 +31,41 @@ def run(experiments: list[str], runs: Path, *options: str) -> dict[str, Any]:
     return document
 
 
+@contextmanager
+def containers(wanted: bool, *options: str) -> Iterator[list[str]]:
+    """What to add to a run that is to hit the sandbox's containers, which are up meanwhile; nothing for the others."""
+    if not wanted:
+        yield list(options)
+        return
+    sandbox = [*stand.PRODUCT, "sandbox"]
+    subprocess.run([*sandbox, "up", "--on", "docker", *options], cwd=stand.ROOT, check=True, capture_output=True)
+    try:
+        yield ["-e", "compose"]
+    finally:
+        subprocess.run([*sandbox, "down", "--on", "docker"], cwd=stand.ROOT, check=True, capture_output=True)
+
+
 def failed(result: dict[str, Any]) -> list[str]:
     return [f["expectation"] for f in result["findings"] if f["verdict"] == "failed"]
 
 
-def rounds(count: int, runs: Path) -> Iterator[dict[str, Any]]:
+def rounds(count: int, runs: Path, docker: bool) -> Iterator[dict[str, Any]]:
     names = files.names("experiments")
     for number in range(count):
-        began = time.monotonic()
-        document = run(names, runs)
+        with containers(docker) as options:
+            began = time.monotonic()
+            document = run(names, runs, *options)
         took = round(time.monotonic() - began, 1)
         verdicts = {result["experiment"]: result["verdict"] for result in document["runs"]}
         wrong = {result["experiment"]: result["findings"] for result in document["runs"] if result["exit_code"]}
         yield {"kind": "round", "round": number, "seconds": took, "verdicts": verdicts, "wrong": wrong}
 
 
-def flaws(runs: Path) -> Iterator[dict[str, Any]]:
+def flaws(runs: Path, docker: bool) -> Iterator[dict[str, Any]]:
     for flaw, row in FLAWS.items():
         for experiment, expectations in row.caught_by.items():
-            result = run([experiment], runs, "--flaw", flaw)["runs"][0]
+            with containers(docker, "--flaw", flaw) as options:
+                result = run([experiment], runs, *options)["runs"][0]
             found = failed(result)
             yield {
                 "kind": "flaw", "flaw": flaw, "experiment": experiment, "expectations": expectations,
@@ -60,17 +77,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--no-flaws", action="store_true")
+    parser.add_argument("--on", choices=["docker"])
     options = parser.parse_args()
+    docker = options.on == "docker"
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for row in rounds(options.rounds, Path(folder)):
+        for row in rounds(options.rounds, Path(folder), docker):
             rows.append(row)
             print(row["round"], row["seconds"], "s", row["verdicts"], flush=True)
-        for row in () if options.no_flaws else flaws(Path(folder)):
+        for row in () if options.no_flaws else flaws(Path(folder), docker):
             rows.append(row)
             print(row["flaw"], row["experiment"], row["failed"], flush=True)
     report(rows)
-    print(stand.keep("experiments", rows))
+    print(stand.keep("experiments-docker" if docker else "experiments", rows))
 
 
 def report(rows: list[dict[str, Any]]) -> None:

@@ -24,11 +24,9 @@ from veloz_chaos.core.capability import (
     Exhaustible,
     Fillable,
     Killable,
-    Lossy,
     Pausable,
     Pressable,
     Reference,
-    Resettable,
     Saturable,
     Severable,
     Target,
@@ -273,6 +271,8 @@ class DockerRig(Rig):
 class HardenedRig(DockerRig):
     """No shell, no root, no capability, nothing that can be written but its volume."""
 
+    capabilities: ClassVar[tuple[type[Target], ...]] = (Killable, Saturable, Pressable, Exhaustible, Fillable)
+
     image: ClassVar[str] = containers.BARE
     how: ClassVar[dict[str, Any]] = {
         "user": "65534", "read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"],
@@ -283,6 +283,7 @@ class DockerProcessRig(DockerRig):
     """A child process inside a container, started again by its parent."""
 
     kind = docker.Inner
+    capabilities: ClassVar[tuple[type[Target], ...]] = (Killable, Pausable, Saturable)
     command: ClassVar[list[str]] = ["python3", "-c", containers.PARENT, containers.SERVICE]
     process: ClassVar[str | None] = " veloz_engine$"
 
@@ -345,7 +346,7 @@ class HardenedLinkRig(DockerLinkRig):
 class InboundRig(DockerLinkRig):
     """A container's own port, as the outside reaches it."""
 
-    capabilities: ClassVar[tuple[type[Target], ...]] = (Delayable, Severable, Lossy, Resettable)
+    capabilities: ClassVar[tuple[type[Target], ...]] = (Delayable, Severable)
 
     def target(self) -> Target:
         found = containers.engine().inspect_container(self.container)["NetworkSettings"]["Networks"]
@@ -482,14 +483,18 @@ class FaultProxyRig(SharedRig):
     harmless: ClassVar[dict[str, Any]]
 
     def begin(self) -> None:
+        assert any(self._serves() for _ in range(5))
+        self.admin, self.proxy, self.listen = Admin(self.api), f"rig-{next(numbers)}", f"127.0.0.1:{free_port()}"
+        self._create()
+
+    def _serves(self) -> bool:
+        """False if somebody else has taken the port meanwhile."""
         self.api = f"127.0.0.1:{free_port()}"
         command = [sys.executable, "-m", "veloz_chaos", "proxy", "--api", self.api]
         self.process = self.stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
         self.stack.callback(self.process.kill)
         assert self.process.stdout
-        assert self.process.stdout.readline() == f"API: http://{self.api}\n".encode()
-        self.admin, self.proxy, self.listen = Admin(self.api), f"rig-{next(numbers)}", f"127.0.0.1:{free_port()}"
-        self._create()
+        return self.process.stdout.readline() == f"API: http://{self.api}\n".encode()
 
     def replace(self) -> None:
         self.remove()

@@ -240,7 +240,7 @@ def test_over_restarts_no_line_is_lost_and_none_comes_twice(lab: Lab, tty: bool)
             more = seen.value + 100
             await until(lambda: probe.look(EYE), lambda seen, more=more: seen.value > more)  # type: ignore[misc]
         docker("stop", "-t", "0", name)
-        seen = await probe.look(EYE)
+        seen = await until(lambda: probe.look(EYE), lambda seen: seen.value >= len(numbers(name)))
         assert seen.value == len(numbers(name))
         assert seen.value == len(set(numbers(name)))
 

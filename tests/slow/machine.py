@@ -4,7 +4,7 @@ more.
 
     with booted() as machine:
         assert machine.run("tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "50ms").code == 0
-        print(machine.pytest("tests/unit/test_mechanism_cgroup.py").output)
+        machine.pytest("tests/unit/test_mechanism_cgroup.py").checked()
 
 This checkout is at /work in it, the packages of this Python at /packages; what it writes is gone with it.
 """
@@ -22,10 +22,11 @@ import sysconfig
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 from tests.infra import docker
@@ -75,26 +76,28 @@ class Machine:
     def __init__(self, line: socket.socket, console: Path) -> None:
         self._line, self._console, self._heard = line, console, b""
 
-    def run(self, *argv: str, wait: float = WAIT, stdin: str = "", show: bool = False, **env: str) -> Result:
-        """Without a shell, as root, in /work, for at most `wait` seconds, with `env` in its environment. `show`: its
-        output comes to our stdout as well, at once. Raises Broken."""
-        order = {"argv": argv, "env": env, "cwd": "/work", "stdin": stdin, "wait": wait}
+    def run(
+        self, *argv: str, env: Mapping[str, str] = MappingProxyType({}), wait: float = WAIT, stdin: str = ""
+    ) -> Result:
+        """Without a shell, as root, in /work, for at most `wait` seconds, with `env` in its environment. Raises
+        Broken."""
+        order = {"argv": argv, "env": dict(env), "cwd": "/work", "stdin": stdin, "wait": wait}
         self._line.sendall(json.dumps(order).encode() + b"\n")
         deadline, said = time.monotonic() + wait + GRACE, list[str]()
         while "code" not in (message := self.hear(deadline)):
             said.append(message["said"])
-            if show:
-                print(message["said"], end="", flush=True)
         return Result(message["code"], "".join(said))
 
     def sh(self, script: str, **how: Any) -> Result:
         """By the shell."""
         return self.run("sh", "-c", script, **how)
 
-    def pytest(self, *arguments: str, wait: float = 900.0, **how: Any) -> Result:
-        """Runs tests of this checkout inside: files and options as pytest takes them."""
+    def pytest(self, *arguments: str, env: Mapping[str, str] = MappingProxyType({}), wait: float = 900.0) -> Result:
+        """Runs tests of this checkout inside, files and options as pytest takes them; its engine is theirs."""
         own = ("-p", "no:cacheprovider", "-o", f"timeout={wait:.0f}")
-        return self.run("python3", "-m", "pytest", "-rs", *own, *arguments, wait=wait, **how)
+        engine = "unix:///var/run/docker.sock"
+        inside = {"VELOZ_CHAOS_MACHINE": "1", "VELOZ_CHAOS_TEST_DOCKER": engine, "DOCKER_HOST": engine}
+        return self.run("python3", "-m", "pytest", "-rs", *own, *arguments, wait=wait, env={**inside, **env})
 
     def docker(self, wait: float = 300.0) -> None:
         """Starts the engine at its usual address, unless it runs, with the images that `booted` was told beside those
@@ -119,10 +122,13 @@ class Machine:
         return self._console.read_text(errors="replace")[-2000:]
 
 
-#: Starts the engine; its log is /run/dockerd.log.
+#: Starts the engine, in a control group as a service has one; its log is /run/dockerd.log.
 ENGINE = """
 docker version >/dev/null 2>&1 && exit
 echo '{}' >/run/docker.json
+mkdir -p /sys/fs/cgroup/engine
+echo +cpu +cpuset +memory +io +pids >/sys/fs/cgroup/cgroup.subtree_control
+echo $$ >/sys/fs/cgroup/engine/cgroup.procs
 setsid dockerd --config-file /run/docker.json --exec-opt native.cgroupdriver=cgroupfs --bip 172.29.0.1/24 \\
   >/run/dockerd.log 2>&1 </dev/null &
 until docker version >/dev/null 2>&1; do kill -0 $! || { cat /run/dockerd.log; exit 1; }; sleep 0.5; done

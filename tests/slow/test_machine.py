@@ -8,17 +8,20 @@ from tests.slow.machine import Machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
+#: The quickest of some, in seconds: the others tell how busy the machine below is.
 ROUND_TRIP = """
 import socket, time
 server = socket.create_server(("127.0.0.1", 0))
-started = time.monotonic()
-socket.create_connection(server.getsockname()).close()
-print(time.monotonic() - started)
+def one():
+    started = time.monotonic()
+    socket.create_connection(server.getsockname()).close()
+    return time.monotonic() - started
+print(min(one() for _ in range(10)))
 """
 
 
 def test_a_command_has_an_exit_code_an_output_and_a_limit_in_time(machine: Machine) -> None:
-    done = machine.sh('cat; echo "$NAME" >&2; exit 3', stdin="one\n", NAME="two")
+    done = machine.sh('cat; echo "$NAME" >&2; exit 3', stdin="one\n", env={"NAME": "two"})
     assert (done.code, done.output) == (3, "one\ntwo\n")
     assert machine.run("no-such-program").code == 127
     assert machine.run("sleep", "60", wait=1).code is None
@@ -38,7 +41,7 @@ def test_netem_delays(machine: Machine) -> None:
     machine.sh("tc qdisc del dev lo root").checked()
     direct = float(machine.run("python3", "-c", ROUND_TRIP).checked())
     assert 0.2 <= delayed < 1
-    assert direct < 0.1
+    assert direct < 0.05
 
 
 def test_docker_runs_containers(machine: Machine) -> None:

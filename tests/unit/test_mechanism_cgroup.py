@@ -74,6 +74,15 @@ def test_memory_of_version_2(unified: Machine) -> None:
     assert (found.limit, found.used(), found.oom_kills()) == (100, 50, 3)
 
 
+def test_a_leaf_of_version_2_without_the_controller_is_accounted_for_further_up(unified: Machine) -> None:
+    above = unified.write("app/memory.max", "100")
+    unified.write("app/memory.events", "oom_kill 2")
+    leaf = unified.write("app/gateway/cgroup.procs", "4711")
+    found = unified.memory()
+    assert found == cgroup.Memory(leaf, above, True)
+    assert found.oom_kills() == 2
+
+
 def test_the_tightest_limit_counts_and_kills_are_counted_at_the_leaf(separate: Machine) -> None:
     above = separate.write("memory/app/memory.limit_in_bytes", "100")
     leaf = separate.write("memory/app/gateway/memory.limit_in_bytes", "200")

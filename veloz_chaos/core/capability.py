@@ -93,6 +93,9 @@ class Target(ABC):
     def arm(self, sign: str) -> None:  # noqa: B027
         """Start what a strike needs, so that the strike itself is quick; nothing is hurt yet."""
 
+    def disarm(self, sign: str) -> None:  # noqa: B027
+        """Take away what `arm` has started, also if it was killed in the midst of it. Nothing else of the sign is."""
+
     def leftovers(self) -> list[str]:
         """What stands in the way of a clean run: faults of an earlier run, a disabled proxy. One sentence each."""
         return []

@@ -8,7 +8,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
@@ -161,7 +161,5 @@ def read_variables(answer: Answer, took: int, names: frozenset[str]) -> dict[str
     if "json" in names:
         variables["json"] = parsed(variables["text"])
     if "now" in names:
-        import time
-
-        variables["now"] = time.time()
+        variables["now"] = datetime.now(UTC)
     return {name: value for name, value in variables.items() if name in names}

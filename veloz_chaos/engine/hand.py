@@ -78,6 +78,11 @@ class Hand:
         )
 
 
+def signed(run: str, number: int) -> str:
+    """The mark of a plan's n-th fault (from 1) on whatever is created for it."""
+    return f"vc-{run}-{number}"
+
+
 def take(planned: PlannedFault, backends: Backends) -> Hand:
     """Raises Gone if the incarnation the plan names is no longer there."""
     return Hand(planned.id, _fault(backends, planned.kind, planned.arguments), _reopen(backends, planned.reference))

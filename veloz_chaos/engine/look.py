@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
@@ -244,7 +244,7 @@ def _variables(seen: Seen, took: int) -> dict[str, Any]:
         "error": seen.error,
         "value": seen.value,
         "latency": seen.latency or timedelta(microseconds=took / 1000),
-        "now": moment()["wall"],
+        "now": datetime.now(UTC),
     }
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from veloz_chaos.core import event as ev
+from veloz_chaos.core.capability import Reference, Target
 from veloz_chaos.engine import journal as journals
 from veloz_chaos.engine.clock import moment
-from veloz_chaos.engine.hand import Backends, pick_up, take_out
+from veloz_chaos.engine.hand import Backends, pick_up, signed, take_out
 from veloz_chaos.engine.journal import Journal
 from veloz_chaos.errors import Gone, TargetError, Unavailable
 from veloz_chaos.mechanisms import proc
@@ -23,6 +26,7 @@ def revert(folder: Path, backends: Backends, by: ev.By, *, wait: bool = True) ->
     journal = Journal.reopen(folder, wait=wait)
     try:
         events = journals.read(folder)
+        _disarm(events, backends)
         prepared_faults = ev.open_faults(events)
         left = [_one(prepared, events, backends, by, journal) for prepared in prepared_faults]
         if not any(isinstance(event, ev.RunEnded) for event in events):
@@ -31,6 +35,27 @@ def revert(folder: Path, backends: Backends, by: ev.By, *, wait: bool = True) ->
         return [text for text in left if text]
     finally:
         journal.close()
+
+
+def _disarm(events: list[ev.Event], backends: Backends) -> None:
+    """What stands ready for faults that were never injected, also where the runner died before it wrote a receipt."""
+    injected = {event.fault for event in events if isinstance(event, ev.InjectionBegan)}
+    ready = [
+        (planned.reference, signed(started.run, number))
+        for started in events[:1]
+        if isinstance(started, ev.RunStarted)
+        for number, planned in enumerate(started.plan.faults, start=1)
+        if planned.id not in injected
+    ]
+    with ThreadPoolExecutor(max_workers=max(1, len(ready))) as threads:
+        for reference, sign in ready:
+            threads.submit(_disarm_one, reference, sign, backends)
+
+
+def _disarm_one(reference: Reference, sign: str, backends: Backends) -> None:
+    with suppress(TargetError):
+        target: Target = backends.backend(reference.backend).reopen(reference)
+        target.disarm(sign)
 
 
 def _one(prepared: ev.FaultPrepared, events: list[ev.Event], backends: Backends, by: ev.By, journal: Journal) -> str:

@@ -23,7 +23,7 @@ from veloz_chaos.core.trace import SHOWN
 from veloz_chaos.engine import procedure
 from veloz_chaos.engine.clock import moment, now
 from veloz_chaos.engine.guardian import Guardian
-from veloz_chaos.engine.hand import Backends, Hand, take, take_out
+from veloz_chaos.engine.hand import Backends, Hand, signed, take, take_out
 from veloz_chaos.engine.journal import Journal
 from veloz_chaos.engine.look import Lag, Looker, longest
 from veloz_chaos.engine.secrets import Secrets
@@ -212,7 +212,7 @@ class Run:
         return hand
 
     def _sign(self, number: int) -> str:
-        return f"vc-{self.id}-{number}"
+        return signed(self.id, number)
 
     def _receipt(self, planned: PlannedFault, hand: Hand) -> ev.FaultPrepared:
         return ev.FaultPrepared(
@@ -260,12 +260,22 @@ class Run:
         await asyncio.gather(*map(asyncio.to_thread, ends), return_exceptions=True)
 
     async def inject(self) -> bool:
-        """Strike all at once; says whether every effect was found in place."""
-        await asyncio.gather(*(asyncio.to_thread(self._inject_one, hand) for hand in self.hands))
-        found = all(await asyncio.gather(*(self._confirm(hand) for hand in self.hands)))
+        """Strike all at once, and look for each as soon as its own strike is done; says whether all are in place.
+
+        Whatever one of them meets, the others are waited for: nothing may be taken out while it is being put in.
+        """
+        struck = await asyncio.gather(*(self._strike(hand) for hand in self.hands), return_exceptions=True)
+        for outcome in struck:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        found = all(struck)
         for looker in self.lookers if found else ():
             looker.struck()
         return found
+
+    async def _strike(self, hand: Hand) -> bool:
+        await asyncio.to_thread(self._inject_one, hand)
+        return await self._confirm(hand)
 
     def _inject_one(self, hand: Hand) -> None:
         self.emit_from_thread(ev.InjectionBegan(fault=hand.id, **moment()))

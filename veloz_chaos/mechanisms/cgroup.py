@@ -38,9 +38,11 @@ class Memory:
         return max(0, total - _fields(self.folder / "memory.stat").get(idle, 0))
 
     def oom_kills(self) -> int:
-        """How many processes of the leaf the kernel has killed for want of memory: version 1 counts a kill where the
-        victim was, not where the limit is. Raises Unavailable."""
-        file = self.leaf / ("memory.events" if self.unified else "memory.oom_control")
+        """How many processes the kernel has killed for want of memory, where it keeps the leaf's account: in version 1
+        that is where the victim was, not where the limit is; in version 2 it may be further up. Raises Unavailable."""
+        name = "memory.events" if self.unified else "memory.oom_control"
+        above = [folder for folder in self.leaf.parents if self.folder == folder or self.folder in folder.parents]
+        file = next((file for folder in (self.leaf, *above) if (file := folder / name).exists()), self.leaf / name)
         _required(file)
         return _fields(file).get("oom_kill", 0)
 

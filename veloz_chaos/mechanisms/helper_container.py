@@ -47,8 +47,9 @@ STDERR, EPILOGUE = 2, -1
 #: The sign of a helper that looks and hurts nothing: any process's, and this one's.
 LOOKS = "vc-look-"
 LOOK = f"{LOOKS}{os.getpid()}"
-#: So long may another process's helper take to end, when its runner has just ended, before it is in the way. Seconds.
-GOING = 1.5
+#: So long may another process's helper take to end, when its runner has just ended, before it is in the way; and so
+#: long may the daemon take to make one that was asked for by somebody who died meanwhile. Seconds.
+GOING, MAKING = 6.0, 1.5
 _HEAD = struct.Struct(">BxxxL")  # of a piece of the stream: 1 stdout, 2 stderr; length
 
 
@@ -71,7 +72,9 @@ class Beside:
     def state(self) -> dict[str, Any]:
         """What the Engine says of this very incarnation. Raises Gone, with the story, if it is over."""
         found = docker_api.inspect(self.api, self.target)
-        if found["State"]["StartedAt"] != self.started or not found["State"]["Running"]:
+        state = found["State"]
+        runs = state["Running"] and not state["Restarting"]  # the engine calls what waits to be restarted both
+        if state["StartedAt"] != self.started or not runs:
             raise Gone(docker_api.story(self.api, found, self.started))
         return found
 
@@ -333,6 +336,14 @@ def end(api: APIClient, sign: str, target: str | None = None, spare: Collection[
             end_one(api, one["Id"])
 
 
+def withdraw(beside: Beside, sign: str) -> None:
+    """Those that were about to start when their runner was killed: the daemon may be making one yet."""
+    deadline = time.monotonic() + MAKING
+    while time.monotonic() < deadline:
+        end(beside.api, sign, beside.target)
+        time.sleep(0.1)
+
+
 def relieve(beside: Beside, sign: str) -> None:
     """Nothing of what helpers of that sign hold beside a target is left when this returns, whoever started them."""
     mine = [helper for helper in own(beside, sign) if not helper.ended]
@@ -357,12 +368,18 @@ def end_one(api: APIClient, container: str) -> None:
 
 
 def remove(api: APIClient, container: str) -> None:
-    """By force; nothing to do if it is gone or going."""
+    """By force; nothing to do if it is gone or going. What dies at this very moment the engine cannot kill: again."""
     from docker.errors import APIError
 
-    with asking(api):
-        try:
-            api.remove_container(container, force=True)
-        except APIError as error:
-            if error.response is None or error.response.status_code not in (404, 409):
-                raise
+    deadline = time.monotonic() + ENDING
+    while True:
+        with asking(api):
+            try:
+                api.remove_container(container, force=True)
+                return
+            except APIError as error:
+                if error.response is not None and error.response.status_code in (404, 409):
+                    return
+                if "is not running" not in str(error) or time.monotonic() > deadline:
+                    raise
+        time.sleep(0.05)

@@ -81,8 +81,7 @@ class Log(Probe):
         if self._tail is None and self._containers is None:
             await self.open(eye)
         if self._containers is not None:
-            async with asyncio.timeout(eye.timeout.total_seconds()):
-                error = await self._asked(self._containers)
+            error = await self._asked(self._containers, eye.timeout.total_seconds())
         else:
             error = self._read()
         enough = int(self._found >= self.count)
@@ -92,9 +91,15 @@ class Log(Probe):
         if self.match.search(line):
             self._found, self._last = self._found + 1, line
 
-    async def _asked(self, containers: Tail) -> str:
+    async def _asked(self, containers: Tail, seconds: float) -> str:
+        """What was found stays found, though the engine gives no answer: it has none while a container ends."""
         try:
-            return "" if await containers.look() else "missing"
+            async with asyncio.timeout(seconds):
+                return "" if await containers.look() else "missing"
+        except TimeoutError:
+            if self._found < self.count:
+                raise
+            return ""
         except TargetError as error:
             return str(error)
 

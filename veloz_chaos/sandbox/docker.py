@@ -165,8 +165,8 @@ def _dependencies() -> list[str]:
     beside = _PACKAGE.parent / "pyproject.toml"
     if beside.exists():
         project: dict[str, Any] = tomllib.loads(beside.read_text())["project"]
-        return list(project["dependencies"])
-    return [one for one in importlib.metadata.requires("veloz-chaos") or () if "extra ==" not in one]
+        return sorted(project["dependencies"])
+    return sorted(one for one in importlib.metadata.requires("veloz-chaos") or () if "extra ==" not in one)
 
 
 def digest(place: Path) -> str:

@@ -180,6 +180,9 @@ class Container(Killable, Pausable, Saturable, Pressable, Exhaustible, Fillable)
         self._sign = sign
         helper_container.obtain(self.beside, sign)
 
+    def disarm(self, sign: str) -> None:
+        helper_container.withdraw(self.beside, sign)
+
     # --- kill and pause ----------------------------------------------------------------------------------------
 
     def kill(self, signal: str) -> None:

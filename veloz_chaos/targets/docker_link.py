@@ -134,16 +134,20 @@ class _Beside(Target):
         self._sign = sign
         helper_container.obtain(self.beside, sign)
 
+    def disarm(self, sign: str) -> None:
+        helper_container.withdraw(self.beside, sign)
+
     def leftovers(self) -> list[str]:
         """Helpers of others, and rules that a killed one has left (these only if there is an image to look with)."""
         self.beside.state()
         signs = {one["Labels"][docker_api.SIGN] for one in helper_container.of_others(self.beside)}
         found = [f"a helper container of {sign} is still beside it; end it by: {self._end(sign)}" for sign in signs]
-        for helper in helper_container.own(self.beside):
+        ours = [helper for helper in helper_container.own(self.beside) if not helper.ended]
+        for helper in ours:
             with suppress(Ended):
                 found += [f"{words}; end it by: {self._end(helper.sign)}" for words in helper.call("held")]
         if helper_image.there(self.beside.api):
-            left = set(self._ask("disturbed")) - signs - {helper.sign for helper in helper_container.own(self.beside)}
+            left = set(self._ask("disturbed")) - signs - {helper.sign for helper in ours}
             found += [f"rules of {sign} are left in its network namespace, without effect" for sign in sorted(left)]
         return found
 
