@@ -186,7 +186,10 @@ class Helper:
             self._socket.close()
 
     def _step(self, poll: select.poll) -> bool:
-        """False at the end of the stream. TLS may hold what the kernel no longer has."""
+        """False at the end of the stream, or when its last line has come: what is asked now is not answered any more.
+
+        TLS may hold what the kernel no longer has.
+        """
         pending = getattr(self._socket, "pending", lambda: 0)()
         ready = {file for file, _ in poll.poll(0 if pending else None)}
         if self._woken in ready:
@@ -198,7 +201,7 @@ class Helper:
         piece = self._socket.recv(65536)
         self._stream += piece
         self._split()
-        return bool(piece)
+        return bool(piece) and not self.epilogue
 
     def _split(self) -> None:
         """The stream comes in pieces of stdout and of stderr, whose ends are nobody's lines."""

@@ -35,7 +35,7 @@ from veloz_chaos.core.capability import (
 from veloz_chaos.errors import Gone, Missing, TargetError
 from veloz_chaos.mechanisms import docker_api, docker_events, helper_container, helper_image
 from veloz_chaos.mechanisms.docker_api import Place, Wanted
-from veloz_chaos.mechanisms.helper_container import LOOK, Beside, Ended
+from veloz_chaos.mechanisms.helper_container import LOOK, Beside, Ended, Helper
 
 _EXPIRY = "its helper container ends by itself a minute after the longest hold, with its runner, and with its target"
 
@@ -153,10 +153,8 @@ class Container(Killable, Pausable, Saturable, Pressable, Exhaustible, Fillable)
 
     def alive(self) -> bool:
         """The kernel's word where a helper of ours is beside it, and the Engine's, which comes a little later."""
-        for helper in helper_container.own(self.beside):
-            with suppress(Ended):
-                if helper.epilogue or not helper.call("alive"):
-                    return False
+        if any(_saw_the_end(helper) for helper in helper_container.own(self.beside)):
+            return False
         try:
             self.beside.state()
         except Gone:
@@ -291,6 +289,14 @@ class Container(Killable, Pausable, Saturable, Pressable, Exhaustible, Fillable)
 
     def _unpause(self) -> str:
         return f"{self.place.words} unpause {self.beside.target[:12]}"
+
+
+def _saw_the_end(helper: Helper) -> bool:
+    """Of its target. It may end with it while it is asked; then its last line says so."""
+    if not helper.epilogue:
+        with suppress(Ended):
+            return not helper.call("alive")
+    return bool(helper.epilogue)
 
 
 class Inner(Container):
