@@ -176,3 +176,8 @@ def test_names() -> None:
     listed: dict[str, Any] = {"Names": ["/veloz-gateway-1"], "Id": "0" * 64}
     assert docker_api.name_of(listed) == "veloz-gateway-1"
     assert docker_api.name_of({"Name": "/x", "Id": "0" * 64}) == "x"
+
+
+def test_what_goes_wrong_where_no_engine_is_named_is_explained_as_well() -> None:
+    with pytest.raises(TargetError, match="the Docker Engine"), docker_api.asking():
+        raise OSError(107, "Transport endpoint is not connected")

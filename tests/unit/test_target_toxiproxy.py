@@ -13,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from tests.infra import toxiproxy as infra
 from tests.infra import upstreams
 from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
-from veloz_chaos.mechanisms.toxiproxy_api import Api, Conflict, NotFound, Toxic
+from veloz_chaos.mechanisms.proxy_api import Conflict, NotFound
+from veloz_chaos.mechanisms.toxiproxy_api import Api, Toxic
 from veloz_chaos.targets.toxiproxy import Proxy, Selector, find, reopen
 
 SIGN, DELAY = "vc-run", timedelta(milliseconds=100)

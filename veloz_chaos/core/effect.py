@@ -9,17 +9,16 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.duration import Duration
 from veloz_chaos.core.model import kebab
+from veloz_chaos.core.size import Share, Size
 
 CONFIG = ConfigDict(extra="forbid", alias_generator=kebab, validate_by_alias=True, validate_by_name=True)
-SIZES = {"B": 1, "KB": 1_000, "MB": 1_000_000}
 PERIODS = {"s": 1.0, "m": 60.0}
 SECOND = timedelta(seconds=1)
-_SHARE, _SIZE = r"(\d+(?:\.\d+)?)%", r"(\d+)\s*(B|KB|MB)"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 #: Our own looks say so, and are counted apart: a header `Veloz-Chaos-Look: POST /api/order`, struck as that would be
 #: and not passed on, and an option of EDNS (the number is for local use).
@@ -28,27 +27,8 @@ LOOK_HEADER, LOOK_OPTION = "Veloz-Chaos-Look", 65_347
 _FRAMING = {"content-length", "transfer-encoding", "connection"}
 
 
-def _share(written: Any) -> Any:
-    match = re.fullmatch(_SHARE, written) if isinstance(written, str) else None
-    share = float(match[1]) / 100 if match else 0.0
-    if not 0 < share <= 1:
-        raise ValueError("a share is written as a percentage above 0, such as 30%")
-    return share
-
-
-def _size(written: Any) -> Any:
-    match = re.fullmatch(_SIZE, written) if isinstance(written, str) else None
-    if not match:
-        raise ValueError("a size is written as 20B, 4KB or 1MB")
-    return int(match[1]) * SIZES[match[2]]
-
-
 def _upper(written: Any) -> Any:
     return written.upper() if isinstance(written, str) else written
-
-
-def percent(share: float) -> str:
-    return f"{share * 100:.6g}%"
 
 
 def _parts(pattern: str, written: str) -> tuple[str, ...]:
@@ -57,20 +37,6 @@ def _parts(pattern: str, written: str) -> tuple[str, ...]:
     return match.groups()
 
 
-#: The part of all that is hit, above 0 and up to 1.
-Share = Annotated[
-    float,
-    BeforeValidator(_share),
-    PlainSerializer(percent),
-    WithJsonSchema({"type": "string", "pattern": f"^{_SHARE}$"}),
-]
-#: Bytes.
-Size = Annotated[
-    int,
-    BeforeValidator(_size),
-    PlainSerializer(lambda size: f"{size}B"),
-    WithJsonSchema({"type": "string", "pattern": f"^{_SIZE}$"}),
-]
 #: Requests in a period, `10/s` or `1200/m`.
 Rate = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,6}/(s|m)$")]
 Method = Annotated[str, Field(pattern=r"^[A-Za-z]{1,20}$"), BeforeValidator(_upper)]

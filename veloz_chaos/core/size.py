@@ -25,10 +25,16 @@ def parse_size(written: Any) -> Any:
 def parse_share(written: Any) -> Any:
     match = re.fullmatch(_SHARE, written) if isinstance(written, str) else None
     if not match:
-        raise ValueError("a share is written as 90%")
+        raise ValueError("a share is written as a percentage, such as 30%")
     return float(match[1]) / 100
 
 
+def percent(share: float) -> str:
+    return f"{share * 100:.6g}%"
+
+
+_READ = (BeforeValidator(parse_share), PlainSerializer(percent))
+_SHOWN = WithJsonSchema({"type": "string", "pattern": f"^{_SHARE}$"})
 #: Bytes.
 Size = Annotated[
     int,
@@ -37,11 +43,6 @@ Size = Annotated[
     PlainSerializer(lambda size: f"{size}B"),
     WithJsonSchema({"type": "string", "pattern": f"^{_SIZE}$"}),
 ]
-#: Above 0 and at most 1.
-Share = Annotated[
-    float,
-    Field(gt=0, le=1),
-    BeforeValidator(parse_share),
-    PlainSerializer(lambda share: f"{share * 100:g}%"),
-    WithJsonSchema({"type": "string", "pattern": f"^{_SHARE}$"}),
-]
+#: Above 0 and at most 1; and from 0 on.
+Share = Annotated[float, Field(gt=0, le=1), *_READ, _SHOWN]
+Part = Annotated[float, Field(ge=0, le=1), *_READ, _SHOWN]

@@ -19,6 +19,7 @@ from veloz_chaos.core.complaint import Path
 from veloz_chaos.core.duration import Duration
 from veloz_chaos.core.model import Name, Written
 from veloz_chaos.core.nearest import did_you_mean
+from veloz_chaos.core.size import Part
 from veloz_chaos.core.substitute import references
 from veloz_chaos.errors import Problem
 
@@ -29,7 +30,6 @@ FASTEST = 2000.0
 
 #: 8/s, 60/m
 Rate = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?/(s|m)$")]
-Share = Annotated[str, StringConstraints(pattern=r"^(100|[1-9]?[0-9])%$")]
 Symbol = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,40}$")]
 Amount = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?$")]
 Side = Literal["BUY", "SELL"]
@@ -86,7 +86,7 @@ class Action(Written):
 class Cancel(Action):
     """Such a share of the accepted orders is cancelled so long after their acceptance."""
 
-    share: Share = "100%"
+    share: Part = 1.0
     after: Duration = timedelta(milliseconds=500)
 
 
@@ -126,7 +126,7 @@ class Workload(Written):
     @property
     def cancelled(self) -> float:
         """The share of orders that are cancelled."""
-        return int(self.cancel.share.rstrip("%")) / 100 if self.cancel else 0.0
+        return self.cancel.share if self.cancel else 0.0
 
     @property
     def actions(self) -> dict[str, Action]:

@@ -12,8 +12,9 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.binomial import LEAST, enough, plausible
 from veloz_chaos.core.capability import Answer, Answerable
-from veloz_chaos.core.effect import CONFIG, HttpEffect, percent
+from veloz_chaos.core.effect import CONFIG, HttpEffect
 from veloz_chaos.core.fault import Fault, Presence, Receipt, expiry
+from veloz_chaos.core.size import percent
 from veloz_chaos.core.undisturbed import ASKS, PATIENCE
 from veloz_chaos.errors import Refused
 

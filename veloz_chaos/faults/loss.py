@@ -11,8 +11,8 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.binomial import LEAST, enough, plausible
 from veloz_chaos.core.capability import Lossy
-from veloz_chaos.core.effect import Share, percent
 from veloz_chaos.core.fault import Fault, Presence, Receipt, expiry
+from veloz_chaos.core.size import Share, percent
 from veloz_chaos.core.undisturbed import PATIENCE
 from veloz_chaos.errors import Refused
 

@@ -80,6 +80,14 @@ class Helper:
     def ended(self) -> bool:
         return self._ended
 
+    @property
+    def saw_the_end(self) -> bool:
+        """Of its target. It may end with it while it is asked; then its last line says so."""
+        if not self.epilogue:
+            with suppress(Ended):
+                return not self.call("alive")
+        return bool(self.epilogue)
+
     def call(self, call: str, *, patience: float = PATIENCE, **arguments: Any) -> Any:
         """What it answers. Raises what it raised; Unavailable if it does not answer in time, Ended if it is gone."""
         number, answer = next(self._numbers), Future[Any]()
@@ -117,7 +125,7 @@ class Helper:
             self._stream.close()
 
     def _step(self, poll: select.poll) -> bool:
-        """False at the end of the stream."""
+        """False at the end of the stream, or when its last line has come: what is asked then is not answered."""
         pending = self._stream.pending()
         ready = {file for file, _ in poll.poll(0 if pending else None)}
         if self._woken in ready:
@@ -134,7 +142,7 @@ class Helper:
         *lines, self._line = (self._line + said).split(b"\n")
         for line in lines:
             self._told(json.loads(line))
-        return True
+        return not self.epilogue
 
     def _told(self, said: dict[str, Any]) -> None:
         if said["id"] == EPILOGUE:

@@ -23,7 +23,7 @@ from veloz_chaos.core.capability import (
     Use,
 )
 from veloz_chaos.errors import Gone, Missing, TargetError
-from veloz_chaos.mechanisms.beside import LOOK, Ended, Neighbour
+from veloz_chaos.mechanisms.beside import LOOK, Neighbour
 
 EXPIRY = "its helper container ends by itself a minute after the longest hold, with its runner, and with its target"
 STRAINS = (
@@ -66,11 +66,7 @@ class Contained(Neighbour, Saturable, Pressable, Exhaustible, Fillable):
 
     def alive(self) -> bool:
         """The kernel's word where a helper of ours is beside it, and the platform's, which comes a little later."""
-        for helper in self.beside.own():
-            with suppress(Ended):
-                if helper.epilogue or not helper.call("alive"):
-                    return False
-        return super().alive()
+        return not any(helper.saw_the_end for helper in self.beside.own()) and super().alive()
 
     def leftovers(self) -> list[str]:
         return self.beside.held() + [self.beside.told(one) for one in self.beside.others()]

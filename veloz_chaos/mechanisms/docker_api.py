@@ -182,7 +182,7 @@ def asking(api: APIClient | None = None, host: str = "") -> Iterator[None]:
     try:
         yield
     except (DockerException, RequestException, OSError) as error:
-        raise explained(error, host or _HOSTS.get(api, "")) from error  # type: ignore[arg-type]
+        raise explained(error, host or (_HOSTS.get(api, "") if api else "")) from error
 
 
 def explained(error: BaseException, host: str) -> TargetError:

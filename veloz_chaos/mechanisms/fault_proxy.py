@@ -9,7 +9,7 @@ from typing import Any
 from veloz_chaos.core.capability import Reference, Target
 from veloz_chaos.core.effect import DnsEffect, HttpEffect
 from veloz_chaos.errors import Gone, Missing
-from veloz_chaos.mechanisms.fault_proxy_api import Api, Fault, State, path, reachable
+from veloz_chaos.mechanisms.fault_proxy_api import Api, Fault, State, reachable
 
 #: All of ours begin so; a run's sign goes on from there.
 OURS = "vc-"
@@ -64,7 +64,7 @@ class FaultProxy(Target):
         )
 
     def _url(self, fault: str) -> str:
-        return f"http://{self.api}{path(self.name, fault)}"
+        return f"http://{self.api}{self.api.path(self.name, fault)}"
 
 
 def found_at(address: str, proxy: str, kind: str, name: str) -> Mapping[str, Any]:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter
 
 from veloz_chaos.core.capability import Answer
 from veloz_chaos.core.effect import DnsEffect, HttpEffect
 from veloz_chaos.errors import TargetError, Unavailable
 from veloz_chaos.mechanisms.asking import ask
+from veloz_chaos.mechanisms.proxy_api import Conflict, NotFound, ProxyApi, split
 
 #: Seconds for one call.
 PATIENCE = 2.0
 Effect = HttpEffect | DnsEffect
-Result = TypeVar("Result")
 _HTTP, _DNS = TypeAdapter(HttpEffect), TypeAdapter(DnsEffect)
 
 
@@ -41,30 +40,18 @@ class State(BaseModel):
     faults: list[Fault]
 
 
-class NotFound(TargetError):
-    """The server knows no such proxy or fault."""
-
-
-class Conflict(TargetError):
-    """The server has one of that name already."""
-
-
-class Api:
+class Api(ProxyApi):
     """One server. Every method raises Unavailable if it does not answer in time or is not a fault proxy."""
 
-    def __init__(self, address: str) -> None:
-        self.host, self.port = split(address)
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+    program, usual, below = "the fault proxy", 8475, "faults"
 
     def proxies(self) -> dict[str, State]:
-        return self._shaped(dict[str, State], self._call("GET", "/proxies"))
+        return self.shaped(dict[str, State], self._call("GET", "/proxies"))
 
     def proxy(self, name: str) -> State | None:
         """None if there is no such proxy."""
         try:
-            return self._shaped(State, self._call("GET", path(name)))
+            return self.shaped(State, self._call("GET", self.path(name)))
         except NotFound:
             return None
 
@@ -72,7 +59,7 @@ class Api:
         """Raises TargetError if the server does not have exactly this fault afterwards."""
         asked = written(effect)
         with suppress(Conflict):  # whose it is shows when it is read back
-            self._call("POST", path(proxy, ""), {"name": name, "expires": expires, **asked})
+            self._call("POST", self.path(proxy, ""), {"name": name, "expires": expires, **asked})
         found = next(((one.effect, one.expires) for one in self._faults(proxy) if one.name == name), None)
         if found != (asked, expires):
             raise TargetError(f"the fault proxy at {self} was asked for {asked} and has {found}")
@@ -80,7 +67,7 @@ class Api:
     def remove(self, proxy: str, fault: str) -> None:
         """Nothing to do if it is gone. Raises Unavailable if it is still there afterwards."""
         with suppress(NotFound):
-            self._call("DELETE", path(proxy, fault))
+            self._call("DELETE", self.path(proxy, fault))
         if any(one.name == fault for one in self._faults(proxy)):
             raise Unavailable(f"the fault proxy at {self} said it deleted {fault}, but it is still there")
 
@@ -97,7 +84,7 @@ class Api:
             why = {"silent": f"in {PATIENCE} s", "answered": "completely"}.get(answer.outcome, f"({answer.outcome})")
             raise Unavailable(f"the fault proxy at {self} does not answer {why}; is `veloz-chaos proxy` running there?")
         if 200 <= answer.status < 300:
-            return self._parsed(answer.body) if answer.body else None
+            return self.parsed(answer.body) if answer.body else None
         raise self._refusal(answer, where)
 
     def _refusal(self, answer: Answer, where: str) -> TargetError:
@@ -106,26 +93,7 @@ class Api:
         if kind is None:
             told = answer.body[:200].decode(errors="replace")
             return Unavailable(f"the fault proxy at {self} answers {answer.status} to {where}: {told}")
-        try:
-            return kind(f"the fault proxy at {self}: {json.loads(answer.body)['error']}")
-        except (ValueError, TypeError, KeyError):
-            return self._stranger(answer.body)
-
-    def _parsed(self, content: bytes) -> Any:
-        try:
-            return json.loads(content)
-        except ValueError:
-            raise self._stranger(content) from None
-
-    def _shaped(self, shape: type[Result], answer: Any) -> Result:
-        try:
-            return TypeAdapter(shape).validate_python(answer)
-        except ValidationError:
-            raise self._stranger(json.dumps(answer).encode()) from None
-
-    def _stranger(self, content: bytes) -> Unavailable:
-        told = content[:80].decode(errors="replace")
-        return Unavailable(f"something that is not a fault proxy answers at {self}: {told}")
+        return self.refusal(kind, answer.body)
 
 
 def written(effect: Effect) -> dict[str, Any]:
@@ -134,21 +102,7 @@ def written(effect: Effect) -> dict[str, Any]:
     return dict(adapter.dump_python(effect, mode="json", by_alias=True))
 
 
-def path(proxy: str, fault: str | None = None) -> str:
-    """Of a proxy, of one of its faults, or of all of them (an empty name)."""
-    base = f"/proxies/{quote(proxy, safe='')}"
-    return base if fault is None else f"{base}/faults/{quote(fault, safe='')}".rstrip("/")
-
-
-def split(address: str) -> tuple[str, int]:
-    """Raises TargetError."""
-    host, colon, port = address.removeprefix("http://").rstrip("/").rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit()):
-        raise TargetError(f"api must be host:port such as 127.0.0.1:8475, not {address!r}")
-    return host.strip("[]"), int(port)
-
-
 def reachable(listen: str, api: Api) -> tuple[str, int]:
     """A proxy that listens everywhere is reached where its API is."""
-    host, port = split(listen)
+    host, port = split(listen, Api.usual)
     return (api.host if host in ("", "0.0.0.0", "::") else host), port

@@ -7,17 +7,16 @@ time, every answer's status and shape checked, every write read back, no proxy f
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
-from urllib.parse import quote
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel
 
 from veloz_chaos.errors import TargetError, Unavailable
+from veloz_chaos.mechanisms.proxy_api import Conflict, NotFound, ProxyApi
 
 #: Seconds that one call may take, and that its thread gets beyond the socket's own time-outs.
 PATIENCE, GRACE = 2.0, 0.5
@@ -44,46 +43,37 @@ class State(BaseModel):
     toxics: list[Toxic]
 
 
-class NotFound(TargetError):
-    """Toxiproxy knows no such proxy or toxic."""
-
-
-class Conflict(TargetError):
-    """Toxiproxy has one of that name already."""
-
-
-class Api:
+class Api(ProxyApi):
     """One server. Every method raises Unavailable if it does not answer in time or is not Toxiproxy."""
 
+    program, usual, below = "Toxiproxy", 8474, "toxics"
+
     def __init__(self, address: str) -> None:
-        self.host, self.port = _split(address)
+        super().__init__(address)
         self._made: Any = None
 
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
     def proxies(self) -> dict[str, State]:
-        return self._shaped(dict[str, State], self._call("get", "/proxies"))
+        return self.shaped(dict[str, State], self._call("get", "/proxies"))
 
     def proxy(self, name: str) -> State | None:
         """None if there is no such proxy."""
         try:
-            return self._shaped(State, self._call("get", path(name)))
+            return self.shaped(State, self._call("get", self.path(name)))
         except NotFound:
             return None
 
     def add(self, proxy: str, toxic: Toxic) -> None:
         """Raises TargetError if the server does not have exactly this toxic afterwards."""
         with suppress(Conflict):  # whose it is shows when it is read back
-            self._call("post", path(proxy, ""), json=toxic.model_dump())
-        kept = self._shaped(Toxic, self._call("get", path(proxy, toxic.name)))
+            self._call("post", self.path(proxy, ""), json=toxic.model_dump())
+        kept = self.shaped(Toxic, self._call("get", self.path(proxy, toxic.name)))
         if kept != toxic:
             raise TargetError(f"Toxiproxy at {self} was asked for {toxic!r} and has {kept!r}")
 
     def remove(self, proxy: str, toxic: str, patience: float = PATIENCE) -> None:
         """Nothing to do if it is gone."""
         with suppress(NotFound):
-            self._call("delete", path(proxy, toxic), patience)
+            self._call("delete", self.path(proxy, toxic), patience)
 
     def _call(self, method: str, where: str, patience: float = PATIENCE, **body: Any) -> Any:
         """The answer's JSON; None if it is empty."""
@@ -92,7 +82,7 @@ class Api:
         response = self._within(patience + GRACE, lambda: send(where, **asked))
         if not 200 <= response.status_code < 300:
             raise Unavailable(f"Toxiproxy at {self} answers {response.status_code} to {where}: {response.text[:200]}")
-        return self._parsed(response.content) if response.content else None
+        return self.parsed(response.content) if response.content else None
 
     def _consumer(self) -> Any:
         """A subclass of the package's client with an address of its own. The import takes 100 ms."""
@@ -123,45 +113,8 @@ class Api:
         except (RequestException, ValueError) as error:
             return _raising(Unavailable(f"Toxiproxy at {self} does not answer: {error}; is it running there?"))
         except tuple(kinds) as error:
-            return _raising(self._refusal(kinds[type(error)], error.args[0]))
+            return _raising(self.refusal(kinds[type(error)], error.args[0]))
         return lambda: answer
-
-    def _refusal(self, kind: type[TargetError], content: bytes) -> TargetError:
-        """400, 404 and 409 in Toxiproxy's own words; anybody else's mean that it is not Toxiproxy."""
-        try:
-            return kind(f"Toxiproxy at {self}: {json.loads(content)['error']}")
-        except (ValueError, TypeError, KeyError):
-            return self._stranger(content)
-
-    def _parsed(self, content: bytes) -> Any:
-        try:
-            return json.loads(content)
-        except ValueError:
-            raise self._stranger(content) from None
-
-    def _shaped(self, shape: type[Result], answer: Any) -> Result:
-        try:
-            return TypeAdapter(shape).validate_python(answer)
-        except ValidationError:
-            raise self._stranger(json.dumps(answer).encode()) from None
-
-    def _stranger(self, content: bytes) -> Unavailable:
-        return Unavailable(
-            f"something that is not Toxiproxy answers at {self}: {content[:80].decode(errors='replace')}"
-        )
-
-
-def path(proxy: str, toxic: str | None = None) -> str:
-    """Of a proxy, of one of its toxics, or of all of them (an empty name)."""
-    base = f"/proxies/{quote(proxy, safe='')}"
-    return base if toxic is None else f"{base}/toxics/{quote(toxic, safe='')}".rstrip("/")
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, colon, port = address.removeprefix("http://").rstrip("/").rpartition(":")
-    if not colon or not port.isdigit():
-        raise TargetError(f"api must be host:port such as 127.0.0.1:8474, not {address!r}")
-    return host, int(port)
 
 
 def _raising(error: Exception) -> Callable[[], Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from veloz_chaos.core.length import length
 from veloz_chaos.core.matrix import Limits
 from veloz_chaos.core.plan import Plan, PlannedFault
+from veloz_chaos.core.size import percent
 from veloz_chaos.core.window import clauses
 from veloz_chaos.core.workload import Action, PlannedWorkload, Reading
 from veloz_chaos.reports.table import table
@@ -83,7 +84,7 @@ def _orders(flow: PlannedWorkload) -> Iterator[tuple[str, str]]:
     if flow.cancel is not None:
         yield (
             "cancels",
-            f"{flow.cancel.share} of the accepted, {length(flow.cancel.after)} later: {_asked(flow.cancel)}",
+            f"{percent(flow.cancel.share)} of the accepted, {length(flow.cancel.after)} later: {_asked(flow.cancel)}",
         )
     sides = f"{_asked(flow.read.gateway)} (gateway) and {_asked(flow.read.exchange)} (exchange)"
     yield "audit", f"reads {sides} until they agree, for at most {length(flow.settle)}; leaves none of its orders open"

@@ -28,7 +28,7 @@ from veloz_chaos.core.capability import (
 )
 from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
 from veloz_chaos.mechanisms import traffic
-from veloz_chaos.mechanisms.toxiproxy_api import PATIENCE, Api, State, Toxic, path
+from veloz_chaos.mechanisms.toxiproxy_api import PATIENCE, Api, State, Toxic
 
 #: All of ours begin so; a run's sign goes on from there.
 OURS = "vc-"
@@ -209,7 +209,7 @@ class Proxy(Delayable, Throttleable, Severable, Resettable, Lossy):
         )
 
     def _url(self, toxic: str) -> str:
-        return f"http://{self.api}{path(self.name, toxic)}"
+        return f"http://{self.api}{self.api.path(self.name, toxic)}"
 
     def _address(self) -> tuple[str, int]:
         """A proxy that listens everywhere is reached where its API is."""
