@@ -1,7 +1,7 @@
 """The Kubernetes cluster that tests may do anything to, by kubectl: no test relies on the code it tests.
 
-Its kubeconfig is looked for in VELOZ_CHAOS_TEST_KUBECONFIG, then where `tests/infra/kubernetes-up.sh` puts it. Never the
-user's own: other people's pods are there. What tests make is in namespaces that carry the label of the tests.
+Its kubeconfig is looked for in VELOZ_CHAOS_TEST_KUBECONFIG, then where `tests/infra/kubernetes-up.sh` puts it. Never
+the user's own: other people's pods are there. What tests make is in namespaces that carry the label of the tests.
 `python -m tests.infra.cluster` prints the path of the kubeconfig, or nothing.
 """
 
@@ -86,14 +86,14 @@ class Namespace:
     def get(self, kind: str, name: str) -> Manifest:
         return dict(json.loads(self.kubectl("get", kind, name, "-o", "json")))
 
-    def list(self, kind: str, selector: str = "") -> list[Manifest]:
+    def all(self, kind: str, selector: str = "") -> list[Manifest]:
         return list(json.loads(self.kubectl("get", kind, "-l", selector, "-o", "json"))["items"])
 
     def pods(self, name: str = "app", replicas: int = 1, **differences: Any) -> list[str]:
         """Names of the pods of a hardened Deployment, all Ready. `differences`: as `deployment` takes them."""
         self.apply([deployment(name, replicas, **differences)])
         self.ready(name)
-        return [one["metadata"]["name"] for one in self.list("pods", f"app={name}")]
+        return [str(one["metadata"]["name"]) for one in self.all("pods", f"app={name}")]
 
     def pod(self, name: str = "app", **differences: Any) -> str:
         return self.pods(name, 1, **differences)[0]

@@ -1,4 +1,4 @@
-"""image.py FOLDER OUT NAME: makes an archive of an image with one layer, the folder; the same bytes for the same folder."""
+"""image.py FOLDER OUT NAME: an archive of an image with one layer, the folder. The same bytes for the same folder."""
 
 from __future__ import annotations
 
