@@ -177,6 +177,7 @@ class Pod(Part):
     def kill(self, signal: str) -> None:
         if signal not in ("KILL", "TERM"):
             raise TargetError(f"a pod is deleted, which is KILL or TERM; for {signal} name its container")
+        self.beside.state()
         grace = {"gracePeriodSeconds": AT_ONCE} if signal == "KILL" else {}
         options = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": self.beside.uid}, **grace}
         where = path("pods", self.beside.namespace, self.beside.pod)
