@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.infra import cluster, containers
 from tests.infra.cluster import Manifest, Namespace
+from tests.infra.require import absent
 from veloz_chaos.mechanisms import helper_image
 from veloz_chaos.targets import kubernetes, kubernetes_link
 
@@ -83,7 +84,7 @@ class Pods:
 def pods() -> Iterator[Pods]:
     """`app` answers HTTP, also as a service; `nested` has a child that its parent starts again."""
     if os.geteuid() != 0:
-        cluster.absent("root", "what is done to a pod is looked at by the node's /proc")
+        absent("root", "what is done to a pod is looked at by the node's /proc")
     with cluster.namespace() as space, cluster.namespace() as helpers:
         made = Pods(space, helpers)
         volumes = [{"name": "logs", "emptyDir": {"medium": "Memory", "sizeLimit": "4Mi"}}]
