@@ -33,7 +33,10 @@ for image in "$@"; do
   docker save --output "$archive" "$image"
   loading=()
   for number in "${wanting[@]}"; do
-    node "$number" images import --snapshotter overlayfs "$archive" >/dev/null & loading+=($!)
+    {
+      node "$number" images remove "$(full "$image")" >/dev/null 2>&1 || true  # or the node does not take note of the new id
+      node "$number" images import --snapshotter overlayfs "$archive" >/dev/null
+    } & loading+=($!)
   done
   for pid in "${loading[@]}"; do wait "$pid"; done
 done
