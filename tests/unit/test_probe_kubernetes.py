@@ -167,7 +167,7 @@ def test_endpoints_are_counted_once() -> None:
     def endpoint(uid: str, **conditions: bool) -> dict[str, Any]:
         return {"addresses": [f"10.0.0.{uid}"], "conditions": conditions, "targetRef": {"uid": uid}}
 
-    slices = [
+    slices: list[dict[str, Any]] = [
         {"endpoints": [endpoint("1", ready=True), endpoint("2", ready=False)]},
         {"endpoints": [endpoint("1", ready=True)]},
         {"endpoints": [{"addresses": ["10.1.1.1"]}]},

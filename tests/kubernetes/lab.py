@@ -1,0 +1,107 @@
+"""A namespace of a real cluster's, with what a test puts into it; gone after the test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from tests.infra.require import absent
+from veloz_chaos.errors import TargetError, Unavailable
+from veloz_chaos.mechanisms import kube_api
+from veloz_chaos.mechanisms.kube_api import path
+
+#: In every node's store; serves HTTP on 8080.
+IMAGE = os.environ.get("VELOZ_CHAOS_TEST_IMAGE", "registry.local/app:v1")
+numbers = itertools.count(1)
+T = TypeVar("T")
+
+
+def until(look: Callable[[], T], wanted: Callable[[T], bool] = bool, seconds: float = 60) -> T:
+    end = time.monotonic() + seconds
+    while not wanted(seen := look()):
+        assert time.monotonic() < end, seen
+        time.sleep(0.1)
+    return seen
+
+
+def api() -> kube_api.Api:
+    try:
+        made = kube_api.client()
+        made.get("/version")
+    except (TargetError, Unavailable) as error:
+        absent("kubernetes", str(error))
+    return made
+
+
+class Lab:
+    """One namespace."""
+
+    def __init__(self, server: kube_api.Api, name: str) -> None:
+        self.api, self.name = server, name
+
+    def path(self, kind: str, name: str | None = None, sub: str | None = None) -> str:
+        return path(kind, self.name, name, sub)
+
+    def make(self, kind: str, api_version: str, name: str, **body: Any) -> dict[str, Any]:
+        titles = {"deployments.apps": "Deployment", "statefulsets.apps": "StatefulSet", "daemonsets.apps": "DaemonSet"}
+        head = {"apiVersion": api_version, "kind": titles.get(kind, ""), "metadata": {"name": name}}
+        return self.api.post(self.path(kind), {key: value for key, value in head.items() if value} | body)
+
+    def deployment(
+        self, name: str = "web", replicas: int = 1, kind: str = "deployments.apps", ready: bool = True, **pod: Any
+    ) -> dict[str, Any]:
+        """Its pods serve at once, and end within a second; `ready` False: they never are."""
+        spec: dict[str, Any] = {"replicas": replicas, "selector": {"matchLabels": {"app": name}}}
+        spec["template"] = {"metadata": {"labels": {"app": name}}, "spec": podspec(ready) | pod}
+        if kind == "statefulsets.apps":
+            spec |= {"serviceName": name, "podManagementPolicy": "Parallel"}
+        if kind == "daemonsets.apps":
+            del spec["replicas"]
+        return self.make(kind, "apps/v1", name, spec=spec)
+
+    def pod(self, name: str = "bare", **spec: Any) -> dict[str, Any]:
+        return self.make("pods", "v1", name, spec=podspec() | spec)
+
+    def service(self, name: str = "web") -> None:
+        self.make("services", "v1", name, spec={"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]})
+
+    def get(self, kind: str, name: str) -> dict[str, Any]:
+        return self.api.get(self.path(kind, name))
+
+    def pods(self, name: str = "web") -> list[dict[str, Any]]:
+        return self.api.listed(self.path("pods"), labelSelector=f"app={name}").items
+
+    def ready(self, wanted: int, name: str = "web", kind: str = "deployments.apps") -> None:
+        def serving() -> int:
+            found = self.get(kind, name).get("status", {})
+            return int(found.get("readyReplicas", found.get("numberReady", 0)) or 0)
+
+        until(serving, lambda number: number == wanted)
+
+    def gone(self, kind: str, name: str) -> None:
+        """Deleted, and with everything that it owns, at once."""
+        with suppress(TargetError):
+            self.api.delete(self.path(kind, name), propagationPolicy="Background", gracePeriodSeconds=0)
+
+
+def podspec(ready: bool = True) -> dict[str, Any]:
+    http: dict[str, Any] = {"httpGet": {"path": "/healthz", "port": 8080 if ready else 9}, "periodSeconds": 1}
+    container = {"name": "c", "image": IMAGE, "imagePullPolicy": "IfNotPresent", "readinessProbe": http}
+    return {"terminationGracePeriodSeconds": 1, "containers": [container]}
+
+
+@contextmanager
+def lab() -> Iterator[Lab]:
+    server, name = api(), f"t-objects-{os.getpid()}-{next(numbers)}"
+    body: Mapping[str, Any] = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    server.post(path("namespaces"), body)
+    made = Lab(server, name)
+    until(lambda: server.listed(path("serviceaccounts", name)).items)
+    try:
+        yield made
+    finally:
+        server.delete(path("namespaces", name=name))
