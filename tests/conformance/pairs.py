@@ -45,6 +45,8 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
         {"rate": "10/s"},
     ],
     "dns": [{"answer": "nxdomain"}, {"answer": "servfail", "names": ["rig.test"]}, {"answer": "none"}],
+    "scale": [{}, {"to": 1}],
+    "drain": [{}],
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.kubernetes.lab import Lab, until
+from tests.kubernetes.lab import Lab, kubeconfig, until
 from veloz_chaos.core.probe import Eye, Seen
 from veloz_chaos.errors import UsageError
 from veloz_chaos.mechanisms.kube_api import path
@@ -20,6 +20,8 @@ EYE = Eye(timedelta(seconds=5), str)
 
 
 def looked(**keys: Any) -> Seen:
+    keys = {"kubeconfig": kubeconfig(), **keys}
+
     async def look() -> Seen:
         probe = Registry().probe("kubernetes").__pydantic_validator__.validate_python(keys)  # type: ignore[attr-defined]
         await probe.open(EYE)
