@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Protocol
 from tests.infra import containers, upstreams
 from tests.infra.require import absent
 from tests.infra.toxiproxy import Admin, Server, free_port, program
+from tests.kubernetes.lab import kubeconfig, lab
 from veloz_chaos.core.capability import (
     Delayable,
     Exhaustible,
@@ -33,7 +34,16 @@ from veloz_chaos.core.capability import (
 )
 from veloz_chaos.mechanisms import helper_container, straining
 from veloz_chaos.mechanisms.contained_link import LinePing
-from veloz_chaos.targets import dns_proxy, docker, docker_link, fake, http_proxy, process, toxiproxy
+from veloz_chaos.targets import (
+    dns_proxy,
+    docker,
+    docker_link,
+    fake,
+    http_proxy,
+    kubernetes_workload,
+    process,
+    toxiproxy,
+)
 
 numbers = itertools.count(1)
 CGROUPS = Path("/sys/fs/cgroup")
@@ -364,6 +374,45 @@ class DockerNamesRig(DockerLinkRig):
     there: ClassVar[dict[str, Any]] = {"to": "dns", "lookup": containers.FAR}
 
 
+class WorkloadRig(Rig):
+    """A Deployment in a namespace of its own, on a real cluster."""
+
+    kind: type[Target] = kubernetes_workload.Workload
+    backend = kubernetes_workload
+    owner: ClassVar[str] = "deployment"
+    COPIES = 2
+
+    def begin(self) -> None:
+        self.lab = self.stack.enter_context(lab())
+        self._make()
+
+    def target(self) -> Target:
+        selector = kubernetes_workload.Selector(self.lab.name, f"{self.owner}/web", kubeconfig=kubeconfig())
+        return kubernetes_workload.find("workload", selector)[0]
+
+    def replace(self) -> None:
+        self.remove()
+        self._make()
+
+    def remove(self) -> None:
+        self.lab.gone(f"{self.owner}s.apps", "web")
+
+    def traces(self) -> list[str]:
+        found = self.lab.get(f"{self.owner}s.apps", "web")
+        marks = [key for key in found["metadata"].get("annotations") or {} if key.startswith("veloz-chaos/")]
+        return marks + [f"{found['spec']['replicas']} replicas"] * (found["spec"]["replicas"] != self.COPIES)
+
+    def _make(self) -> None:
+        self.lab.deployment(replicas=self.COPIES, kind=f"{self.owner}s.apps")
+        self.lab.ready(self.COPIES, kind=f"{self.owner}s.apps")
+
+
+class StatefulRig(WorkloadRig):
+    """A StatefulSet."""
+
+    owner: ClassVar[str] = "statefulset"
+
+
 class FakeRig(Rig):
     kind, backend = fake.Fake, fake
 
@@ -550,7 +599,10 @@ FAULT_PROXIES: tuple[type[FaultProxyRig], ...] = (HttpProxyRig, DnsProxyRig)
 SHARED: tuple[type[SharedRig], ...] = (*LINKS, *FAULT_PROXIES)
 CONTAINERS: tuple[type[Rig], ...] = (DockerRig, HardenedRig, DockerProcessRig)
 CONTAINER_LINKS: tuple[type[Rig], ...] = (DockerLinkRig, HardenedLinkRig, InboundRig, DockerNamesRig)
-RIGS: tuple[type[Rig], ...] = (ProcessRig, LimitedRig, UnlimitedRig, FakeRig, *CONTAINERS, *CONTAINER_LINKS, *SHARED)
+WORKLOADS: tuple[type[Rig], ...] = (WorkloadRig, StatefulRig)
+RIGS: tuple[type[Rig], ...] = (
+    ProcessRig, LimitedRig, UnlimitedRig, FakeRig, *CONTAINERS, *CONTAINER_LINKS, *WORKLOADS, *SHARED,
+)  # fmt: skip
 
 
 def as_json(receipt: dict[str, Any]) -> dict[str, Any]:

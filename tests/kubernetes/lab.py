@@ -96,8 +96,9 @@ class Lab:
 
 
 def podspec(ready: bool = True) -> dict[str, Any]:
-    http: dict[str, Any] = {"httpGet": {"path": "/healthz", "port": 8080 if ready else 9}, "periodSeconds": 1}
-    container = {"name": "c", "image": IMAGE, "imagePullPolicy": "IfNotPresent", "readinessProbe": http}
+    container: dict[str, Any] = {"name": "c", "image": IMAGE, "imagePullPolicy": "IfNotPresent"}
+    if not ready:
+        container["readinessProbe"] = {"tcpSocket": {"port": 9}, "periodSeconds": 1}
     return {"terminationGracePeriodSeconds": 1, "containers": [container]}
 
 

@@ -1,5 +1,5 @@
-"""A workload runs as fewer copies than it should, or as none. In place when no more are there than asked, and the
-platform is not about to start others."""
+"""A workload runs as fewer copies than it should, or as none. In place when no more serve than asked, and the platform
+is not to start others: such as are ending may still be there, with their grace."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Scale(Fault[Scalable]):
     def in_place(self, target: Scalable, receipt: Receipt) -> Presence:
         now = target.replicas()
         evidence = f"{_told(now)} (undisturbed {receipt['undisturbed']} are wanted)"
-        return Presence(now.desired == self.to and now.there <= self.to, evidence)
+        return Presence(now.desired == self.to and now.ready <= self.to, evidence)
 
     def revert(self, target: Scalable, receipt: Receipt) -> None:
         target.unscale(receipt["sign"])
