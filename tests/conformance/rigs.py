@@ -32,14 +32,17 @@ from veloz_chaos.core.capability import (
     Severable,
     Target,
 )
+from veloz_chaos.errors import TargetError
 from veloz_chaos.mechanisms import helper_container, straining
 from veloz_chaos.mechanisms.contained_link import LinePing
+from veloz_chaos.mechanisms.kube_api import path
 from veloz_chaos.targets import (
     dns_proxy,
     docker,
     docker_link,
     fake,
     http_proxy,
+    kubernetes_node,
     kubernetes_workload,
     process,
     toxiproxy,
@@ -413,6 +416,39 @@ class StatefulRig(WorkloadRig):
     owner: ClassVar[str] = "statefulset"
 
 
+class NodeRig(Rig):
+    """A node of a real cluster that no machine is behind, so that nobody else's pods are sent away."""
+
+    kind: type[Target] = kubernetes_node.Node
+    backend = kubernetes_node
+
+    def begin(self) -> None:
+        self.lab, self.name = self.stack.enter_context(lab()), f"vc-test-{os.getpid()}-{next(numbers)}"
+        self._make()
+        self.stack.callback(self.remove)
+        self.lab.tenants(self.name)
+
+    def target(self) -> Target:
+        selector = kubernetes_node.Selector(self.name, kubeconfig=kubeconfig())
+        return kubernetes_node.find("node", selector)[0]
+
+    def replace(self) -> None:
+        self.remove()
+        self._make()
+
+    def remove(self) -> None:
+        with suppress(TargetError):
+            self.lab.api.delete(path("nodes", name=self.name))
+
+    def traces(self) -> list[str]:
+        found = self.lab.api.get(path("nodes", name=self.name))
+        marks = [key for key in found["metadata"].get("annotations") or {} if key.startswith("veloz-chaos/")]
+        return marks + ["unschedulable"] * bool(found["spec"].get("unschedulable"))
+
+    def _make(self) -> None:
+        self.lab.node(self.name, **{kubernetes_node.ALLOWED: "true"})
+
+
 class FakeRig(Rig):
     kind, backend = fake.Fake, fake
 
@@ -600,8 +636,9 @@ SHARED: tuple[type[SharedRig], ...] = (*LINKS, *FAULT_PROXIES)
 CONTAINERS: tuple[type[Rig], ...] = (DockerRig, HardenedRig, DockerProcessRig)
 CONTAINER_LINKS: tuple[type[Rig], ...] = (DockerLinkRig, HardenedLinkRig, InboundRig, DockerNamesRig)
 WORKLOADS: tuple[type[Rig], ...] = (WorkloadRig, StatefulRig)
+NODES: tuple[type[Rig], ...] = (NodeRig,)
 RIGS: tuple[type[Rig], ...] = (
-    ProcessRig, LimitedRig, UnlimitedRig, FakeRig, *CONTAINERS, *CONTAINER_LINKS, *WORKLOADS, *SHARED,
+    ProcessRig, LimitedRig, UnlimitedRig, FakeRig, *CONTAINERS, *CONTAINER_LINKS, *WORKLOADS, *NODES, *SHARED,
 )  # fmt: skip
 
 

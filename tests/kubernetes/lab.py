@@ -17,6 +17,8 @@ from veloz_chaos.mechanisms.kube_api import path
 #: In every node's store; serves HTTP on 8080.
 IMAGE = os.environ.get("VELOZ_CHAOS_TEST_IMAGE", "registry.local/app:v1")
 numbers = itertools.count(1)
+#: Not that a node is cordoned: who tolerates that is put there again.
+TOLERATED = [{"key": "veloz-chaos/test", "operator": "Exists"}]
 T = TypeVar("T")
 
 
@@ -93,6 +95,39 @@ class Lab:
         """Deleted, and with everything that it owns, at once."""
         with suppress(TargetError):
             self.api.delete(self.path(kind, name), propagationPolicy="Background", gracePeriodSeconds=0)
+
+    # --- a node that no machine is behind ---------------------------------------------------------------------------
+
+    def node(self, name: str, **labels: str) -> dict[str, Any]:
+        """Nobody's pods are put there but those of `tenants`; they never run."""
+        taint = {"key": "veloz-chaos/test", "value": name, "effect": "NoSchedule"}
+        meta = {"name": name, "labels": {"veloz-chaos/test-node": name, **labels}}
+        body = {"apiVersion": "v1", "kind": "Node", "metadata": meta, "spec": {"taints": [taint]}}
+        made = self.api.post(path("nodes"), body)
+        room = {"cpu": "8", "memory": "8Gi", "pods": "110"}
+        ready = {"type": "Ready", "status": "True", "reason": "Told", "message": "", "lastHeartbeatTime": now()}
+        status = {"capacity": room, "allocatable": room, "conditions": [{**ready, "lastTransitionTime": now()}]}
+        self.api.patch(path("nodes", name=name, sub="status"), {"status": status})
+        return made
+
+    def tenants(self, node: str, replicas: int = 2, name: str = "web", **pod: Any) -> None:
+        spec = {"terminationGracePeriodSeconds": 0, "tolerations": TOLERATED, **pod}
+        self.deployment(name, replicas, nodeSelector={"veloz-chaos/test-node": node}, **spec)
+        until(
+            lambda: [pod for pod in self.pods(name) if pod["spec"].get("nodeName") == node],
+            lambda on: len(on) == replicas,
+        )
+
+    def run(self, name: str = "web") -> None:
+        """They run and serve by their own word, as a kubelet would say."""
+        ready = [{"type": kind, "status": "True", "lastTransitionTime": now()} for kind in ("Ready", "PodScheduled")]
+        for pod in self.pods(name):
+            status = {"status": {"phase": "Running", "conditions": ready}}
+            self.api.patch(self.path("pods", pod["metadata"]["name"], "status"), status)
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def podspec(ready: bool = True) -> dict[str, Any]:
