@@ -64,7 +64,7 @@ def _pairs(of: tuple[type[Rig], ...], held: bool | None) -> Iterator[Any]:
     for name, kind in known().items():
         for rig in of:
             if rig.bears(kind.needs) and held in (None, kind.held):
-                for arguments in EXAMPLES[name]:
+                for arguments in rig.examples.get(name, EXAMPLES[name]):
                     told = ",".join(f"{key}={value}" for key, value in arguments.items())
                     yield pytest.param(
                         rig, TypeAdapter(kind).validate_python(arguments), id=f"{name}({told})-{rig.__name__}"

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Protocol
 from tests.infra import containers, upstreams
 from tests.infra.require import absent
 from tests.infra.toxiproxy import Admin, Server, free_port, program
-from tests.kubernetes.lab import kubeconfig, lab
+from tests.kubernetes.lab import answers, kubeconfig, lab, until
 from veloz_chaos.core.capability import (
     Delayable,
     Exhaustible,
@@ -43,6 +43,7 @@ from veloz_chaos.targets import (
     fake,
     http_proxy,
     kubernetes_node,
+    kubernetes_policy,
     kubernetes_workload,
     process,
     toxiproxy,
@@ -65,6 +66,8 @@ class Rig(ABC):
     backend: Backend
     #: what of its kind's capabilities it is for; none: all of them
     capabilities: ClassVar[tuple[type[Target], ...]] = ()
+    #: fault -> arguments, where it can't do those of the others
+    examples: ClassVar[Mapping[str, list[dict[str, Any]]]] = {}
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.stack = folder, ExitStack()
@@ -416,6 +419,41 @@ class StatefulRig(WorkloadRig):
     owner: ClassVar[str] = "statefulset"
 
 
+class PolicyRig(Rig):
+    """A Deployment that serves on every node's own port, in a namespace of its own."""
+
+    kind: type[Target] = kubernetes_policy.PolicyLink
+    backend = kubernetes_policy
+    examples: ClassVar[Mapping[str, list[dict[str, Any]]]] = {"partition": [{"connections": "new"}]}
+
+    def begin(self) -> None:
+        self.lab = self.stack.enter_context(lab())
+        self.address = self.lab.node_port()
+        self._make()
+
+    def target(self) -> Target:
+        selector = kubernetes_policy.Selector(
+            self.lab.name, "deployment/web", inbound=8080, address=self.address, path="/healthz",
+            kubeconfig=kubeconfig(),
+        )  # fmt: skip
+        return kubernetes_policy.find("link", selector)[0]
+
+    def replace(self) -> None:
+        self.remove()
+        self._make()
+
+    def remove(self) -> None:
+        self.lab.gone("deployments.apps", "web")
+
+    def traces(self) -> list[str]:
+        return [one["metadata"]["name"] for one in self.lab.api.listed(self.lab.path(kubernetes_policy.POLICIES)).items]
+
+    def _make(self) -> None:
+        self.lab.deployment()
+        self.lab.ready(1)
+        until(lambda: answers(self.address))
+
+
 class NodeRig(Rig):
     """A node of a real cluster that no machine is behind, so that nobody else's pods are sent away."""
 
@@ -636,7 +674,7 @@ SHARED: tuple[type[SharedRig], ...] = (*LINKS, *FAULT_PROXIES)
 CONTAINERS: tuple[type[Rig], ...] = (DockerRig, HardenedRig, DockerProcessRig)
 CONTAINER_LINKS: tuple[type[Rig], ...] = (DockerLinkRig, HardenedLinkRig, InboundRig, DockerNamesRig)
 WORKLOADS: tuple[type[Rig], ...] = (WorkloadRig, StatefulRig)
-NODES: tuple[type[Rig], ...] = (NodeRig,)
+NODES: tuple[type[Rig], ...] = (NodeRig, PolicyRig)
 RIGS: tuple[type[Rig], ...] = (
     ProcessRig, LimitedRig, UnlimitedRig, FakeRig, *CONTAINERS, *CONTAINER_LINKS, *WORKLOADS, *NODES, *SHARED,
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -78,6 +79,14 @@ class Lab:
     def service(self, name: str = "web") -> None:
         self.make("services", "v1", name, spec={"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]})
 
+    def node_port(self, name: str = "web") -> str:
+        """A Service that every node has a port for; host:port, as seen from here."""
+        spec = {"selector": {"app": name}, "type": "NodePort", "ports": [{"port": 80, "targetPort": 8080}]}
+        made = self.make("services", "v1", name, spec=spec)
+        addresses = self.api.listed(path("nodes")).items[0]["status"]["addresses"]
+        host = next(one["address"] for one in addresses if one["type"] == "InternalIP")
+        return f"{host}:{made['spec']['ports'][0]['nodePort']}"
+
     def get(self, kind: str, name: str) -> dict[str, Any]:
         return self.api.get(self.path(kind, name))
 
@@ -124,6 +133,15 @@ class Lab:
         for pod in self.pods(name):
             status = {"status": {"phase": "Running", "conditions": ready}}
             self.api.patch(self.path("pods", pod["metadata"]["name"], "status"), status)
+
+
+def answers(address: str) -> bool:
+    """Does somebody speak HTTP there?"""
+    try:
+        with urllib.request.urlopen(f"http://{address}/healthz", timeout=1):
+            return True
+    except OSError:
+        return False
 
 
 def now() -> str:

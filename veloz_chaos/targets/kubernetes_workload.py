@@ -15,7 +15,7 @@ from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Offer, Reference, Replicas, Scalable
-from veloz_chaos.errors import Gone, Missing, TargetError
+from veloz_chaos.errors import Gone, TargetError
 from veloz_chaos.mechanisms import kube_amend, kube_api, kube_objects
 from veloz_chaos.mechanisms.kube_api import SIGN, Json, Place, path
 from veloz_chaos.mechanisms.kube_objects import Owner
@@ -170,13 +170,7 @@ def _numbers(fields: Mapping[str, Any]) -> bool:
 def find(name: str, selector: Selector) -> list[Workload]:
     """Raises Missing, with what is there instead."""
     place, owner = Place(selector.context, selector.kubeconfig), kube_objects.owner(selector.owner, KINDS)
-    api = kube_api.client(place)
-    try:
-        found = api.get(owner.path(selector.namespace))
-    except Missing:
-        there = api.listed(path(kube_objects.KINDS[owner.kind], selector.namespace)).items
-        names = ", ".join(f"{owner.kind}/{one['metadata']['name']}" for one in there) or "none"
-        raise Missing(f"there is no {owner} in namespace {selector.namespace}; there are: {names}") from None
+    found = kube_amend.existing(kube_api.client(place), selector.namespace, owner)
     identity = {"namespace": selector.namespace, "owner": str(owner), "uid": found["metadata"]["uid"]}
     identity |= {key: value for key, value in vars(place).items() if value is not None}
     return [Workload(Reference(backend=BACKEND, name=name, identity=identity))]
