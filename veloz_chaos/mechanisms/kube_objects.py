@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from veloz_chaos.mechanisms import kube_pods
 from veloz_chaos.mechanisms.kube_api import path, selected
 
 Json = Mapping[str, Any]
@@ -90,11 +91,6 @@ def finished(pod: Json) -> bool:
     return pod.get("status", {}).get("phase") in _FINISHED
 
 
-def ready(pod: Json) -> bool:
-    """It serves, and is not about to end."""
-    return condition(pod, "Ready").get("status") == "True" and not ending(pod)
-
-
 def told(pod: Json) -> dict[str, Any]:
     """One pod in few words: `reason` why it is not well, `terminated` how a container of it ended last."""
     meta, status = pod["metadata"], pod.get("status", {})
@@ -105,7 +101,7 @@ def told(pod: Json) -> dict[str, Any]:
     return {
         "name": meta["name"],
         "phase": status.get("phase", ""),
-        "ready": ready(pod),
+        "ready": kube_pods.ready(pod),
         "reason": _reason(pod),
         "restarts": sum(int(one.get("restartCount", 0)) for one in containers),
         "terminated": last.get("reason", ""),
@@ -142,7 +138,7 @@ def _reason(pod: Json) -> str:
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return str(scheduled.get("reason", ""))
-    return "" if ready(pod) or finished(pod) else str(condition(pod, "Ready").get("reason", ""))
+    return "" if kube_pods.ready(pod) or finished(pod) else str(condition(pod, "Ready").get("reason", ""))
 
 
 # --- workloads and nodes -------------------------------------------------------------------------------------------

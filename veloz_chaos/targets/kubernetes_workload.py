@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Offer, Reference, Replicas, Scalable
 from veloz_chaos.errors import Gone, TargetError
-from veloz_chaos.mechanisms import kube_amend, kube_api, kube_objects
+from veloz_chaos.mechanisms import kube_amend, kube_api, kube_objects, kube_pods
 from veloz_chaos.mechanisms.kube_api import SIGN, Json, Place, path
 from veloz_chaos.mechanisms.kube_objects import Owner
 
@@ -129,7 +129,7 @@ class Workload(Scalable):
         workload = self._read()
         listed = self.api.listed(path("pods", self.namespace), labelSelector=kube_objects.selector(workload)).items
         pods = [pod for pod in listed if kube_objects.owns(workload, pod) and not kube_objects.finished(pod)]
-        return Replicas(kube_objects.desired(workload), len(pods), sum(map(kube_objects.ready, pods)))
+        return Replicas(kube_objects.desired(workload), len(pods), sum(map(kube_pods.ready, pods)))
 
     def _command(self) -> str:
         found = self._read()
