@@ -45,6 +45,8 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
         {"rate": "10/s"},
     ],
     "dns": [{"answer": "nxdomain"}, {"answer": "servfail", "names": ["rig.test"]}, {"answer": "none"}],
+    "scale": [{}, {"to": 1}],
+    "drain": [{}],
 }
 
 
@@ -62,7 +64,7 @@ def _pairs(of: tuple[type[Rig], ...], held: bool | None) -> Iterator[Any]:
     for name, kind in known().items():
         for rig in of:
             if rig.bears(kind.needs) and held in (None, kind.held):
-                for arguments in EXAMPLES[name]:
+                for arguments in rig.examples.get(name, EXAMPLES[name]):
                     told = ",".join(f"{key}={value}" for key, value in arguments.items())
                     yield pytest.param(
                         rig, TypeAdapter(kind).validate_python(arguments), id=f"{name}({told})-{rig.__name__}"

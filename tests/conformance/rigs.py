@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Protocol
 from tests.infra import containers, upstreams
 from tests.infra.require import absent
 from tests.infra.toxiproxy import Admin, Server, free_port, program
+from tests.kubernetes.lab import answers, kubeconfig, lab, until
 from veloz_chaos.core.capability import (
     Delayable,
     Exhaustible,
@@ -31,9 +32,22 @@ from veloz_chaos.core.capability import (
     Severable,
     Target,
 )
+from veloz_chaos.errors import TargetError
 from veloz_chaos.mechanisms import helper_container, straining
 from veloz_chaos.mechanisms.contained_link import LinePing
-from veloz_chaos.targets import dns_proxy, docker, docker_link, fake, http_proxy, process, toxiproxy
+from veloz_chaos.mechanisms.kube_api import path
+from veloz_chaos.targets import (
+    dns_proxy,
+    docker,
+    docker_link,
+    fake,
+    http_proxy,
+    kubernetes_node,
+    kubernetes_policy,
+    kubernetes_workload,
+    process,
+    toxiproxy,
+)
 
 numbers = itertools.count(1)
 CGROUPS = Path("/sys/fs/cgroup")
@@ -52,6 +66,8 @@ class Rig(ABC):
     backend: Backend
     #: what of its kind's capabilities it is for; none: all of them
     capabilities: ClassVar[tuple[type[Target], ...]] = ()
+    #: fault -> arguments, where it can't do those of the others
+    examples: ClassVar[Mapping[str, list[dict[str, Any]]]] = {}
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.stack = folder, ExitStack()
@@ -364,6 +380,113 @@ class DockerNamesRig(DockerLinkRig):
     there: ClassVar[dict[str, Any]] = {"to": "dns", "lookup": containers.FAR}
 
 
+class WorkloadRig(Rig):
+    """A Deployment in a namespace of its own, on a real cluster."""
+
+    kind: type[Target] = kubernetes_workload.Workload
+    backend = kubernetes_workload
+    owner: ClassVar[str] = "deployment"
+    COPIES = 2
+
+    def begin(self) -> None:
+        self.lab = self.stack.enter_context(lab())
+        self._make()
+
+    def target(self) -> Target:
+        selector = kubernetes_workload.Selector(self.lab.name, f"{self.owner}/web", kubeconfig=kubeconfig())
+        return kubernetes_workload.find("workload", selector)[0]
+
+    def replace(self) -> None:
+        self.remove()
+        self._make()
+
+    def remove(self) -> None:
+        self.lab.gone(f"{self.owner}s.apps", "web")
+
+    def traces(self) -> list[str]:
+        found = self.lab.get(f"{self.owner}s.apps", "web")
+        marks = [key for key in found["metadata"].get("annotations") or {} if key.startswith("veloz-chaos/")]
+        return marks + [f"{found['spec']['replicas']} replicas"] * (found["spec"]["replicas"] != self.COPIES)
+
+    def _make(self) -> None:
+        self.lab.deployment(replicas=self.COPIES, kind=f"{self.owner}s.apps")
+        self.lab.ready(self.COPIES, kind=f"{self.owner}s.apps")
+
+
+class StatefulRig(WorkloadRig):
+    """A StatefulSet."""
+
+    owner: ClassVar[str] = "statefulset"
+
+
+class PolicyRig(Rig):
+    """A Deployment that serves on every node's own port, in a namespace of its own."""
+
+    kind: type[Target] = kubernetes_policy.PolicyLink
+    backend = kubernetes_policy
+    examples: ClassVar[Mapping[str, list[dict[str, Any]]]] = {"partition": [{"connections": "new"}]}
+
+    def begin(self) -> None:
+        self.lab = self.stack.enter_context(lab())
+        self.address = self.lab.node_port()
+        self._make()
+
+    def target(self) -> Target:
+        selector = kubernetes_policy.Selector(
+            self.lab.name, "deployment/web", inbound=8080, address=self.address, path="/healthz",
+            kubeconfig=kubeconfig(),
+        )  # fmt: skip
+        return kubernetes_policy.find("link", selector)[0]
+
+    def replace(self) -> None:
+        self.remove()
+        self._make()
+
+    def remove(self) -> None:
+        self.lab.gone("deployments.apps", "web")
+
+    def traces(self) -> list[str]:
+        return [one["metadata"]["name"] for one in self.lab.api.listed(self.lab.path(kubernetes_policy.POLICIES)).items]
+
+    def _make(self) -> None:
+        self.lab.deployment()
+        self.lab.ready(1)
+        until(lambda: answers(self.address))
+
+
+class NodeRig(Rig):
+    """A node of a real cluster that no machine is behind, so that nobody else's pods are sent away."""
+
+    kind: type[Target] = kubernetes_node.Node
+    backend = kubernetes_node
+
+    def begin(self) -> None:
+        self.lab, self.name = self.stack.enter_context(lab()), f"vc-test-{os.getpid()}-{next(numbers)}"
+        self._make()
+        self.stack.callback(self.remove)
+        self.lab.tenants(self.name)
+
+    def target(self) -> Target:
+        selector = kubernetes_node.Selector(self.name, kubeconfig=kubeconfig())
+        return kubernetes_node.find("node", selector)[0]
+
+    def replace(self) -> None:
+        self.remove()
+        self._make()
+
+    def remove(self) -> None:
+        with suppress(TargetError):
+            self.lab.api.delete(path("nodes", name=self.name))
+
+    def traces(self) -> list[str]:
+        found = self.lab.api.get(path("nodes", name=self.name))
+        marks = [key for key in found["metadata"].get("annotations") or {} if key.startswith("veloz-chaos/")]
+        return marks + ["unschedulable"] * bool(found["spec"].get("unschedulable"))
+
+    def _make(self) -> None:
+        self.lab.node(self.name, **{kubernetes_node.ALLOWED: "true"})
+
+
 class FakeRig(Rig):
     kind, backend = fake.Fake, fake
 
@@ -550,7 +673,11 @@ FAULT_PROXIES: tuple[type[FaultProxyRig], ...] = (HttpProxyRig, DnsProxyRig)
 SHARED: tuple[type[SharedRig], ...] = (*LINKS, *FAULT_PROXIES)
 CONTAINERS: tuple[type[Rig], ...] = (DockerRig, HardenedRig, DockerProcessRig)
 CONTAINER_LINKS: tuple[type[Rig], ...] = (DockerLinkRig, HardenedLinkRig, InboundRig, DockerNamesRig)
-RIGS: tuple[type[Rig], ...] = (ProcessRig, LimitedRig, UnlimitedRig, FakeRig, *CONTAINERS, *CONTAINER_LINKS, *SHARED)
+WORKLOADS: tuple[type[Rig], ...] = (WorkloadRig, StatefulRig)
+NODES: tuple[type[Rig], ...] = (NodeRig, PolicyRig)
+RIGS: tuple[type[Rig], ...] = (
+    ProcessRig, LimitedRig, UnlimitedRig, FakeRig, *CONTAINERS, *CONTAINER_LINKS, *WORKLOADS, *NODES, *SHARED,
+)  # fmt: skip
 
 
 def as_json(receipt: dict[str, Any]) -> dict[str, Any]:

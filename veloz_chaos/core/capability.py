@@ -354,6 +354,55 @@ class Resolvable(Target):
     def unmislead(self, sign: str) -> None: ...
 
 
+@dataclass(frozen=True)
+class Replicas:
+    """Copies of a workload. `desired`: so many the platform is to run; `there`: all that run, such as are ending too;
+    `ready`: those that serve."""
+
+    desired: int
+    there: int
+    ready: int
+
+
+class Scalable(Target):
+    """Runs as a number of copies that its platform keeps up."""
+
+    @abstractmethod
+    def scale(self, sign: str, former: int, to: int, expires: timedelta) -> None:
+        """From `former` copies to `to`. Raises TargetError, and changes nothing, if `former` are no longer desired."""
+
+    @abstractmethod
+    def unscale(self, sign: str) -> None:
+        """Back to the former number. Raises Gone, and leaves the number alone, if somebody else has changed it."""
+
+    @abstractmethod
+    def replicas(self) -> Replicas: ...
+
+
+@dataclass(frozen=True)
+class Tenancy:
+    """`open`: it takes new ones; `left`: how many run there that a drain would send away."""
+
+    open: bool
+    left: int
+
+
+class Drainable(Target):
+    """A machine whose tenants can be sent elsewhere."""
+
+    @abstractmethod
+    def drain(self, sign: str, expires: timedelta) -> None:
+        """It takes no new ones, and those it has are sent away, as far as they may be disturbed. Raises TargetError,
+        with who may not, if some have not been let go within half a minute."""
+
+    @abstractmethod
+    def undrain(self, sign: str) -> None:
+        """It takes new ones again; nobody is brought back."""
+
+    @abstractmethod
+    def tenancy(self) -> Tenancy: ...
+
+
 #: The closed list. What is not built yet is named, so that plan can say so.
 CAPABILITIES: Mapping[str, type[Target]] = {
     c.__name__: c
@@ -371,6 +420,8 @@ CAPABILITIES: Mapping[str, type[Target]] = {
         Lossy,
         Answerable,
         Resolvable,
+        Scalable,
+        Drainable,
     )
 }
 

@@ -8,7 +8,7 @@ the same namespace (or, inbound, from here).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -59,6 +59,14 @@ def written(ping: Ping, path: str) -> dict[str, str]:
     if isinstance(ping, LinePing):
         return asdict(ping)
     return {"path": path} if ping == "http" else {"protocol": ping}
+
+
+def answering(identity: Mapping[str, Any]) -> traffic.Ping:
+    """The ping of a link that is reached through its `address` from here."""
+    ping = identity["ping"]
+    if "send" in ping:
+        return traffic.Line(ping["send"], ping["answer"])
+    return traffic.PostgreSQL() if "protocol" in ping else traffic.Http(identity["address"], ping["path"])
 
 
 def require_host_port(text: str) -> None:
@@ -148,7 +156,7 @@ class ContainedLink(LinkBeside, Delayable, Throttleable, Severable, Resettable, 
         self.beside.state()
         seconds = timeout.total_seconds()
         if self.to is None:
-            return traffic.pass_through(self._address(), self._ping(), pings, seconds)
+            return traffic.pass_through(self._address(), answering(self.reference.identity), pings, seconds)
         place = {"to": self.to, "port": self.port, "ping": self.ping}
         return Passage(**self._ask("pass_through", seconds + MARGIN, **place, pings=pings, timeout=seconds))
 
@@ -201,13 +209,6 @@ class ContainedLink(LinkBeside, Delayable, Throttleable, Severable, Resettable, 
 
     def _address(self) -> tuple[str, int]:
         return parts(self.reference.identity["address"])
-
-    def _ping(self) -> traffic.Ping:
-        if "send" in self.ping:
-            return traffic.Line(self.ping["send"], self.ping["answer"])
-        if "protocol" in self.ping:
-            return traffic.PostgreSQL()
-        return traffic.Http(self.reference.identity["address"], self.ping["path"])
 
 
 class ContainedNames(LinkBeside, Resolvable):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from veloz_chaos.errors import Missing, TargetError
-from veloz_chaos.mechanisms import kube_pods
+from veloz_chaos.mechanisms import kube_objects, kube_pods
 from veloz_chaos.mechanisms.kube_api import Api, path, selected
 from veloz_chaos.mechanisms.kube_pods import Wanted
 
@@ -56,21 +56,11 @@ def _candidates(
     kind, _, name = str(wanted.owner).partition("/")
     owner = api.get(path(OWNERS[kind], namespace, name))
     uids = {owner["metadata"]["uid"]}
-    chosen = _written(owner["spec"]["selector"])
+    chosen = kube_objects.selector(owner)
     if kind == "deployment":
         sets = api.listed(path("replicasets.apps", namespace), labelSelector=chosen).items
         uids = {one["metadata"]["uid"] for one in sets if kube_pods.owner_of(one) in uids}
     return api.listed(where, labelSelector=chosen).items, lambda pod: kube_pods.owner_of(pod) in uids
-
-
-def _written(selector: Mapping[str, Any]) -> str:
-    """A workload's own selector as a query has it."""
-    words = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
-    for one in selector.get("matchExpressions") or []:
-        values = f"({','.join(one.get('values') or [])})"
-        kinds = {"In": f"{one['key']} in {values}", "NotIn": f"{one['key']} notin {values}"}
-        words.append(kinds.get(one["operator"]) or ("!" if one["operator"] == "DoesNotExist" else "") + one["key"])
-    return ",".join(words)
 
 
 def _require_namespace(api: Api, namespace: str) -> None:

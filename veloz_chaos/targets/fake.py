@@ -23,6 +23,7 @@ from veloz_chaos.core.capability import (
     Answerable,
     CpuUse,
     Delayable,
+    Drainable,
     Exhaustible,
     Fillable,
     Killable,
@@ -33,12 +34,15 @@ from veloz_chaos.core.capability import (
     Pausable,
     Pressable,
     Reference,
+    Replicas,
     Report,
     Resettable,
     Resolvable,
     Room,
     Saturable,
+    Scalable,
     Severable,
+    Tenancy,
     Throttleable,
     Use,
 )
@@ -52,6 +56,8 @@ ROUND_TRIP, ANSWER, WIDTH = 0.001, 200, 20_000_000
 PATIENCE = 30.0
 #: Bytes of its only volume; half of it is free.
 ROOM = 8_000_000
+#: Copies of a workload, and tenants of a machine.
+COPIES, TENANTS = 3, 4
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -120,7 +126,7 @@ def restart(known: str) -> None:
 
 class Fake(
     Killable, Pausable, Saturable, Pressable, Exhaustible, Fillable,
-    Delayable, Throttleable, Severable, Resettable, Lossy, Answerable, Resolvable,
+    Delayable, Throttleable, Severable, Resettable, Lossy, Answerable, Resolvable, Scalable, Drainable,
 ):  # fmt: skip
     offers = tuple(
         Offer(
@@ -216,6 +222,26 @@ class Fake(
     def room(self, sign: str, volume: str) -> Room:
         free = min([ROOM // 2, *map(int, self._strained("Fillable"))])
         return Room(ROOM, free, ROOM // 2 - free)
+
+    def scale(self, sign: str, former: int, to: int, expires: timedelta) -> None:
+        self._strain(f"{sign}-Scalable", to)
+
+    def unscale(self, sign: str) -> None:
+        self._relax(f"{sign}-Scalable")
+
+    def replicas(self) -> Replicas:
+        copies = min([COPIES, *map(int, self._strained("Scalable"))])
+        return Replicas(copies, copies, copies)
+
+    def drain(self, sign: str, expires: timedelta) -> None:
+        self._strain(f"{sign}-Drainable", 1.0)
+
+    def undrain(self, sign: str) -> None:
+        self._relax(f"{sign}-Drainable")
+
+    def tenancy(self) -> Tenancy:
+        drained = bool(self._strained("Drainable"))
+        return Tenancy(not drained, 0 if drained else TENANTS)
 
     def _strain(self, name: str, amount: float) -> None:
         state = self._hurt()
