@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from veloz_chaos import __version__
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.checking import Written
+from veloz_chaos.core.environment import Environment
 from veloz_chaos.core.history import History, of
 from veloz_chaos.core.plan import Plan
 from veloz_chaos.core.planning import Choices, lock_key, plan, wanted
@@ -40,6 +41,7 @@ _GUARDIAN_WORKS = 60.0
 
 if TYPE_CHECKING:
     from veloz_chaos.core.judge import Judgement
+    from veloz_chaos.mechanisms.kube_lease import Lease
 
 
 class Registry(Vocabulary, Backends, Protocol):
@@ -86,9 +88,7 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
     """One run. `observe` sees every event as it is written. Raises errors.Error for what never became a run."""
     written, parameters = files.written(request.experiment, request.environment, request.settings)
     run_id = os.urandom(4).hex()
-    with lock.held(
-        lock_key(written.environment), f"run {run_id} (pid {os.getpid()} on {socket.gethostname()})"
-    ) as held:
+    with _locked(written.environment, run_id) as (held, lease):
         refuse_leftovers(request.runs, lock_key(written.environment))
         made = _plan(written, parameters, request, registry)
         folder = request.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{made.experiment}-{run_id}"
@@ -99,7 +99,7 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
             observe(event)
 
         with _journal(folder, both) as (journal, secrets):
-            guardian = _run(made, run_id, registry, journal, secrets, history, held)
+            guardian = _run(made, run_id, registry, journal, secrets, history, held, lease)
         if guardian is not None and history.runner_failed:
             guardian.await_end(_GUARDIAN_WORKS)
             history = of(journals.read(folder))
@@ -107,6 +107,21 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
     from veloz_chaos.engine import order_history
 
     return Result(judge(history, orders=order_history.beside(folder, history)), folder, history)
+
+
+@contextmanager
+def _locked(environment: Environment, run_id: str) -> Iterator[tuple[int, Lease | None]]:
+    """On this machine, and in the cluster that the environment names. Raises Refused with the holder's name."""
+    with ExitStack() as locks:
+        mine = f"run {run_id} (pid {os.getpid()} on {socket.gethostname()})"
+        held = locks.enter_context(lock.held(lock_key(environment), mine))
+        if environment.kubernetes is None:
+            yield held, None
+            return
+        from veloz_chaos.engine import cluster
+
+        name = cluster.holder(f"run {run_id}", socket.gethostname())
+        yield held, locks.enter_context(cluster.leased(environment.kubernetes, name))
 
 
 def refuse_leftovers(runs: Path, key: str) -> None:
@@ -136,7 +151,14 @@ def _journal(folder: Path, observe: Callable[[ev.Event], None]) -> Iterator[tupl
 
 
 def _run(
-    made: Plan, run_id: str, registry: Registry, journal: Journal, secrets: Secrets, history: History, held: int
+    made: Plan,
+    run_id: str,
+    registry: Registry,
+    journal: Journal,
+    secrets: Secrets,
+    history: History,
+    held: int,
+    lease: Lease | None,
 ) -> Guardian | None:
     try:
         journal.append(_started(made, run_id), sync=True)
@@ -149,7 +171,8 @@ def _run(
             pid = ev.GuardianStarted(pid=guardian.pid, pid_start=proc.start_time(guardian.pid), **moment())
             journal.append(pid)
         with haste():
-            asyncio.run(execute(Run(made, run_id, registry, journal, secrets, guardian, history, workload=workload)))
+            run = Run(made, run_id, registry, journal, secrets, guardian, history, workload=workload, lease=lease)
+            asyncio.run(execute(run))
     except Exception as error:  # noqa: BLE001  # one of two places: our own bug becomes an event, and the guardian reverts
         _bug(error, journal)
     finally:
