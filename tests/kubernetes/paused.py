@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -13,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
-
-import yaml
 
 from veloz_chaos.errors import Missing
 from veloz_chaos.mechanisms import proc
@@ -105,7 +104,7 @@ class Paused:
 
     def _write(self, name: str, data: dict[str, Any]) -> Path:
         written = self.folder / f"{name}.yaml"
-        written.write_text(yaml.safe_dump(data))
+        written.write_text(json.dumps(data))
         return written
 
     def start(self, runs: str = "runs") -> subprocess.Popen[str]:
@@ -113,6 +112,13 @@ class Paused:
         words = ["run", str(self.experiment()), "-e", str(self.environment()), "--runs", str(self.folder / runs), "-q"]
         pipe = subprocess.PIPE
         return subprocess.Popen([*PRODUCT, *words], stdout=pipe, stderr=pipe, text=True, cwd=ROOT)
+
+    def struck(self, runs: str = "runs") -> subprocess.Popen[str]:
+        """A run under way whose fault is in place."""
+        run = self.start(runs)
+        until(lambda: self.stopped or run.poll() is not None)
+        assert run.poll() is None, run.communicate()
+        return run
 
     def call(self, *words: str, runs: str = "runs") -> subprocess.CompletedProcess[str]:
         command = [*PRODUCT, *words, "--runs", str(self.folder / runs)]

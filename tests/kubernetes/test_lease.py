@@ -134,8 +134,7 @@ def test_a_namespace_that_is_not_there_refuses_the_run(system: Paused) -> None:
 
 
 def test_a_second_runner_is_refused_until_the_first_has_ended(system: Paused) -> None:
-    run = system.start()
-    until(lambda: system.stopped)
+    run = system.struck()
     held = system.lease()
     assert f"@{os.uname().nodename}" in held["holderIdentity"]
     assert held["leaseDurationSeconds"] == 30
@@ -150,8 +149,7 @@ def test_a_second_runner_is_refused_until_the_first_has_ended(system: Paused) ->
 
 
 def test_a_lease_lost_in_the_middle_of_a_run_aborts_and_reverts_it(system: Paused) -> None:
-    run = system.start()
-    until(lambda: system.stopped)
+    run = system.struck()
     where = path(LEASES, system.namespace, "veloz-chaos")
     system.api.patch(where, {"spec": {"holderIdentity": "somebody else"}})
     output, errors = run.communicate(timeout=60)
@@ -162,8 +160,7 @@ def test_a_lease_lost_in_the_middle_of_a_run_aborts_and_reverts_it(system: Pause
 
 
 def test_the_guardian_of_a_dead_runner_frees_its_lease_when_all_is_out(system: Paused) -> None:
-    run = system.start()
-    until(lambda: system.stopped)
+    run = system.struck()
     run.kill()
     run.communicate()
     until(lambda: not system.stopped, 10)

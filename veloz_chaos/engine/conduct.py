@@ -41,6 +41,7 @@ _GUARDIAN_WORKS = 60.0
 
 if TYPE_CHECKING:
     from veloz_chaos.core.judge import Judgement
+    from veloz_chaos.engine.mirror import Mirror
     from veloz_chaos.mechanisms.kube_lease import Lease
 
 
@@ -65,6 +66,8 @@ class Result:
     judgement: Judgement
     folder: Path
     history: History
+    #: what could not be tidied up, and what then to do
+    note: str = ""
 
 
 def planned(request: Request, registry: Registry) -> Plan:
@@ -90,23 +93,28 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
     run_id = os.urandom(4).hex()
     with _locked(written.environment, run_id) as (held, lease):
         refuse_leftovers(request.runs, lock_key(written.environment))
+        _refuse_mirrored(written.environment, request.environment)
         made = _plan(written, parameters, request, registry)
+        mirror = _mirror(made, run_id)
         folder = request.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{made.experiment}-{run_id}"
         history = History()
 
         def both(event: ev.Event) -> None:
             history.add(event)
+            if mirror is not None:
+                mirror.note(event)
             observe(event)
 
         with _journal(folder, both) as (journal, secrets):
-            guardian = _run(made, run_id, registry, journal, secrets, history, held, lease)
+            guardian = _run(made, run_id, registry, journal, secrets, history, held, lease, mirror)
         if guardian is not None and history.runner_failed:
             guardian.await_end(_GUARDIAN_WORKS)
             history = of(journals.read(folder))
+        note = mirror.close() if mirror is not None else ""
     from veloz_chaos.core.judge import judge  # not before the run: its start is what an incident waits for
     from veloz_chaos.engine import order_history
 
-    return Result(judge(history, orders=order_history.beside(folder, history)), folder, history)
+    return Result(judge(history, orders=order_history.beside(folder, history)), folder, history, note)
 
 
 @contextmanager
@@ -122,6 +130,22 @@ def _locked(environment: Environment, run_id: str) -> Iterator[tuple[int, Lease 
 
         name = cluster.holder(f"run {run_id}", socket.gethostname())
         yield held, locks.enter_context(cluster.leased(environment.kubernetes, name))
+
+
+def _refuse_mirrored(environment: Environment, file: Path) -> None:
+    """The same of a run on another machine, if the environment says where such are told of."""
+    if environment.kubernetes is not None and environment.kubernetes.mirror is not None:
+        from veloz_chaos.engine import mirror
+
+        mirror.refuse_left(environment.kubernetes, environment.name, file)
+
+
+def _mirror(made: Plan, run_id: str) -> Mirror | None:
+    if made.placebo or made.cluster is None or made.cluster.mirror is None:
+        return None
+    from veloz_chaos.engine.mirror import Mirror
+
+    return Mirror(made.cluster, run_id, made.environment)
 
 
 def refuse_leftovers(runs: Path, key: str) -> None:
@@ -159,6 +183,7 @@ def _run(
     history: History,
     held: int,
     lease: Lease | None,
+    mirror: Mirror | None,
 ) -> Guardian | None:
     try:
         journal.append(_started(made, run_id), sync=True)
@@ -171,7 +196,8 @@ def _run(
             pid = ev.GuardianStarted(pid=guardian.pid, pid_start=proc.start_time(guardian.pid), **moment())
             journal.append(pid)
         with haste():
-            run = Run(made, run_id, registry, journal, secrets, guardian, history, workload=workload, lease=lease)
+            run = Run(made, run_id, registry, journal, secrets, guardian, history, workload=workload)
+            run.lease, run.mirror = lease, mirror
             asyncio.run(execute(run))
     except Exception as error:  # noqa: BLE001  # one of two places: our own bug becomes an event, and the guardian reverts
         _bug(error, journal)

@@ -32,6 +32,7 @@ from veloz_chaos.engine.workload import Workload
 from veloz_chaos.errors import Refused, TargetError
 
 if TYPE_CHECKING:
+    from veloz_chaos.engine.mirror import Mirror
     from veloz_chaos.mechanisms.kube_lease import Lease
 
 #: The effect must be found within this after the injection. Nanoseconds.
@@ -73,6 +74,7 @@ class Run:
     workload: Workload | None = None
     workload_died: str = ""
     lease: Lease | None = None
+    mirror: Mirror | None = None
     lease_lost: str = ""
 
     def emit(self, event: ev.Event, *, sync: bool = False) -> None:
@@ -203,6 +205,7 @@ class Run:
 
     async def prepare(self) -> None:
         """Look only; then every receipt is on disk. Helpers start side by side; looks do not disturb each other."""
+        await self._mirrored()
         armed = await asyncio.gather(
             *(self._arm(*one) for one in enumerate(self.plan.faults, 1)), return_exceptions=True
         )
@@ -215,9 +218,15 @@ class Run:
                 self.hands.append(hand)
         except TargetError as error:
             raise Refused(f"{planned.on}: {error}") from error
+        await self._mirrored()
         reasons = self._not_steady(self.history.baseline_began or 0)
         if reasons:
             raise Refused("\n".join(reasons))
+
+    async def _mirrored(self) -> None:
+        """What undoes the run is in the cluster, too. Raises Refused if it can't be."""
+        if self.mirror is not None:
+            await asyncio.to_thread(self.mirror.flush)
 
     async def _arm(self, number: int, planned: PlannedFault) -> Hand:
         hand = await asyncio.to_thread(take, planned, self.registry)

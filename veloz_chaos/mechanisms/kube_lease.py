@@ -90,7 +90,14 @@ class Lease:
 
 
 def take(
-    api: Api, namespace: str, name: str, holder: str, *, wait: bool = False, seconds: int = SECONDS, every: float = EVERY
+    api: Api,
+    namespace: str,
+    name: str,
+    holder: str,
+    *,
+    wait: bool = False,
+    seconds: int = SECONDS,
+    every: float = EVERY,
 ) -> Lease:
     """Raises Refused, with the holder's name, if somebody else has it; TargetError for what the server refuses.
 
