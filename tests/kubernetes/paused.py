@@ -70,7 +70,7 @@ class Paused:
         return proc.stopped(self.process.pid)
 
     def environment(self, name: str = "environment", **changes: Any) -> Path:
-        look = {"every": "50ms", "timeout": "500ms"}
+        look = {"every": "50ms", "timeout": "2s"}
         get = {"get": f"http://127.0.0.1:{self.port}/pid"}
         data = {
             "kind": "Environment",
@@ -92,7 +92,7 @@ class Paused:
             "version": 1,
             "name": "small",
             "title": "A small system is hurt",
-            "failure": "engine-crash",
+            "failure": "exchange-down",
             "allowed-on": ["development"],
             "blast-radius": {"last-replica": True},
             "steady-state": ["healthy"],

@@ -55,7 +55,7 @@ def test_a_lease_is_renewed_while_it_is_held(kubernetes: Api, space: str) -> Non
     assert not lease.lost
     assert spec(kubernetes, space, "renewed")["renewTime"] != before
     with pytest.raises(Refused, match="in use by run 1"):
-        take(kubernetes, space, "renewed", "run 2", wait=True)
+        take(kubernetes, space, "renewed", "run 2", wait=print)
     lease.release()
 
 
@@ -68,7 +68,7 @@ def test_a_dead_holder_s_lease_is_taken_over_after_its_duration(kubernetes: Api,
         with pytest.raises(Refused, match="in use by run 1"):
             take(kubernetes, space, name, "run 2")
         time.sleep(3.1)
-    second = take(kubernetes, space, name, "run 2", wait=wait)
+    second = take(kubernetes, space, name, "run 2", wait=print if wait else None)
     assert 3 <= time.monotonic() - began < 9
     assert spec(kubernetes, space, name)["holderIdentity"] == "run 2"
     second.release()

@@ -109,7 +109,7 @@ def not_held(system: Paused) -> bool:
     return True
 
 
-def test_without_a_place_for_it_nothing_is_injected(system: Paused, kubernetes: Api) -> None:
+def test_without_a_place_for_it_nothing_is_injected(system: Paused) -> None:
     nowhere: dict[str, Any] = {"lease": {"namespace": system.namespace}, "mirror": {"namespace": "t-nowhere"}}
     environment = str(system.environment(kubernetes=nowhere))
     answer = system.call("run", str(system.experiment()), "-e", environment, "-q")

@@ -44,7 +44,7 @@ def _mirrored(name: str, runs: Path) -> list[int]:
         return []
     from veloz_chaos.engine import cluster, mirror
 
-    with cluster.leased(read.kubernetes, cluster.holder("revert", socket.gethostname()), wait=True):
+    with cluster.leased(read.kubernetes, cluster.holder("revert", socket.gethostname()), wait=screen.err):
         left = mirror.left(read.kubernetes, read.name)
         if not left:
             screen.out(f"nothing to take out: the cluster tells of no run on {read.name} that was left open")

@@ -14,7 +14,7 @@ from veloz_chaos.core.cluster import Cluster
 from veloz_chaos.errors import Error, Refused, TargetError
 from veloz_chaos.mechanisms import kube_lease
 from veloz_chaos.mechanisms.kube_api import Api, Place, client
-from veloz_chaos.mechanisms.kube_lease import Lease
+from veloz_chaos.mechanisms.kube_lease import Lease, Wait
 
 
 def place(cluster: Cluster) -> Place:
@@ -35,7 +35,7 @@ def holder(who: str, host: str) -> str:
 
 
 @contextmanager
-def leased(cluster: Cluster, holder: str, *, wait: bool = False) -> Iterator[Lease]:
+def leased(cluster: Cluster, holder: str, *, wait: Wait | None = None) -> Iterator[Lease]:
     """Raises Refused, with the holder's name, or what the server says."""
     lease = _take(cluster, holder, wait=wait)
     try:
@@ -44,7 +44,7 @@ def leased(cluster: Cluster, holder: str, *, wait: bool = False) -> Iterator[Lea
         lease.release()
 
 
-def _take(cluster: Cluster, holder: str, *, wait: bool) -> Lease:
+def _take(cluster: Cluster, holder: str, *, wait: Wait | None) -> Lease:
     asked = cluster.lease
     try:
         return kube_lease.take(server(cluster), asked.namespace, asked.name, holder, wait=wait)
@@ -61,7 +61,7 @@ def kept(started: ev.RunStarted) -> Iterator[None]:
         yield
         return
     with ThreadPoolExecutor(1, thread_name_prefix="lease") as thread:
-        taking = thread.submit(_take, cluster, holder(f"run {started.run}", started.host), wait=False)
+        taking = thread.submit(_take, cluster, holder(f"run {started.run}", started.host), wait=None)
         try:
             yield
         finally:

@@ -7,6 +7,7 @@ every receipt, before anything is injected. It is removed when nothing is left i
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from veloz_chaos.core import event as ev
 from veloz_chaos.core.capability import Reference
 from veloz_chaos.core.cluster import Cluster
 from veloz_chaos.engine import journal as journals
-from veloz_chaos.engine.clock import moment
+from veloz_chaos.engine.clock import moment, now
 from veloz_chaos.engine.cluster import place, server
 from veloz_chaos.engine.journal import Journal
 from veloz_chaos.engine.secrets import Secrets
@@ -33,8 +34,8 @@ ROOM = 900_000
 KIND, KEY, ENVIRONMENT = "configmaps", "journal.jsonl", "veloz-chaos/environment"
 #: Backends whose references say by which context, or which kubeconfig, their cluster is reached.
 _IN_CLUSTER = ("kubernetes", "chaos-mesh")
-#: How often a removal is tried while the server does not answer.
-_TRIES = 3
+#: So long is a removal tried again while the server does not answer (nanoseconds), so often (seconds).
+_PATIENCE, _PAUSE = 10_000_000_000, 1.0
 
 
 class Mirror:
@@ -61,11 +62,12 @@ class Mirror:
         text = "\n".join(self._lines) + "\n"
         if len(text.encode()) > ROOM:
             raise Refused(f"what undoes this run is larger than a ConfigMap may be ({ROOM} bytes); hit fewer targets")
-        about = {"name": name_of(self._run), "namespace": self._namespace, "labels": self._labels}
+        name = name_of(self._run)
+        about = {"name": name, "namespace": self._namespace, "labels": self._labels}
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": {KEY: text}}
         try:
             if self._written:
-                server(self._cluster).put(path(KIND, self._namespace, about["name"]), body)
+                server(self._cluster).put(path(KIND, self._namespace, name), body)
             else:
                 server(self._cluster).post(path(KIND, self._namespace), body)
         except TargetError as error:
@@ -97,21 +99,19 @@ def remove(cluster: Cluster, run: str) -> str:
     """Says what kept it from being removed, and how it is done by hand; empty if it is gone."""
     if cluster.mirror is None:
         return ""
-    namespace, error = cluster.mirror.namespace, ""
-    for _ in range(_TRIES):
+    namespace, deadline = cluster.mirror.namespace, now() + _PATIENCE
+    while True:
         try:
             server(cluster).delete(path(KIND, namespace, name_of(run)))
         except Missing:
             return ""
-        except Unavailable as unavailable:
-            error = str(unavailable)
-            continue
-        except TargetError as refused:
-            error = str(refused)
-            break
+        except TargetError as error:
+            if isinstance(error, Unavailable) and now() < deadline:
+                time.sleep(_PAUSE)
+                continue
+            by_hand = f"{place(cluster).words} -n {namespace} delete configmap {name_of(run)}"
+            return f"its mirror in the cluster can't be removed: {error}; do it with: {by_hand}"
         return ""
-    by_hand = f"{place(cluster).words} -n {namespace} delete configmap {name_of(run)}"
-    return f"nothing is left in place, but its mirror is: {error}; remove it with: {by_hand}"
 
 
 # --- from another machine ------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ SECONDS, EVERY = 30, 10.0
 PAUSE = 1.0
 #: So much earlier than anybody else may take it, its holder takes it for lost. Seconds.
 MARGIN = 5.0
+Wait = Callable[[str], None]
 KIND = "leases.coordination.k8s.io"
 
 
@@ -95,14 +97,15 @@ def take(
     name: str,
     holder: str,
     *,
-    wait: bool = False,
+    wait: Wait | None = None,
     seconds: int = SECONDS,
     every: float = EVERY,
 ) -> Lease:
     """Raises Refused, with the holder's name, if somebody else has it; TargetError for what the server refuses.
 
     One that has been released, or is `holder`'s own, is taken at once; one that has run out, once it has stood still
-    for its duration. `wait`: so is one that has not, rather than to be refused at once by the look of it.
+    for its duration. With `wait` so is one that has not, rather than to be refused at once by the look of it; it is told
+    what is waited for.
     """
     where = path(KIND, namespace, name)
     seen: tuple[Any, Any] | None = None
@@ -122,8 +125,10 @@ def take(
         if seen is not None and mark != seen:
             raise Refused(_refusal(found))
         if seen is None:
-            if not wait and _good(spec):
+            if wait is None and _good(spec):
                 raise Refused(_refusal(found))
+            if wait is not None:
+                wait(f"{mark[0]} has the lease {namespace}/{name}; waiting {still:.0f} s for a sign of it")
             seen, since = mark, _now()
         time.sleep(min(PAUSE, max(0.05, since + still - _now())))
 
