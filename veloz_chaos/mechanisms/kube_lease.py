@@ -104,7 +104,7 @@ def take(
     """Raises Refused, with the holder's name, if somebody else has it; TargetError for what the server refuses.
 
     One that has been released, or is `holder`'s own, is taken at once; one that has run out, once it has stood still
-    for its duration. With `wait` so is one that has not, rather than to be refused at once by the look of it; it is told
+    for its duration. With `wait` so is one that has not, rather than to be refused at once by the look of it; it hears
     what is waited for.
     """
     where = path(KIND, namespace, name)
