@@ -20,7 +20,7 @@ from veloz_chaos.core.history import History, of
 from veloz_chaos.core.plan import Plan
 from veloz_chaos.core.planning import Choices, lock_key, plan, wanted
 from veloz_chaos.core.vocabulary import Vocabulary
-from veloz_chaos.engine import files, lock
+from veloz_chaos.engine import files, lock, rights
 from veloz_chaos.engine import journal as journals
 from veloz_chaos.engine.clock import moment
 from veloz_chaos.engine.execute import execute
@@ -76,6 +76,12 @@ def planned(request: Request, registry: Registry) -> Plan:
     return _plan(written, parameters, request, registry)
 
 
+def unallowed(request: Request, registry: Registry, made: Plan) -> list[str]:
+    """Why the run of this plan would be refused for what this account may not do in a cluster, and what would help."""
+    written, _ = files.written(request.experiment, request.environment, request.settings)
+    return rights.refusal(rights.of_plan(made, wanted(written, registry), written.environment, registry))
+
+
 def _plan(written: Written, parameters: Mapping[str, Any], request: Request, registry: Registry) -> Plan:
     choices = Choices(
         parameters=parameters,
@@ -95,6 +101,8 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
         refuse_leftovers(request.runs, lock_key(written.environment))
         _refuse_mirrored(written.environment, request.environment)
         made = _plan(written, parameters, request, registry)
+        if reasons := unallowed(request, registry, made):
+            raise Refused("\n".join(reasons))
         mirror = _mirror(made, run_id)
         folder = request.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{made.experiment}-{run_id}"
         history = History()
