@@ -120,8 +120,8 @@ class Paused:
         assert run.poll() is None, run.communicate()
         return run
 
-    def call(self, *words: str, runs: str = "runs") -> subprocess.CompletedProcess[str]:
-        command = [*PRODUCT, *words, "--runs", str(self.folder / runs)]
+    def call(self, *words: str, runs: str | None = "runs") -> subprocess.CompletedProcess[str]:
+        command = [*PRODUCT, *words, *(["--runs", str(self.folder / runs)] if runs else [])]
         return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
 
     # --- what the cluster says -----------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from veloz_chaos.mechanisms import kube_rights
+from veloz_chaos.mechanisms import kube_api, kube_rights
 from veloz_chaos.mechanisms.kube_api import Place
 from veloz_chaos.mechanisms.kube_rights import CLASSES, merged, of_class, right, rights, roles
 
@@ -69,7 +69,7 @@ def test_each_right_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
             asked.append((verb, where))
             return verb == "get"
 
-    monkeypatch.setattr(kube_rights.kube_api, "client", lambda _: Api())
+    monkeypatch.setattr(kube_api, "client", lambda _: Api())
     pods = [right(HERE, "x", verb, "pods") for verb in ("get", "list", "get")]
     assert kube_rights.missing(pods) == [pods[1]]
     assert len(asked) == 2

@@ -18,7 +18,7 @@ from veloz_chaos.mechanisms.kube_lease import Lease, Wait
 
 
 def place(cluster: Cluster) -> Place:
-    return Place(cluster.context, cluster.kubeconfig)
+    return Place(cluster.context or None, cluster.kubeconfig or None)
 
 
 def server(cluster: Cluster) -> Api:

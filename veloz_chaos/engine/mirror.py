@@ -195,7 +195,7 @@ def _seen_from_here(event: ev.Event, there: Cluster | None, here: Cluster) -> ev
 
 def _reached(reference: Reference, there: Cluster, here: Cluster) -> Reference:
     identity = reference.identity
-    if Place(identity.get("context"), identity.get("kubeconfig")) != place(there):
+    if Place(identity.get("context") or None, identity.get("kubeconfig") or None) != place(there):
         return reference
     if not reference.backend.startswith(_IN_CLUSTER):
         return reference

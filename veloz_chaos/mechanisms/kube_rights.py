@@ -20,6 +20,8 @@ _ATTACH = ("get", "create")
 CLASSES: Mapping[str, Rules] = {
     "looking": {
         "pods": ("get", "list", "watch"),
+        "pods/log": ("get",),
+        "endpointslices.discovery.k8s.io": ("list",),
         "deployments.apps": ("get",),
         "statefulsets.apps": ("get",),
         "daemonsets.apps": ("get",),
