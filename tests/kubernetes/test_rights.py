@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import yaml
 
 from tests.infra.require import absent
 from tests.kubernetes.paused import ROOT, Paused, namespace, paused
+from veloz_chaos.errors import TargetError
 from veloz_chaos.mechanisms import kube_api
 from veloz_chaos.mechanisms.kube_api import Api, Forbidden, Place, path
 from veloz_chaos.mechanisms.kube_rights import CLASSES, missing, right, rights
@@ -34,10 +36,8 @@ def kubectl(*words: str) -> str:
 def account(api: Api, space: str, name: str, folder: Path) -> Path:
     """A kubeconfig of a service account, made if it is not there."""
     about = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
-    try:
+    with suppress(kube_api.Conflict):
         api.post(path("serviceaccounts", space), about)
-    except kube_api.Conflict:
-        pass
     asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
     token = api.post(path("serviceaccounts", space, name, "token"), asked)["status"]["token"]
     config = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
@@ -75,7 +75,7 @@ def test_plan_run_and_doctor_name_the_role_that_is_missing_and_with_it_all_is_we
 
     run = system.call("run", experiment, "-e", environment, "-q")
     assert run.returncode == 4
-    assert 'a Role must grant: {"apiGroups": ["coordination.k8s.io"]' in run.stderr
+    assert 'a Role must grant: {apiGroups: ["coordination.k8s.io"], resources: ["leases"]' in run.stderr
     doctor = system.call("doctor", "-e", environment)
     assert doctor.returncode == 1
     assert role.strip() in doctor.stdout
@@ -149,5 +149,5 @@ def test_restricted_pod_security_admits_the_runner(deployed: tuple[Path, str, st
         admitted = kubernetes.post(path("pods", runner), pod, dryRun="All")
         assert admitted["spec"]["serviceAccountName"] == "veloz-chaos"
     pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True
-    with pytest.raises(kube_api.TargetError, match="PodSecurity"):
+    with pytest.raises(TargetError, match="PodSecurity"):
         kubernetes.post(path("pods", runner), pod, dryRun="All")
