@@ -41,6 +41,8 @@ ROOMS = tuple(f"veloz_chaos.mechanisms.helper_{room}" for room in ("signals", "s
 LOOK = 0.5
 #: Seconds for calls that are under way when the target ends: one of them may be what ended it.
 LAST = 1.0
+#: Seconds for whoever started us to ask why we refuse.
+LISTENING = 5.0
 #: Seconds without a call after which it ends: before anything was undone, and afterwards.
 IDLE, DONE = 600.0, 30.0
 
@@ -212,6 +214,17 @@ def _end(*_: object) -> None:
     raise Ended
 
 
+def refuse(error: str, text: str) -> int:
+    """Said at once, and again to who asks: where a platform attaches us late, the first time nobody listens yet."""
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    for _ in range(2):
+        write({"id": 0, "error": error, "text": text}, threading.Lock())
+        if not poll.poll(LISTENING * 1000) or not os.read(0, 4096):
+            break
+    return 0
+
+
 def main(arguments: list[str]) -> int:
     sign, writing, pid = arguments[1], threading.Lock(), 0
     try:
@@ -223,11 +236,9 @@ def main(arguments: list[str]) -> int:
         target = os.pidfd_open(pid)
         here = Here(sign, pid, proc.start_time(pid), memory=cgroup.memory_of(pid))
     except TargetError as error:
-        write({"id": 0, "error": type(error).__name__, "text": str(error)}, writing)
-        return 0
+        return refuse(type(error).__name__, str(error))
     except ProcessLookupError:
-        write({"id": 0, "error": "Gone", "text": f"process {pid} no longer exists"}, writing)
-        return 0
+        return refuse("Gone", f"process {pid} no longer exists")
     os.environ[strain.HOLDER] = str(os.getpid())  # what we start must not survive us
     known = operations()
     try:

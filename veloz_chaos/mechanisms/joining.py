@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from veloz_chaos.errors import Gone, Unavailable
-from veloz_chaos.mechanisms import proc
+from veloz_chaos.mechanisms import cgroup, proc
 
 #: How a name is looked up: of the target's own files, where it has them.
 NAMES = ("/etc/resolv.conf", "/etc/hosts")
@@ -31,9 +31,15 @@ def first_process(container: str) -> int:
 
 
 def join(pid: int) -> None:
-    """Its network, its names, and the control groups as the node sees them. Of the main thread, before any other."""
+    """Its network, its names, and the control groups as the node sees them. Of the main thread, before any other.
+
+    Where version 2 of control groups hides the node's, and we may not join them, nothing can be strained: no limit is
+    found then.
+    """
     _enter(pid, "net")
-    _enter(1, "cgroup")
+    if (cgroup.MOUNT / "cgroup.controllers").exists():
+        with suppress(Unavailable):
+            _enter(1, "cgroup")
     for name in NAMES:
         with suppress(OSError):
             Path(name).write_bytes(Path(f"/proc/{pid}/root{name}").read_bytes())
