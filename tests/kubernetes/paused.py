@@ -9,12 +9,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from tests.infra import cluster
 from veloz_chaos.errors import Missing
 from veloz_chaos.mechanisms import proc
 from veloz_chaos.mechanisms.kube_api import Api, path
@@ -22,17 +23,6 @@ from veloz_chaos.mechanisms.kube_api import Api, path
 ROOT = Path(__file__).parents[2]
 PRODUCT = [sys.executable, "-m", "veloz_chaos"]
 LEASES, MAPS = "leases.coordination.k8s.io", "configmaps"
-
-
-@contextmanager
-def namespace(api: Api, room: str = "t-clustered") -> Iterator[str]:
-    name = f"{room}-{uuid4().hex[:6]}"
-    api.post(path("namespaces"), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    try:
-        yield name
-    finally:
-        with suppress(Missing):
-            api.delete(path("namespaces", None, name))
 
 
 @dataclass
@@ -144,8 +134,8 @@ class Paused:
 
 @contextmanager
 def paused(api: Api, folder: Path) -> Iterator[Paused]:
-    with namespace(api) as name:
-        made = Paused(api, folder, name)
+    with cluster.namespace() as space:
+        made = Paused(api, folder, space.name)
         made.begin()
         try:
             yield made

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kubernetes.paused import LEASES, Paused, namespace, paused, until
+from tests.infra import cluster
+from tests.kubernetes.paused import LEASES, Paused, paused, until
 from veloz_chaos.errors import Refused
 from veloz_chaos.mechanisms.kube_api import Api, path
 from veloz_chaos.mechanisms.kube_lease import take
@@ -19,9 +20,9 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
-def space(kubernetes: Api) -> Iterator[str]:
-    with namespace(kubernetes) as name:
-        yield name
+def space(kubeconfig: str) -> Iterator[str]:  # noqa: ARG001
+    with cluster.namespace() as made:
+        yield made.name
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.infra.require import absent
-from tests.kubernetes.paused import ROOT, Paused, namespace, paused
+from tests.infra import cluster
+from tests.kubernetes.paused import ROOT, Paused, paused
 from veloz_chaos.errors import TargetError
 from veloz_chaos.mechanisms import kube_api
 from veloz_chaos.mechanisms.kube_api import Api, Forbidden, Place, path
@@ -25,12 +24,7 @@ DEPLOY = ROOT / "deploy" / "kubernetes"
 
 
 def kubectl(*words: str) -> str:
-    program = shutil.which("kubectl") or next(Path.home().glob(".cache/veloz-chaos-infra/kubernetes/bin/kubectl"), None)
-    if program is None:
-        absent("kubernetes", "there is no kubectl")
-    done = subprocess.run([str(program), *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return cluster.run(cluster.require(), *words)
 
 
 def account(api: Api, space: str, name: str, folder: Path) -> Path:
@@ -90,11 +84,12 @@ def test_plan_run_and_doctor_name_the_role_that_is_missing_and_with_it_all_is_we
 
 
 @pytest.fixture(scope="module")
-def deployed(kubernetes: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, str]]:
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, str]]:
     """The manifests as they are, in namespaces of the test's own: the runner's, and the system's (the helpers' too)."""
     folder = tmp_path_factory.mktemp("deploy") / "kubernetes"
     shutil.copytree(DEPLOY, folder)
-    with namespace(kubernetes) as runner, namespace(kubernetes) as system:
+    with cluster.namespace() as one, cluster.namespace() as other:
+        runner, system = one.name, other.name
         for file in folder.rglob("*.yaml"):
             text = file.read_text().replace("namespace: veloz-chaos-helpers", f"namespace: {system}")
             text = text.replace("namespace: veloz-chaos", f"namespace: {runner}")

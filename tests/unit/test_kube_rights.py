@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import pytest
 import yaml
 
+from tests.unit.cli_runs import Paper, events
+from veloz_chaos.core import event as ev
+from veloz_chaos.core.environment import Environment
+from veloz_chaos.core.survey import Wanted
+from veloz_chaos.engine.rights import of_plan, refusal, to_look
 from veloz_chaos.mechanisms import kube_api, kube_rights
 from veloz_chaos.mechanisms.kube_api import Place
-from veloz_chaos.mechanisms.kube_rights import CLASSES, merged, of_class, right, rights, roles
+from veloz_chaos.mechanisms.kube_rights import CLASSES, Right, merged, of_class, right, rights, roles, to_find
+from veloz_chaos.targets import fake
 
 HERE = Place()
 
@@ -73,3 +81,57 @@ def test_each_right_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pods = [right(HERE, "x", verb, "pods") for verb in ("get", "list", "get")]
     assert kube_rights.missing(pods) == [pods[1]]
     assert len(asked) == 2
+
+
+def test_to_find_pods_by_their_deployment_takes_its_replica_sets() -> None:
+    asked = {(one.verb, one.path.rpartition("/")[2]) for one in to_find(HERE, "x", "deployment/gateway")}
+    pods = {(verb, "pods") for verb in ("get", "list", "watch")}
+    assert asked == pods | {("get", "deployments"), ("get", "replicasets"), ("list", "replicasets")}
+    assert {(one.verb, one.path.rpartition("/")[2]) for one in to_find(HERE, "x")} == pods
+
+
+# --- what a run needs ----------------------------------------------------------------------------------------------
+
+
+class Clustered:
+    """A backend whose targets are in a cluster."""
+
+    Selector = fake.Selector
+    asked: ClassVar[list[str]] = []
+
+    @classmethod
+    def rights(cls, selector: fake.Selector, capability: str) -> list[Right]:
+        assert selector.id
+        cls.asked.append(capability)
+        return [right(HERE, "staging", "delete", "pods")] if capability else to_find(HERE, "staging")
+
+
+class Backends:
+    def backend(self, name: str) -> Any:
+        return Clustered if name == "clustered" else fake
+
+
+def test_a_run_needs_what_its_faults_its_lease_and_its_mirror_need() -> None:
+    started = events(Paper())[0]
+    assert isinstance(started, ev.RunStarted)
+    fault = started.plan.faults[0]
+    hit = fault.model_copy(update={"reference": fault.reference.model_copy(update={"backend": "clustered"})})
+    plan = started.plan.model_copy(update={"faults": [hit]})
+    wanted = [Wanted(fault.on, "service", "clustered", {"id": "x"}), Wanted("other", "service", "fake", {"id": "x"})]
+    written = {"kind": "Environment", "version": 1, "name": "a", "tier": "staging"}
+    places = {"lease": {"namespace": "chaos"}, "mirror": {"namespace": "chaos"}}
+    plain, known = (Environment.model_validate(written | more) for more in ({}, {"kubernetes": places}))
+    Clustered.asked.clear()
+    needed = of_plan(plan, wanted, plain, Backends())
+    assert [(one.verb, one.namespace) for one in needed][-1] == ("delete", "staging")
+    assert Clustered.asked == ["", fault.offer.capability]
+    also = of_plan(plan, wanted, known, Backends())
+    more = {one.path for one in also} - {one.path for one in needed}
+    assert more == {"/apis/coordination.k8s.io/v1/namespaces/chaos/leases", "/api/v1/namespaces/chaos/configmaps"}
+    placebo = of_plan(plan.model_copy(update={"placebo": True}), wanted, plain, Backends())
+    assert [one.verb for one in placebo] == ["get", "list", "watch"]
+
+
+def test_what_lies_in_no_cluster_needs_nothing_and_asks_nobody() -> None:
+    environment = Environment.model_validate({"kind": "Environment", "version": 1, "name": "a", "tier": "staging"})
+    assert refusal(to_look([Wanted("x", "service", "fake", {"id": "x"})], environment, Backends())) == []

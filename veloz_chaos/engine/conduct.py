@@ -89,8 +89,13 @@ def _plan(written: Written, parameters: Mapping[str, Any], request: Request, reg
         placebo=request.placebo,
         sources=files.digests(request.experiment, request.environment),
     )
-    inventory = survey(wanted(written, registry), registry)
-    return plan(written, inventory, registry, choices)
+    asked = wanted(written, registry)
+    inventory = survey(asked, registry)
+    try:
+        return plan(written, inventory, registry, choices)
+    except Refused as refusal:
+        help_ = rights.refusal(rights.to_look(asked, written.environment, registry))
+        raise Refused("\n".join([str(refusal), *help_])) from None
 
 
 def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], None] = lambda _: None) -> Result:

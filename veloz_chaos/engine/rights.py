@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from veloz_chaos.core.environment import Environment
@@ -17,14 +17,20 @@ class Backends(Protocol):
     def backend(self, name: str) -> Any: ...
 
 
-def of_plan(plan: Plan, wanted: Iterable[Wanted], environment: Environment, backends: Backends) -> list[Right]:
+def of_plan(plan: Plan, wanted: Sequence[Wanted], environment: Environment, backends: Backends) -> list[Right]:
     """All that the run needs."""
-    found = list(of_environment(environment))
-    for one in wanted:
-        hit = [fault for fault in plan.faults if fault.on == one.name and fault.reference.backend == one.backend]
-        for capability in ["", *(fault.offer.capability for fault in hit if not plan.placebo)]:
-            found += of_target(one, capability, backends)
+    found = to_look(wanted, environment, backends)
+    for one in wanted if not plan.placebo else ():
+        for fault in plan.faults:
+            if (fault.on, fault.reference.backend) == (one.name, one.backend):
+                found += of_target(one, fault.offer.capability, backends)
     return found
+
+
+def to_look(wanted: Sequence[Wanted], environment: Environment, backends: Backends) -> list[Right]:
+    """What every run needs, whatever it injects."""
+    looking = [right for one in wanted for right in of_target(one, "", backends)]
+    return [*of_environment(environment), *looking]
 
 
 def of_target(one: Wanted, capability: str, backends: Backends) -> list[Right]:

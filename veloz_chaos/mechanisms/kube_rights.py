@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from veloz_chaos.errors import TargetError
 from veloz_chaos.mechanisms import kube_api
 from veloz_chaos.mechanisms.kube_api import Place, path
+from veloz_chaos.mechanisms.kube_find import OWNERS
 
 Rules = Mapping[str, Sequence[str]]
 _ATTACH = ("get", "create")
@@ -68,6 +69,16 @@ def rights(place: Place, namespace: str | None, name: str, only: Iterable[str] |
     """All of a class in a namespace, or those on the resources `only`. Raises KeyError for an unknown class."""
     wanted = {resource: verbs for resource, verbs in CLASSES[name].items() if only is None or resource in only}
     return [right(place, namespace, verb, resource) for resource, verbs in wanted.items() for verb in verbs]
+
+
+def to_find(place: Place, namespace: str, owner: str | None = None) -> list[Right]:
+    """To look for the pods of a selector, and at them."""
+    kinds = {"pods"}
+    if owner is not None:
+        kinds |= {OWNERS[owner.partition("/")[0]]} | (
+            {"replicasets.apps"} if owner.startswith("deployment/") else set()
+        )
+    return rights(place, namespace, "looking", kinds)
 
 
 def missing(wanted: Iterable[Right]) -> list[Right]:
