@@ -1,3 +1,5 @@
+"""The real cluster, as the product reaches it, and what tests make there."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -5,6 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kubernetes import lab as labs
+from veloz_chaos.mechanisms.kube_api import Api, client
+
+
+@pytest.fixture(scope="session")
+def kubernetes(kubeconfig: str) -> Api:  # noqa: ARG001 -- it is in KUBECONFIG
+    """A client of the cluster that tests may use."""
+    return client()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from veloz_chaos.core.environment import Environment, ways
 from veloz_chaos.core.planning import by_one_way
 from veloz_chaos.core.survey import Inventory, Wanted
 from veloz_chaos.engine import journal as journals
+from veloz_chaos.engine import rights
 from veloz_chaos.engine.survey import survey
 from veloz_chaos.registry import Registry
 from veloz_chaos.reports.planned import spaced
@@ -122,6 +123,31 @@ def reach(environment: Environment) -> tuple[list[Reach], list[Check]]:
         there = [Check("good", name, spaced(str(one.reference))) for one in found]
         checks += [Check("bad", name, text) for text in left] or there
     return rows, unknown + checks
+
+
+def allowed(environment: Environment) -> tuple[list[Check], list[str]]:
+    """What this account may not do in the clusters of the environment; then the Roles that would grant it."""
+    known = Registry()
+    wanted, _ = _wanted(environment, known)
+    needs = {"lease and mirror": list(rights.of_environment(environment))}
+    vital = dict.fromkeys(needs)
+    for one in wanted:
+        looking = rights.of_target(one, "", known)
+        needs[one.name], vital[one.name] = looking, None
+        for fault in known.faults() if looking else ():
+            if known.fault(fault).on == one.kind:
+                needs[f"{fault} on {one.name}"] = rights.of_target(one, capability_of(known.fault(fault).needs), known)
+    lacking, unknown = rights.lacking(needs)
+    if unknown:
+        return [Check("bad", "rights", f"they can't be asked for: {unknown}")], []
+    checks = [
+        Check("bad", name, "this account may not do what every run needs; see below")
+        for name in lacking
+        if name in vital
+    ]
+    if blocked := [name for name in lacking if name not in vital]:
+        checks.append(Check("note", "rights", f"missing for {', '.join(blocked)}; what would grant them is below"))
+    return checks, rights.granting(lacking)
 
 
 def _together(missing: Mapping[str, str]) -> dict[str, str]:

@@ -21,8 +21,9 @@ def command(environment: options.Environment = None, runs: options.Runs = Path("
         reached, found = diagnosis.reach(read)
         for on, faults in reached:
             screen.out("", on, *labelled(faults, screen.width()))
-        screen.out("", *_lines(found))
-        checks += found
+        short, roles = diagnosis.allowed(read)
+        screen.out("", *_lines([*found, *short]), *(["", *roles] if roles else []))
+        checks += [*found, *short]
     bad = sum(check.state == "bad" for check in checks)
     screen.out("", f"{bad} problem{'' if bad == 1 else 's'}" if bad else "all is well")
     return FAILED if bad else PASSED

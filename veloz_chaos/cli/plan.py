@@ -9,8 +9,8 @@ import typer
 
 from veloz_chaos.cli import choice, options, screen
 from veloz_chaos.engine import files
-from veloz_chaos.engine.conduct import Request, planned
-from veloz_chaos.errors import PASSED
+from veloz_chaos.engine.conduct import Request, planned, unallowed
+from veloz_chaos.errors import PASSED, REFUSED
 from veloz_chaos.registry import Registry
 from veloz_chaos.reports.planned import as_json as plan_as_json
 from veloz_chaos.reports.planned import describe
@@ -29,6 +29,9 @@ def command(
     path = files.find("experiments", experiment)
     asked = options.assignments(settings)
     with choice.environment(environment, flaw or ()) as place:
-        made = planned(Request(path, place, asked, seed, placebo), Registry())
+        request, registry = Request(path, place, asked, seed, placebo), Registry()
+        made = planned(request, registry)
+        reasons = unallowed(request, registry, made)
     screen.out(*([json.dumps(plan_as_json(made), ensure_ascii=False)] if as_json else describe(made, screen.width())))
-    return PASSED
+    screen.err(*(["", "a run would be refused:", *reasons] if reasons else []))
+    return REFUSED if reasons else PASSED

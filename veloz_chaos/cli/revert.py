@@ -1,7 +1,10 @@
-"""`veloz-chaos revert`: what the guardian does, by hand, on any machine that has the journal."""
+"""`veloz-chaos revert`: what the guardian does, by hand, on any machine that has the journal.
+
+With an environment that mirrors journals in its cluster, on any machine that reaches that."""
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +12,7 @@ import typer
 
 from veloz_chaos.cli import options, recorded, screen
 from veloz_chaos.core import event as ev
+from veloz_chaos.engine import files
 from veloz_chaos.engine import journal as journals
 from veloz_chaos.engine.revert import revert
 from veloz_chaos.errors import LEFT_BEHIND, PASSED, REFUSED, UsageError, worst
@@ -18,15 +22,33 @@ from veloz_chaos.registry import Registry
 def command(
     run: Annotated[list[str] | None, typer.Argument(metavar="[RUN...]", help="Folders or ids.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All that are unfinished; so it is without RUN, too.")] = False,
+    environment: options.Environment = None,
     runs: options.Runs = Path("runs"),
 ) -> int:
     """Take out what unfinished runs left in place."""
     if every and run:
         raise UsageError("--all and RUN exclude each other; give one of them")
     folders = [journals.find(runs, name) for name in run] if run else list(recorded.unfinished(runs))
-    if not folders:
+    codes = [take_out(folder) for folder in folders]
+    if environment is not None and not run:
+        codes += _mirrored(environment, runs)
+    if not codes:
         screen.out(f"nothing to take out: every run under {runs} has ended")
-    return worst([take_out(folder) for folder in folders])
+    return worst(codes)
+
+
+def _mirrored(name: str, runs: Path) -> list[int]:
+    """Runs of other machines, which the environment's cluster tells of. Raises Refused if one is under way."""
+    read = files.environment(files.find("environments", name)).environment
+    if read.kubernetes is None or read.kubernetes.mirror is None:
+        return []
+    from veloz_chaos.engine import cluster, mirror
+
+    with cluster.leased(read.kubernetes, cluster.holder("revert", socket.gethostname()), wait=screen.err):
+        left = mirror.left(read.kubernetes, read.name)
+        if not left:
+            screen.out(f"nothing to take out: the cluster tells of no run on {read.name} that was left open")
+        return [take_out(one.bring(runs)) for one in left] or [PASSED]
 
 
 def take_out(folder: Path) -> int:

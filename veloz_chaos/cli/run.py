@@ -36,6 +36,8 @@ class Recorded:
     judgement: Judgement
     plan: Plan
     folder: Path
+    #: what could not be tidied up
+    note: str
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def command(
         requests = [Request(path, place, asked, seed + n, placebo, runs) for path in paths for n in range(repeat)]
         for outcome in _outcomes(requests, once=repeat == 1, quiet=quiet, verbose=verbose):
             outcomes.append(outcome)
+            _note(outcome)
             if not as_json:
                 _print(outcome)
     code = errors.worst([outcome.exit_code for outcome in outcomes])
@@ -116,7 +119,14 @@ def _one(request: Request, *, quiet: bool, verbose: bool) -> Outcome:
         choice.catch()
     plan = result.history.plan
     assert plan is not None
-    return Outcome(request.experiment, request.environment, Recorded(result.judgement, plan, result.folder))
+    return Outcome(
+        request.experiment, request.environment, Recorded(result.judgement, plan, result.folder, result.note)
+    )
+
+
+def _note(outcome: Outcome) -> None:
+    if outcome.result is not None and outcome.result.note:
+        screen.err(outcome.result.note)
 
 
 def _print(outcome: Outcome) -> None:

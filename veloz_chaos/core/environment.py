@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from veloz_chaos.core.cluster import Cluster
 from veloz_chaos.core.duration import Duration
 from veloz_chaos.core.experiment import Tier
 from veloz_chaos.core.model import Name, Written, only_key
@@ -132,6 +133,8 @@ class EnvironmentPart(Written):
     tier: Tier | None = None
     identity: dict[Key, str] = {}
     permit: Permit = Field(default_factory=Permit)
+    #: the cluster that its runs are known to
+    kubernetes: Cluster | None = None
     uses: list[str] = []
     values: dict[Key, Any] = {}
     services: dict[Name, Service] = {}

@@ -18,8 +18,9 @@ from pydantic_core import PydanticSerializationError
 from veloz_chaos.core.capability import Reference, What
 from veloz_chaos.core.plan import Plan
 
-#: The version of the journal's format; a newer one is refused, an older one is read. 2: `target-reported`.
-FORMAT = 2
+#: The version of the journal's format; a newer one is refused, an older one is read. 2: `target-reported`. 3: the
+#: plan's cluster.
+FORMAT = 3
 Outcome = Literal["shown", "not-shown", "unanswered"]
 Fate = Literal["accepted", "refused", "unknown"]
 By = Literal["runner", "guardian", "revert", "itself"]

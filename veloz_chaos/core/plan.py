@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from veloz_chaos.core.capability import Offer, Reference
+from veloz_chaos.core.cluster import Cluster
 from veloz_chaos.core.duration import Duration
 from veloz_chaos.core.experiment import Detection, OrderLimits, Tier, While
 from veloz_chaos.core.matrix import Limits
@@ -91,6 +92,8 @@ class Plan(Written):
     restores: dict[str, PlannedRestore] = Field(default_factory=dict)
     #: two runs with the same key exclude each other
     lock: str
+    #: where the run holds a lease, and what undoes it is kept
+    cluster: Cluster | None = None
     warnings: list[str] = Field(default_factory=list)
 
     @property

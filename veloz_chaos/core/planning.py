@@ -251,6 +251,7 @@ def _assemble(written: Written, faults: list[PlannedFault], choices: Choices) ->
         abort_when=e.abort_when,
         restores=_restores(environment, faults),
         lock=lock_key(environment),
+        cluster=environment.kubernetes,
         warnings=warnings(faults),
     )
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from veloz_chaos import __version__
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.checking import Written
+from veloz_chaos.core.environment import Environment
 from veloz_chaos.core.history import History, of
 from veloz_chaos.core.plan import Plan
 from veloz_chaos.core.planning import Choices, lock_key, plan, wanted
 from veloz_chaos.core.vocabulary import Vocabulary
-from veloz_chaos.engine import files, lock
+from veloz_chaos.engine import files, lock, rights
 from veloz_chaos.engine import journal as journals
 from veloz_chaos.engine.clock import moment
 from veloz_chaos.engine.execute import execute
@@ -40,6 +41,8 @@ _GUARDIAN_WORKS = 60.0
 
 if TYPE_CHECKING:
     from veloz_chaos.core.judge import Judgement
+    from veloz_chaos.engine.mirror import Mirror
+    from veloz_chaos.mechanisms.kube_lease import Lease
 
 
 class Registry(Vocabulary, Backends, Protocol):
@@ -63,12 +66,20 @@ class Result:
     judgement: Judgement
     folder: Path
     history: History
+    #: what could not be tidied up, and what then to do
+    note: str = ""
 
 
 def planned(request: Request, registry: Registry) -> Plan:
     """Look, touch nothing. Raises InvalidFile or Refused with every reason at once."""
     written, parameters = files.written(request.experiment, request.environment, request.settings)
     return _plan(written, parameters, request, registry)
+
+
+def unallowed(request: Request, registry: Registry, made: Plan) -> list[str]:
+    """Why the run of this plan would be refused for what this account may not do in a cluster, and what would help."""
+    written, _ = files.written(request.experiment, request.environment, request.settings)
+    return rights.refusal(rights.of_plan(made, wanted(written, registry), written.environment, registry))
 
 
 def _plan(written: Written, parameters: Mapping[str, Any], request: Request, registry: Registry) -> Plan:
@@ -78,35 +89,76 @@ def _plan(written: Written, parameters: Mapping[str, Any], request: Request, reg
         placebo=request.placebo,
         sources=files.digests(request.experiment, request.environment),
     )
-    inventory = survey(wanted(written, registry), registry)
-    return plan(written, inventory, registry, choices)
+    asked = wanted(written, registry)
+    inventory = survey(asked, registry)
+    try:
+        return plan(written, inventory, registry, choices)
+    except Refused as refusal:
+        help_ = rights.refusal(rights.to_look(asked, written.environment, registry))
+        raise Refused("\n".join([str(refusal), *help_])) from None
 
 
 def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], None] = lambda _: None) -> Result:
     """One run. `observe` sees every event as it is written. Raises errors.Error for what never became a run."""
     written, parameters = files.written(request.experiment, request.environment, request.settings)
     run_id = os.urandom(4).hex()
-    with lock.held(
-        lock_key(written.environment), f"run {run_id} (pid {os.getpid()} on {socket.gethostname()})"
-    ) as held:
+    with _locked(written.environment, run_id) as (held, lease):
         refuse_leftovers(request.runs, lock_key(written.environment))
+        _refuse_mirrored(written.environment, request.environment)
         made = _plan(written, parameters, request, registry)
+        if reasons := unallowed(request, registry, made):
+            raise Refused("\n".join(reasons))
+        mirror = _mirror(made, run_id)
         folder = request.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{made.experiment}-{run_id}"
         history = History()
 
         def both(event: ev.Event) -> None:
             history.add(event)
+            if mirror is not None:
+                mirror.note(event)
             observe(event)
 
         with _journal(folder, both) as (journal, secrets):
-            guardian = _run(made, run_id, registry, journal, secrets, history, held)
+            guardian = _run(made, run_id, registry, journal, secrets, history, held, lease, mirror)
         if guardian is not None and history.runner_failed:
             guardian.await_end(_GUARDIAN_WORKS)
             history = of(journals.read(folder))
+        note = mirror.close() if mirror is not None else ""
     from veloz_chaos.core.judge import judge  # not before the run: its start is what an incident waits for
     from veloz_chaos.engine import order_history
 
-    return Result(judge(history, orders=order_history.beside(folder, history)), folder, history)
+    return Result(judge(history, orders=order_history.beside(folder, history)), folder, history, note)
+
+
+@contextmanager
+def _locked(environment: Environment, run_id: str) -> Iterator[tuple[int, Lease | None]]:
+    """On this machine, and in the cluster that the environment names. Raises Refused with the holder's name."""
+    with ExitStack() as locks:
+        mine = f"run {run_id} (pid {os.getpid()} on {socket.gethostname()})"
+        held = locks.enter_context(lock.held(lock_key(environment), mine))
+        if environment.kubernetes is None:
+            yield held, None
+            return
+        from veloz_chaos.engine import cluster
+
+        name = cluster.holder(f"run {run_id}", socket.gethostname())
+        yield held, locks.enter_context(cluster.leased(environment.kubernetes, name))
+
+
+def _refuse_mirrored(environment: Environment, file: Path) -> None:
+    """The same of a run on another machine, if the environment says where such are told of."""
+    if environment.kubernetes is not None and environment.kubernetes.mirror is not None:
+        from veloz_chaos.engine import mirror
+
+        mirror.refuse_left(environment.kubernetes, environment.name, file)
+
+
+def _mirror(made: Plan, run_id: str) -> Mirror | None:
+    if made.placebo or made.cluster is None or made.cluster.mirror is None:
+        return None
+    from veloz_chaos.engine.mirror import Mirror
+
+    return Mirror(made.cluster, run_id, made.environment)
 
 
 def refuse_leftovers(runs: Path, key: str) -> None:
@@ -136,7 +188,15 @@ def _journal(folder: Path, observe: Callable[[ev.Event], None]) -> Iterator[tupl
 
 
 def _run(
-    made: Plan, run_id: str, registry: Registry, journal: Journal, secrets: Secrets, history: History, held: int
+    made: Plan,
+    run_id: str,
+    registry: Registry,
+    journal: Journal,
+    secrets: Secrets,
+    history: History,
+    held: int,
+    lease: Lease | None,
+    mirror: Mirror | None,
 ) -> Guardian | None:
     try:
         journal.append(_started(made, run_id), sync=True)
@@ -149,7 +209,9 @@ def _run(
             pid = ev.GuardianStarted(pid=guardian.pid, pid_start=proc.start_time(guardian.pid), **moment())
             journal.append(pid)
         with haste():
-            asyncio.run(execute(Run(made, run_id, registry, journal, secrets, guardian, history, workload=workload)))
+            run = Run(made, run_id, registry, journal, secrets, guardian, history, workload=workload)
+            run.lease, run.mirror = lease, mirror
+            asyncio.run(execute(run))
     except Exception as error:  # noqa: BLE001  # one of two places: our own bug becomes an event, and the guardian reverts
         _bug(error, journal)
     finally:

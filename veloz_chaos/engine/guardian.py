@@ -73,9 +73,18 @@ def main(folder: Path, backends: Backends) -> int:
     _warm_up(started, backends)
     os.write(1, b"r")
     _await_end(folder, started)
-    left = revert(folder, backends, "guardian") if _anything_open(folder) else []
+    left = _take_over(folder, started, backends) if _anything_open(folder) else []
     print("\n".join(left), file=sys.stderr)
     return 6 if left else 0
+
+
+def _take_over(folder: Path, started: ev.RunStarted, backends: Backends) -> list[str]:
+    if started.plan.cluster is None:
+        return revert(folder, backends, "guardian")
+    from veloz_chaos.engine import cluster
+
+    with cluster.kept(started):
+        return revert(folder, backends, "guardian")
 
 
 def _warm_up(started: ev.RunStarted, backends: Backends) -> None:
@@ -84,6 +93,11 @@ def _warm_up(started: ev.RunStarted, backends: Backends) -> None:
         backends.fault(fault.kind)
         with contextlib.suppress(Error):
             backends.backend(fault.reference.backend).reopen(fault.reference)
+    if started.plan.cluster is not None:
+        from veloz_chaos.engine import cluster
+
+        with contextlib.suppress(Error):
+            cluster.server(started.plan.cluster)
 
 
 def _await_end(folder: Path, started: ev.RunStarted) -> None:

@@ -32,9 +32,20 @@ def revert(folder: Path, backends: Backends, by: ev.By, *, wait: bool = True) ->
         if not any(isinstance(event, ev.RunEnded) for event in events):
             open_still = [prepared.fault for prepared, text in zip(prepared_faults, left, strict=True) if text]
             journal.append(ev.RunEnded(cause="interrupted", by=by, left=open_still, **moment()), sync=True)
-        return [text for text in left if text]
+        return [text for text in left if text] or _forget(events)
     finally:
         journal.close()
+
+
+def _forget(events: list[ev.Event]) -> list[str]:
+    """Nothing is left in place: nor is what the cluster keeps of it."""
+    started = events[0] if events else None
+    if not isinstance(started, ev.RunStarted) or started.plan.cluster is None:
+        return []
+    from veloz_chaos.engine import mirror
+
+    note = mirror.remove(started.plan.cluster, started.run)
+    return [note] if note else []
 
 
 def _disarm(events: list[ev.Event], backends: Backends) -> None:

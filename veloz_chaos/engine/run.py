@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.capability import Report
@@ -29,6 +30,10 @@ from veloz_chaos.engine.look import Lag, Looker, longest
 from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.engine.workload import Workload
 from veloz_chaos.errors import Refused, TargetError
+
+if TYPE_CHECKING:
+    from veloz_chaos.engine.mirror import Mirror
+    from veloz_chaos.mechanisms.kube_lease import Lease
 
 #: The effect must be found within this after the injection. Nanoseconds.
 CONFIRM = 10_000_000_000
@@ -68,6 +73,9 @@ class Run:
     lookers: Sequence[Looker] = ()
     workload: Workload | None = None
     workload_died: str = ""
+    lease: Lease | None = None
+    mirror: Mirror | None = None
+    lease_lost: str = ""
 
     def emit(self, event: ev.Event, *, sync: bool = False) -> None:
         """Into the journal, on the loop. A receipt that can't be written raises; anything else ends the run instead."""
@@ -111,7 +119,7 @@ class Run:
         if self.guardian is not None and not self.guardian.alive and not self.stop:
             self.stop = "the guardian died; without it no fault may stay"
         if not self.stop:
-            self.stop = self._died()
+            self.stop = self._died() or self._dispossessed()
         if not self.stop:
             self.stop = self._alarm()
         if self.stop:
@@ -124,6 +132,13 @@ class Run:
             return ""
         self.workload_died = self.workload.death
         return f"the workload died: {self.workload_died}" if self.workload_died else ""
+
+    def _dispossessed(self) -> str:
+        """A lease that is lost ends the run, once: somebody else may be on the environment."""
+        if self.lease is None or self.lease_lost:
+            return ""
+        self.lease_lost = self.lease.lost
+        return self.lease_lost
 
     def _alarm(self) -> str:
         """An abort-when probe that is shown while a fault is (or may be) in place."""
@@ -190,6 +205,7 @@ class Run:
 
     async def prepare(self) -> None:
         """Look only; then every receipt is on disk. Helpers start side by side; looks do not disturb each other."""
+        await self._mirrored()
         armed = await asyncio.gather(
             *(self._arm(*one) for one in enumerate(self.plan.faults, 1)), return_exceptions=True
         )
@@ -202,9 +218,15 @@ class Run:
                 self.hands.append(hand)
         except TargetError as error:
             raise Refused(f"{planned.on}: {error}") from error
+        await self._mirrored()
         reasons = self._not_steady(self.history.baseline_began or 0)
         if reasons:
             raise Refused("\n".join(reasons))
+
+    async def _mirrored(self) -> None:
+        """What undoes the run is in the cluster, too. Raises Refused if it can't be."""
+        if self.mirror is not None:
+            await asyncio.to_thread(self.mirror.flush)
 
     async def _arm(self, number: int, planned: PlannedFault) -> Hand:
         hand = await asyncio.to_thread(take, planned, self.registry)
@@ -264,6 +286,7 @@ class Run:
 
         Whatever one of them meets, the others are waited for: nothing may be taken out while it is being put in.
         """
+        self._check()
         struck = await asyncio.gather(*(self._strike(hand) for hand in self.hands), return_exceptions=True)
         for outcome in struck:
             if isinstance(outcome, BaseException):

@@ -1,0 +1,168 @@
+"""One run at a time on an environment, wherever it is started: by a lease of a real cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.infra import cluster
+from tests.kubernetes.paused import LEASES, Paused, paused, until
+from veloz_chaos.errors import Refused
+from veloz_chaos.mechanisms.kube_api import Api, path
+from veloz_chaos.mechanisms.kube_lease import take
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def space(kubeconfig: str) -> Iterator[str]:  # noqa: ARG001
+    with cluster.namespace() as made:
+        yield made.name
+
+
+@pytest.fixture
+def system(kubernetes: Api, tmp_path: Path) -> Iterator[Paused]:
+    with paused(kubernetes, tmp_path) as made:
+        yield made
+
+
+def spec(api: Api, space: str, name: str) -> dict[str, object]:
+    found: dict[str, object] = api.get(path(LEASES, space, name))["spec"]
+    return found
+
+
+def test_a_second_holder_is_refused_at_once_by_the_first_one_s_name(kubernetes: Api, space: str) -> None:
+    first = take(kubernetes, space, "second", "run 1 (a@b)")
+    began = time.monotonic()
+    with pytest.raises(Refused, match=r"in use by run 1 \(a@b\) until \d\d:\d\d:\d\d UTC"):
+        take(kubernetes, space, "second", "run 2 (c@d)")
+    assert time.monotonic() - began < 1
+    first.release()
+    second = take(kubernetes, space, "second", "run 2 (c@d)")
+    second.release()
+    second.release()
+    assert spec(kubernetes, space, "second")["leaseTransitions"] == 1
+
+
+def test_a_lease_is_renewed_while_it_is_held(kubernetes: Api, space: str) -> None:
+    lease = take(kubernetes, space, "renewed", "run 1", seconds=3, every=0.5)
+    before = spec(kubernetes, space, "renewed")["renewTime"]
+    time.sleep(4)
+    assert not lease.lost
+    assert spec(kubernetes, space, "renewed")["renewTime"] != before
+    with pytest.raises(Refused, match="in use by run 1"):
+        take(kubernetes, space, "renewed", "run 2", wait=print)
+    lease.release()
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_a_dead_holder_s_lease_is_taken_over_after_its_duration(kubernetes: Api, space: str, wait: bool) -> None:
+    name = f"dead-{wait}".lower()
+    take(kubernetes, space, name, "run 1", seconds=3, every=60)
+    began = time.monotonic()
+    if not wait:
+        with pytest.raises(Refused, match="in use by run 1"):
+            take(kubernetes, space, name, "run 2")
+        time.sleep(3.1)
+    second = take(kubernetes, space, name, "run 2", wait=print if wait else None)
+    assert 3 <= time.monotonic() - began < 9
+    assert spec(kubernetes, space, name)["holderIdentity"] == "run 2"
+    second.release()
+
+
+def test_of_two_who_take_over_at_once_one_is_refused(kubernetes: Api, space: str) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    take(kubernetes, space, "race", "run 0", seconds=1, every=60)
+    time.sleep(1.1)
+
+    def attempt(name: str) -> str:
+        try:
+            take(kubernetes, space, "race", name)
+        except Refused as refusal:
+            return f"refused: {refusal}"
+        return name
+
+    with ThreadPoolExecutor(4) as threads:
+        told = sorted(threads.map(attempt, [f"run {n}" for n in range(1, 5)]))
+    (winner,) = (one for one in told if not one.startswith("refused"))
+    assert all(f"in use by {winner} " in one for one in told if one != winner)
+
+
+def test_a_clock_that_is_hours_off_takes_no_live_holder_s_lease(kubernetes: Api, space: str) -> None:
+    lease = take(kubernetes, space, "clock", "run 1", seconds=3, every=0.5)
+    lease._ended.set()  # from here on this test renews it, by a clock that is wrong
+    where = path(LEASES, space, "clock")
+
+    def renew(hour: int) -> None:
+        kubernetes.patch(where, {"spec": {"renewTime": f"2020-01-01T{hour:02}:00:00.000000Z"}})
+
+    renew(1)
+    from threading import Timer
+
+    Timer(1.5, renew, [2]).start()
+    with pytest.raises(Refused, match="in use by run 1"):
+        take(kubernetes, space, "clock", "run 2")
+
+
+@pytest.mark.parametrize("how", ["deleted", "taken"])
+def test_a_lease_that_is_gone_is_said_to_be_lost(kubernetes: Api, space: str, how: str) -> None:
+    lease = take(kubernetes, space, how, "run 1", every=0.2)
+    where = path(LEASES, space, how)
+    if how == "deleted":
+        kubernetes.delete(where)
+    else:
+        kubernetes.patch(where, {"spec": {"holderIdentity": "run 2 (c@d)"}})
+    until(lambda: lease.lost, 5)
+    assert ("was deleted" if how == "deleted" else "is held by run 2 (c@d) now") in lease.lost
+    lease.release()
+    assert how == "deleted" or spec(kubernetes, space, how)["holderIdentity"] == "run 2 (c@d)"
+
+
+def test_a_namespace_that_is_not_there_refuses_the_run(system: Paused) -> None:
+    system.namespace = "t-nowhere"
+    answer = system.call("run", str(system.experiment()), "-e", str(system.environment()), "-q")
+    assert answer.returncode == 4
+    assert 'namespaces "t-nowhere" not found' in answer.stderr
+
+
+# --- whole runs ----------------------------------------------------------------------------------------------------
+
+
+def test_a_second_runner_is_refused_until_the_first_has_ended(system: Paused) -> None:
+    run = system.struck()
+    held = system.lease()
+    assert f"@{os.uname().nodename}" in held["holderIdentity"]
+    assert held["leaseDurationSeconds"] == 30
+    system.name += "-elsewhere"  # another machine has not the same lock file
+    answer = system.call("run", str(system.experiment()), "-e", str(system.environment("other")), "-q", runs="other")
+    assert answer.returncode == 4
+    assert f"in use by {held['holderIdentity']} until" in answer.stderr
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(60) == 5
+    assert system.holder() == ""
+    assert not system.stopped
+
+
+def test_a_lease_lost_in_the_middle_of_a_run_aborts_and_reverts_it(system: Paused) -> None:
+    run = system.struck()
+    where = path(LEASES, system.namespace, "veloz-chaos")
+    system.api.patch(where, {"spec": {"holderIdentity": "somebody else"}})
+    output, errors = run.communicate(timeout=60)
+    assert run.returncode == 5, output + errors
+    assert "is held by somebody else now" in output
+    assert not system.stopped
+    assert system.holder() == "somebody else"
+
+
+def test_the_guardian_of_a_dead_runner_frees_its_lease_when_all_is_out(system: Paused) -> None:
+    run = system.struck()
+    run.kill()
+    run.communicate()
+    until(lambda: not system.stopped, 10)
+    until(lambda: system.holder() == "", 20)

@@ -1,0 +1,148 @@
+"""What an account may do, by a real server's word; and `deploy/kubernetes` on a real cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.infra import cluster
+from tests.kubernetes.paused import ROOT, Paused, paused
+from veloz_chaos.errors import TargetError
+from veloz_chaos.mechanisms import kube_api
+from veloz_chaos.mechanisms.kube_api import Api, Forbidden, Place, path
+from veloz_chaos.mechanisms.kube_rights import CLASSES, missing, right, rights
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(240)]
+DEPLOY = ROOT / "deploy" / "kubernetes"
+
+
+def kubectl(*words: str) -> str:
+    return cluster.run(cluster.require(), *words)
+
+
+def account(api: Api, space: str, name: str, folder: Path) -> Path:
+    """A kubeconfig of a service account, made if it is not there."""
+    about = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+    with suppress(kube_api.Conflict):
+        api.post(path("serviceaccounts", space), about)
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    token = api.post(path("serviceaccounts", space, name, "token"), asked)["status"]["token"]
+    config = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
+    config["users"] = [{"name": "u", "user": {"token": token}}]
+    for one in config["contexts"]:
+        one["context"]["user"] = "u"
+    written = folder / f"{name}.kubeconfig"
+    written.write_text(json.dumps(config))
+    return written
+
+
+@pytest.fixture
+def system(kubernetes: Api, tmp_path: Path) -> Iterator[Paused]:
+    with paused(kubernetes, tmp_path) as made:
+        yield made
+
+
+def test_plan_run_and_doctor_name_the_role_that_is_missing_and_with_it_all_is_well(
+    system: Paused, kubernetes: Api
+) -> None:
+    config = account(kubernetes, system.namespace, "bare", system.folder)
+    known = {
+        "lease": {"namespace": system.namespace},
+        "mirror": {"namespace": system.namespace},
+        "kubeconfig": str(config),
+    }
+    environment, experiment = str(system.environment(kubernetes=known)), str(system.experiment())
+    planned = system.call("plan", experiment, "-e", environment, runs=None)
+    assert planned.returncode == 4
+    assert "pause on system" in planned.stdout
+    role = planned.stderr[planned.stderr.index("apiVersion:") :]
+    asked = yaml.safe_load(role)
+    assert asked["metadata"]["namespace"] == system.namespace
+    assert {name for rule in asked["rules"] for name in rule["resources"]} == {"leases", "configmaps"}
+
+    run = system.call("run", experiment, "-e", environment, "-q")
+    assert run.returncode == 4
+    assert 'a Role must grant: {apiGroups: ["coordination.k8s.io"], resources: ["leases"]' in run.stderr
+    doctor = system.call("doctor", "-e", environment)
+    assert doctor.returncode == 1
+    assert role.strip() in doctor.stdout
+
+    (system.folder / "role.yaml").write_text(role)
+    kubectl("apply", "-f", str(system.folder / "role.yaml"))
+    kubectl("-n", system.namespace, "create", "rolebinding", "veloz-chaos", "--role=veloz-chaos",
+            f"--serviceaccount={system.namespace}:bare")  # fmt: skip
+    assert system.call("plan", experiment, "-e", environment, runs=None).returncode == 0
+    doctor = system.call("doctor", "-e", environment)
+    assert "Role" not in doctor.stdout, doctor.stdout
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, str]]:
+    """The manifests as they are, in namespaces of the test's own: the runner's, and the system's (the helpers' too)."""
+    folder = tmp_path_factory.mktemp("deploy") / "kubernetes"
+    shutil.copytree(DEPLOY, folder)
+    with cluster.namespace() as one, cluster.namespace() as other:
+        runner, system = one.name, other.name
+        for file in folder.rglob("*.yaml"):
+            text = file.read_text().replace("namespace: veloz-chaos-helpers", f"namespace: {system}")
+            text = text.replace("namespace: veloz-chaos", f"namespace: {runner}")
+            text = text.replace("namespace: veloz\n", f"namespace: {system}\n")
+            if file.name == "namespace.yaml":
+                here = system if file.parent.name == "node-helpers" else runner
+                text = "\n".join(f"  name: {here}" if line.startswith("  name:") else line for line in text.split("\n"))
+            file.write_text(text)
+        yield folder, runner, system
+
+
+@pytest.mark.parametrize("part", ["", "node-helpers", "job", "schedules"])
+def test_the_server_takes_every_part_of_it(deployed: tuple[Path, str, str], part: str) -> None:
+    told = kubectl("apply", "-k", str(deployed[0] / part), "--dry-run=server")
+    assert "(server dry run)" in told
+
+
+def test_its_roles_grant_what_is_asked_for_and_nothing_else(
+    deployed: tuple[Path, str, str], kubernetes: Api, tmp_path: Path
+) -> None:
+    folder, runner, system = deployed
+    kubectl("apply", "-k", str(folder))
+    kubectl("apply", "-k", str(folder / "node-helpers"))
+    place = Place(kubeconfig=str(account(kubernetes, runner, "veloz-chaos", tmp_path)))
+    where = {name: runner if name in ("lease", "mirror") else system for name in CLASSES}
+    wanted = [one for name, space in where.items() for one in rights(place, space, name)]
+    assert missing(wanted) == []
+    too_much = [
+        right(place, runner, "create", "pods"),
+        right(place, runner, "get", "secrets"),
+        right(place, system, "get", "secrets"),
+        right(place, system, "create", "pods/exec"),
+        right(place, system, "delete", "deployments.apps"),
+        right(place, "kube-system", "list", "pods"),
+        right(place, None, "list", "nodes"),
+    ]
+    assert missing(too_much) == sorted(too_much, key=lambda one: (one.path, one.verb))
+    api = kube_api.client(place)
+    assert api.listed(path("pods", system)).items == []
+    with pytest.raises(Forbidden, match="a Role must grant"):
+        api.listed(path("pods", "kube-system"))
+
+
+@pytest.mark.parametrize("part", ["job", "schedules"])
+def test_restricted_pod_security_admits_the_runner(deployed: tuple[Path, str, str], kubernetes: Api, part: str) -> None:
+    folder, runner, _ = deployed
+    kubectl("apply", "-k", str(folder))
+    for one in yaml.safe_load_all(kubectl("kustomize", str(folder / part))):
+        job = one["spec"] if one["kind"] == "Job" else one["spec"]["jobTemplate"]["spec"]
+        name = f"{one['metadata']['name']}-{one['kind'].lower()}"
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": job["template"]["spec"]}
+        admitted = kubernetes.post(path("pods", runner), pod, dryRun="All")
+        assert admitted["spec"]["serviceAccountName"] == "veloz-chaos"
+    pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True
+    with pytest.raises(TargetError, match="PodSecurity"):
+        kubernetes.post(path("pods", runner), pod, dryRun="All")

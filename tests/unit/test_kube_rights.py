@@ -1,0 +1,137 @@
+"""What an account must be allowed, and the Role that would grant it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+import yaml
+
+from tests.unit.cli_runs import Paper, events
+from veloz_chaos.core import event as ev
+from veloz_chaos.core.environment import Environment
+from veloz_chaos.core.survey import Wanted
+from veloz_chaos.engine.rights import of_plan, refusal, to_look
+from veloz_chaos.mechanisms import kube_api, kube_rights
+from veloz_chaos.mechanisms.kube_api import Place
+from veloz_chaos.mechanisms.kube_rights import CLASSES, Right, merged, of_class, right, rights, roles, to_find
+from veloz_chaos.targets import fake
+
+HERE = Place()
+
+
+def test_one_role_for_each_namespace_and_a_cluster_role_for_what_has_none() -> None:
+    lacking = [
+        right(HERE, "staging", "get", "pods"),
+        right(HERE, "staging", "list", "pods"),
+        right(HERE, "staging", "create", "pods/eviction"),
+        right(HERE, "helpers", "create", "pods/attach"),
+        right(HERE, None, "patch", "nodes"),
+        right(HERE, "staging", "get", "pods"),
+    ]
+    documents = list(yaml.safe_load_all("\n".join(roles(lacking))))
+    told = {(one["kind"], one["metadata"].get("namespace")): one["rules"] for one in documents}
+    assert told == {
+        ("ClusterRole", None): [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["patch"]}],
+        ("Role", "helpers"): [{"apiGroups": [""], "resources": ["pods/attach"], "verbs": ["create"]}],
+        ("Role", "staging"): [
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
+            {"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]},
+        ],
+    }
+
+
+def test_nothing_missing_is_no_role() -> None:
+    assert roles([]) == []
+
+
+def test_resources_with_the_same_verbs_share_a_rule() -> None:
+    of = [{"apiGroups": ["apps"], "resources": [name], "verbs": ["get"]} for name in ("b", "a")]
+    assert merged(of) == [{"apiGroups": ["apps"], "resources": ["a", "b"], "verbs": ["get"]}]
+
+
+def test_part_of_a_class_can_be_asked_for() -> None:
+    (only,) = rights(HERE, "x", "pod-kill", only=["pods"])
+    assert (only.verb, only.path, only.namespace) == ("delete", "/api/v1/namespaces/x/pods", "x")
+    assert right(HERE, None, "get", "nodes").namespace == ""
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_every_class_can_be_written_as_rules(name: str) -> None:
+    granted = {
+        (f"{resource}.{group}" if group else resource, verb)
+        for rule in of_class(name)
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    asked = {(resource, verb) for resource, verbs in CLASSES[name].items() for verb in verbs}
+    assert granted == asked
+
+
+def test_each_right_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    class Api:
+        def allowed(self, verb: str, where: str) -> bool:
+            asked.append((verb, where))
+            return verb == "get"
+
+    monkeypatch.setattr(kube_api, "client", lambda _: Api())
+    pods = [right(HERE, "x", verb, "pods") for verb in ("get", "list", "get")]
+    assert kube_rights.missing(pods) == [pods[1]]
+    assert len(asked) == 2
+
+
+def test_to_find_pods_by_their_deployment_takes_its_replica_sets() -> None:
+    asked = {(one.verb, one.path.rpartition("/")[2]) for one in to_find(HERE, "x", "deployment/gateway")}
+    pods = {(verb, "pods") for verb in ("get", "list", "watch")}
+    assert asked == pods | {("get", "deployments"), ("get", "replicasets"), ("list", "replicasets")}
+    assert {(one.verb, one.path.rpartition("/")[2]) for one in to_find(HERE, "x")} == pods
+
+
+# --- what a run needs ----------------------------------------------------------------------------------------------
+
+
+class Clustered:
+    """A backend whose targets are in a cluster."""
+
+    Selector = fake.Selector
+    asked: ClassVar[list[str]] = []
+
+    @classmethod
+    def rights(cls, selector: fake.Selector, capability: str) -> list[Right]:
+        assert selector.id
+        cls.asked.append(capability)
+        return [right(HERE, "staging", "delete", "pods")] if capability else to_find(HERE, "staging")
+
+
+class Backends:
+    def backend(self, name: str) -> Any:
+        return Clustered if name == "clustered" else fake
+
+
+def test_a_run_needs_what_its_faults_its_lease_and_its_mirror_need() -> None:
+    started = events(Paper())[0]
+    assert isinstance(started, ev.RunStarted)
+    fault = started.plan.faults[0]
+    hit = fault.model_copy(update={"reference": fault.reference.model_copy(update={"backend": "clustered"})})
+    plan = started.plan.model_copy(update={"faults": [hit]})
+    wanted = [Wanted(fault.on, "service", "clustered", {"id": "x"}), Wanted("other", "service", "fake", {"id": "x"})]
+    written = {"kind": "Environment", "version": 1, "name": "a", "tier": "staging"}
+    places = {"lease": {"namespace": "chaos"}, "mirror": {"namespace": "chaos"}}
+    plain, known = (Environment.model_validate(written | more) for more in ({}, {"kubernetes": places}))
+    Clustered.asked.clear()
+    needed = of_plan(plan, wanted, plain, Backends())
+    assert [(one.verb, one.namespace) for one in needed][-1] == ("delete", "staging")
+    assert Clustered.asked == ["", fault.offer.capability]
+    also = of_plan(plan, wanted, known, Backends())
+    more = {one.path for one in also} - {one.path for one in needed}
+    assert more == {"/apis/coordination.k8s.io/v1/namespaces/chaos/leases", "/api/v1/namespaces/chaos/configmaps"}
+    placebo = of_plan(plan.model_copy(update={"placebo": True}), wanted, plain, Backends())
+    assert [one.verb for one in placebo] == ["get", "list", "watch"]
+
+
+def test_what_lies_in_no_cluster_needs_nothing_and_asks_nobody() -> None:
+    environment = Environment.model_validate({"kind": "Environment", "version": 1, "name": "a", "tier": "staging"})
+    assert refusal(to_look([Wanted("x", "service", "fake", {"id": "x"})], environment, Backends())) == []

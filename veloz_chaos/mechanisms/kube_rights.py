@@ -1,0 +1,141 @@
+"""What an account must be allowed, class by class; which of it the server says it is not; and the Role that would help.
+
+`deploy/kubernetes/` holds a Role for each class. A backend whose targets are in a cluster says what it needs in a
+function of its module, `rights(selector, capability)`; without a capability: what it needs to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from veloz_chaos.errors import TargetError
+from veloz_chaos.mechanisms import kube_api
+from veloz_chaos.mechanisms.kube_api import Place, path
+from veloz_chaos.mechanisms.kube_find import OWNERS
+
+Rules = Mapping[str, Sequence[str]]
+_ATTACH = ("get", "create")
+#: Class -> resource (`pods`, `pods/eviction`, `deployments.apps`) -> verbs.
+CLASSES: Mapping[str, Rules] = {
+    "looking": {
+        "pods": ("get", "list", "watch"),
+        "pods/log": ("get",),
+        "endpointslices.discovery.k8s.io": ("list",),
+        "deployments.apps": ("get",),
+        "statefulsets.apps": ("get",),
+        "daemonsets.apps": ("get",),
+        "replicasets.apps": ("get", "list"),
+        "jobs.batch": ("get",),
+    },
+    "pod-kill": {"pods": ("delete",), "pods/eviction": ("create",)},
+    "ephemeral-helpers": {"pods/ephemeralcontainers": ("patch",), "pods/attach": _ATTACH},
+    "node-helpers": {"pods": ("get", "list", "create", "delete"), "pods/attach": _ATTACH},
+    "scale": {
+        "deployments.apps": ("get", "list", "patch"),
+        "statefulsets.apps": ("get", "list", "patch"),
+        "horizontalpodautoscalers.autoscaling": ("list",),
+        "pods": ("list",),
+    },
+    "policy": {"networkpolicies.networking.k8s.io": ("get", "list", "create", "patch", "delete")},
+    "lease": {"leases.coordination.k8s.io": ("get", "create", "update")},
+    "mirror": {"configmaps": ("list", "create", "update", "delete")},
+}
+
+
+@dataclass(frozen=True)
+class Right:
+    """One verb on one path of a cluster, as `kube_api.path` has it."""
+
+    place: Place
+    verb: str
+    path: str
+
+    @property
+    def namespace(self) -> str:
+        """Empty for what is the cluster's."""
+        parts = self.path.strip("/").split("/")
+        return parts[parts.index("namespaces") + 1] if "namespaces" in parts[:-2] else ""
+
+
+def right(place: Place, namespace: str | None, verb: str, resource: str) -> Right:
+    """`resource`: as in CLASSES."""
+    kind, _, sub = resource.partition("/")
+    return Right(place, verb, path(kind, namespace, "any" if sub else None, sub or None))
+
+
+def rights(place: Place, namespace: str | None, name: str, only: Iterable[str] | None = None) -> list[Right]:
+    """All of a class in a namespace, or those on the resources `only`. Raises KeyError for an unknown class."""
+    wanted = {resource: verbs for resource, verbs in CLASSES[name].items() if only is None or resource in only}
+    return [right(place, namespace, verb, resource) for resource, verbs in wanted.items() for verb in verbs]
+
+
+def to_find(place: Place, namespace: str, owner: str | None = None) -> list[Right]:
+    """To look for the pods of a selector, and at them."""
+    kinds = {"pods"}
+    if owner is not None:
+        kinds |= {OWNERS[owner.partition("/")[0]]} | (
+            {"replicasets.apps"} if owner.startswith("deployment/") else set()
+        )
+    return rights(place, namespace, "looking", kinds)
+
+
+def missing(wanted: Iterable[Right]) -> list[Right]:
+    """Those that the server says we have not. Raises TargetError if it can't be asked."""
+    asked = sorted(set(wanted), key=lambda one: (one.path, one.verb))
+    if not asked:
+        return []
+    with ThreadPoolExecutor(max_workers=min(8, len(asked))) as pool:
+        answers = list(pool.map(lambda one: kube_api.client(one.place).allowed(one.verb, one.path), asked))
+    return [one for one, allowed in zip(asked, answers, strict=True) if not allowed]
+
+
+def told(wanted: Iterable[Right]) -> tuple[list[Right], str]:
+    """The same, and why it is not known."""
+    try:
+        return missing(wanted), ""
+    except TargetError as error:
+        return [], str(error)
+
+
+def roles(lacking: Iterable[Right]) -> list[str]:
+    """Lines of YAML: a Role for each namespace, a ClusterRole for what has none, that grants just these."""
+    of: dict[str, list[Right]] = {}
+    for one in sorted(set(lacking), key=lambda one: (one.namespace, one.path, one.verb)):
+        of.setdefault(one.namespace, []).append(one)
+    lines: list[str] = []
+    for namespace, needed in of.items():
+        lines += ["---"] if lines else []
+        lines += _role(namespace, needed)
+    return lines
+
+
+def _role(namespace: str, needed: Sequence[Right]) -> Iterator[str]:
+    yield "apiVersion: rbac.authorization.k8s.io/v1"
+    yield f"kind: {'Role' if namespace else 'ClusterRole'}"
+    yield "metadata: {name: veloz-chaos" + (f", namespace: {namespace}}}" if namespace else "}")
+    yield "rules:"
+    for rule in merged(kube_api.rule(one.verb, one.path) | {"verbs": [one.verb]} for one in needed):
+        yield f"  - {kube_api.written(rule)}"
+
+
+def merged(rules: Iterable[Mapping[str, Sequence[str]]]) -> list[dict[str, list[str]]]:
+    """One rule for each resource; and one for resources of a group with the same verbs."""
+    verbs: dict[tuple[str, str], set[str]] = {}
+    for rule in rules:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                verbs.setdefault((group, resource), set()).update(rule["verbs"])
+    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (group, resource), said in sorted(verbs.items()):
+        alike.setdefault((group, tuple(sorted(said))), []).append(resource)
+    return [
+        {"apiGroups": [group], "resources": resources, "verbs": list(said)}
+        for (group, said), resources in alike.items()
+    ]
+
+
+def of_class(name: str) -> list[dict[str, list[str]]]:
+    """The rules of a Role for a class."""
+    return merged(kube_api.rule(one.verb, one.path) | {"verbs": [one.verb]} for one in rights(Place(), "any", name))
