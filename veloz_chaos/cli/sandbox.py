@@ -1,27 +1,31 @@
-"""`veloz-chaos sandbox`: the trading stack by hand, as processes or `--on docker` as containers; `run` starts one
-of its own, of processes, where none is up."""
+"""`veloz-chaos sandbox`: the trading stack by hand, as processes, `--on docker` as containers, or `--on kubernetes` as
+pods; `run` starts one of its own, of processes, where none is up."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
 
-from veloz_chaos.cli import options, screen
+from veloz_chaos.cli import on_docker, on_kubernetes, options, screen
 from veloz_chaos.cli.choice import SANDBOX, terminable
 from veloz_chaos.engine import files
 from veloz_chaos.errors import PASSED, UsageError
 from veloz_chaos.reports.table import table
-from veloz_chaos.sandbox import control, docker
+from veloz_chaos.sandbox import control
 from veloz_chaos.sandbox.database import ANNOUNCED
 from veloz_chaos.sandbox.flaws import FLAWS
 
 Directory = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the sandbox lives.")]
-On = Annotated[str, typer.Option("--on", metavar="docker", help="As containers, by Docker Compose.")]
-DOCKER = "docker"
+On = Annotated[
+    str,
+    typer.Option("--on", metavar="PLATFORM", help="docker: containers, by Compose; kubernetes: pods of KUBECONFIG's."),
+]
+#: What each platform's module offers: up(flaws, variant, image), down(), status(as_json), restart(service).
+PLATFORMS = {"docker": on_docker, "kubernetes": on_kubernetes}
 
 app = typer.Typer(
     help="Start and stop the embedded trading stack.",
@@ -41,14 +45,23 @@ def up(
     on: On = "",
     variant: Annotated[
         str,
-        typer.Option("--variant", metavar="NAME", help="Of the containers: hardened, or child (engine in gateway)."),
+        typer.Option(
+            "--variant",
+            metavar="NAME",
+            help="child (engine in gateway); on Docker also hardened, on Kubernetes two (gateways).",
+        ),
+    ] = "",
+    image: Annotated[
+        str, typer.Option("--image", metavar="NAME", help="The services' image, where the nodes of a cluster find it.")
     ] = "",
 ) -> int:
     """Start it; returns when it trades."""
-    if _on_docker(on, directory != SANDBOX, free_ports, emulated):
-        return _up_on_docker(flaw or (), variant)
-    if variant:
-        raise UsageError("--variant is of containers: add --on docker")
+    if platform := _platform(on, directory != SANDBOX, free_ports, emulated):
+        with terminable():
+            screen.out(*platform.up(flaw or (), variant, image))
+        return PASSED
+    if variant or image:
+        raise UsageError("--variant and --image are of containers: add --on docker or --on kubernetes")
     base = files.find("environments", "sandbox")
     sandbox = control.up(directory, free_ports=free_ports, flaws=flaw or (), base=base, emulated=emulated)
     screen.out(f"the sandbox is up: {sandbox.url('gateway')}", f"environment: {directory / sandbox.environment.name}")
@@ -59,9 +72,8 @@ def up(
 @app.command()
 def down(directory: Directory = SANDBOX, on: On = "") -> int:
     """Stop it and remove all that it created."""
-    if _on_docker(on, directory != SANDBOX):
-        was_there = docker.down(_compose_files())
-        screen.out("the sandbox on Docker is down" if was_there else "no sandbox was up on Docker")
+    if platform := _platform(on, directory != SANDBOX):
+        screen.out(*platform.down())
         return PASSED
     was_up = control.find(directory) is not None
     control.down(directory)
@@ -72,8 +84,10 @@ def down(directory: Directory = SANDBOX, on: On = "") -> int:
 @app.command()
 def status(directory: Directory = SANDBOX, as_json: options.Json = False, on: On = "") -> int:
     """Show its services; exit 1 if it is not up."""
-    if _on_docker(on, directory != SANDBOX):
-        return _status_on_docker(as_json)
+    if platform := _platform(on, directory != SANDBOX):
+        is_up, lines = platform.status(as_json)
+        screen.out(*lines)
+        return PASSED if is_up else 1
     found = control.status(directory)
     if as_json:
         services = {name: vars(one) for name, one in found.services.items()} if found else {}
@@ -87,49 +101,13 @@ def status(directory: Directory = SANDBOX, as_json: options.Json = False, on: On
     return PASSED if found else 1
 
 
-def _on_docker(on: str, *others: bool) -> bool:
-    """Raises UsageError for another platform, and for options of processes."""
-    if on not in ("", DOCKER):
-        raise UsageError(f"--on {on}: it is docker, or leave it out for processes of this machine")
+def _platform(on: str, *others: bool) -> ModuleType | None:
+    """None for processes. Raises UsageError for a platform that is none, and for options of processes."""
+    if on and on not in PLATFORMS:
+        raise UsageError(f"--on {on}: it is docker or kubernetes, or leave it out for processes of this machine")
     if on and any(others):
-        raise UsageError("--dir, --free-ports and --emulated are of processes: leave them out with --on docker")
-    return bool(on)
-
-
-def _compose_files() -> Path:
-    """Raises UsageError."""
-    places = [shelf / "compose" for shelf in files.shelves("environments")]
-    found = next((place for place in places if (place / "compose.yaml").is_file()), None)
-    if found is None:
-        raise UsageError("environments/compose/ is missing; reinstall veloz-chaos")
-    return found
-
-
-def _up_on_docker(flaws: Sequence[str], variant: str) -> int:
-    with terminable():
-        docker.up(_compose_files(), flaws=flaws, variant=variant)
-    environment = "compose-child" if variant == "child" else "compose"
-    screen.out(f"the sandbox is up on Docker: http://127.0.0.1:{docker.GATEWAY}", f"environment: {environment}")
-    return PASSED
-
-
-def _status_on_docker(as_json: bool) -> int:
-    found = docker.status()
-    if as_json:
-        services = {name: vars(one) for name, one in found.services.items()} if found else {}
-        of_all = {"flaws": found.flaws, "variant": found.variant} if found else {"flaws": [], "variant": ""}
-        screen.out(json.dumps({"up": found is not None, **of_all, "services": services}))
-    elif found is None:
-        screen.out("no sandbox is up on Docker; start it with: veloz-chaos sandbox up --on docker")
-    else:
-        rows = [
-            [name, one.state, one.health or "—", str(one.restarts), one.container]
-            for name, one in found.services.items()
-        ]
-        head = table(["service", "state", "health", "restarts", "container"], rows, screen.width())
-        flaws = f"flaws: {', '.join(found.flaws)}" if found.flaws else "no flaws"
-        screen.out(*head, f"variant: {found.variant or 'usual'}", flaws)
-    return PASSED if found else 1
+        raise UsageError(f"--dir, --free-ports and --emulated are of processes: leave them out with --on {on}")
+    return PLATFORMS.get(on)
 
 
 def _services(found: control.Status) -> list[str]:
@@ -160,8 +138,8 @@ def flaws() -> int:
 @app.command()
 def restart(service: str, directory: Directory = SANDBOX, on: On = "") -> int:
     """Have its supervisor start a service again."""
-    if _on_docker(on, directory != SANDBOX):
-        docker.restart(service)
+    if platform := _platform(on, directory != SANDBOX):
+        platform.restart(service)
         screen.out(f"{service} is healthy")
         return PASSED
     sandbox = control.find(directory)
