@@ -1,7 +1,8 @@
 """`--on kubernetes`: the sandbox's services as pods, for `veloz-chaos sandbox`.
 
 An environment for it says where the Services are: by their names for who runs in the cluster, else by the addresses
-that `up` found, in a file here. Where those lead nowhere from this machine, ports of loopback, to which kubectl forwards.
+that `up` found, in a file here. Where those lead nowhere from this machine, it names ports of loopback that kubectl
+forwards.
 """
 
 from __future__ import annotations
