@@ -134,8 +134,6 @@ class GatewayApi:
             [
                 web.get("/health", self.health),
                 web.get("/health/live", self.live),
-                # Whoever has no engine is sent no traffic if /health is asked: nobody would hear the clear refusal.
-                web.get("/health/ready", self.live),
                 web.get("/metrics", self.metrics),
                 web.post("/api/order", self.place),
                 web.post("/api/cancel", self.cancel),
