@@ -12,19 +12,14 @@ from veloz_chaos.errors import UsageError
 from veloz_chaos.reports.table import table
 from veloz_chaos.sandbox import docker
 
-restart = docker.restart
-
-
-def up(flaws: Sequence[str], variant: str, image: str) -> list[str]:
-    if image:
-        raise UsageError("--image is of clusters: with --on docker the image is built here")
-    docker.up(_files(), flaws=flaws, variant=variant)
+def up(flaws: Sequence[str], variant: str) -> list[str]:
+    docker.up(folder(), flaws=flaws, variant=variant)
     environment = "compose-child" if variant == "child" else "compose"
     return [f"the sandbox is up on Docker: http://127.0.0.1:{docker.GATEWAY}", f"environment: {environment}"]
 
 
 def down() -> list[str]:
-    return ["the sandbox on Docker is down" if docker.down(_files()) else "no sandbox was up on Docker"]
+    return ["the sandbox on Docker is down" if docker.down(folder()) else "no sandbox was up on Docker"]
 
 
 def status(as_json: bool) -> tuple[bool, list[str]]:
@@ -44,8 +39,8 @@ def status(as_json: bool) -> tuple[bool, list[str]]:
     return True, [*head, f"variant: {found.variant or 'usual'}", flaws]
 
 
-def _files() -> Path:
-    """Raises UsageError."""
+def folder() -> Path:
+    """With the Compose files. Raises UsageError."""
     places = [shelf / "compose" for shelf in files.shelves("environments")]
     found = next((place for place in places if (place / "compose.yaml").is_file()), None)
     if found is None:

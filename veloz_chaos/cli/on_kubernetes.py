@@ -1,63 +1,63 @@
 """`--on kubernetes`: the sandbox's services as pods, for `veloz-chaos sandbox`.
 
-An environment for it says where the Services are: by their names for who runs in the cluster, else by the addresses
-that `up` found, in a file here. Where those lead nowhere from this machine, it names ports of loopback that kubectl
-forwards.
+`environments/kubernetes.yaml` is for who runs inside the cluster. For this machine `up` writes one that says where the
+Services are: a node's address; or, where no node is within reach, this machine, to which kubectl forwards.
 """
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from veloz_chaos.cli import screen
+from veloz_chaos.cli import on_docker, screen
 from veloz_chaos.engine import files
 from veloz_chaos.errors import UsageError
 from veloz_chaos.reports.table import table
-from veloz_chaos.sandbox import kubernetes
-
-restart = kubernetes.restart
+from veloz_chaos.sandbox import docker, kubernetes
+from veloz_chaos.sandbox.kubernetes import Cluster
 
 #: The environment's file that `up` writes and `down` removes, and its first line, by which it is known as ours.
 ENVIRONMENT = Path(".sandbox-kubernetes.yaml")
 HEADER = "# Written by `veloz-chaos sandbox up --on kubernetes`, and removed by `down`."
-LOOPBACK = "127.0.0.1"
+LOOPBACK, REGISTRY = "127.0.0.1", "docker.io/library/"
 #: Service -> the ports that experiments look at.
 PORTS: Mapping[str, Sequence[int]] = {
-    "gateway": (38080,),
-    "exchange": (38081,),
-    "database": (38087,),
-    "vault": (38089,),
-    "toxiproxy": (38474, 38083, 38088, 38090),
-    "faults": (38475, 38086, 38092),
+    "gateway": (30080,),
+    "exchange": (30081,),
+    "database": (30077,),
+    "vault": (30079,),
+    "toxiproxy": (30074, 30083, 30078, 30070),
+    "faults": (30075, 30076, 30072),
 }
 
 
-def up(flaws: Sequence[str], variant: str, image: str) -> list[str]:
-    if not _ours():
+def up(cluster: Cluster, flaws: Sequence[str], variant: str, replicas: int, image: str) -> list[str]:
+    if ENVIRONMENT.exists() and not _ours():
         raise UsageError(f"{ENVIRONMENT} is in the way, and not ours; rename it, or start from another folder")
-    addresses = kubernetes.up(_files(), flaws=flaws, variant=variant, image=image)
-    base = "kubernetes-child" if variant == "child" else "kubernetes"
-    if kubernetes.inside():
-        return ["the sandbox is up on Kubernetes", f"environment: {base}"]
-    reached = kubernetes.reached(addresses)
-    hosts = addresses if reached else dict.fromkeys(addresses, LOOPBACK)
-    ENVIRONMENT.write_text(environment(base, hosts))
-    said = ["the sandbox is up on Kubernetes", f"environment: {ENVIRONMENT}"]
-    return said if reached else [*said, *forwarded()]
+    overlay = overlaid(variant, replicas)
+    image = image or REGISTRY + docker.image(on_docker.folder())
+    kubernetes.up(_folder(), cluster, flaws=flaws, variant=overlay, image=image)
+    host = kubernetes.reached(cluster)
+    base = "kubernetes-child" if overlay == "child" else "kubernetes"
+    ENVIRONMENT.write_text(environment(base, host or LOOPBACK, kubernetes.context(cluster)))
+    config = f"KUBECONFIG={shlex.quote(cluster.kubeconfig)} " if cluster.kubeconfig else ""
+    forwards = [] if host else forwarded(cluster)
+    said = ["the sandbox is up on Kubernetes" + (f": http://{host}:{kubernetes.GATEWAY}" if host else "")]
+    return [*said, *forwards, f"next: {config}veloz-chaos run pod-kill -e {ENVIRONMENT}"]
 
 
-def down() -> list[str]:
-    was_there = kubernetes.down()
-    if ENVIRONMENT.exists() and _ours():
+def down(cluster: Cluster) -> list[str]:
+    was_there = kubernetes.down(cluster)
+    if was_there and _ours():
         ENVIRONMENT.unlink()
     return ["the sandbox on Kubernetes is down" if was_there else "no sandbox was up on Kubernetes"]
 
 
-def status(as_json: bool) -> tuple[bool, list[str]]:
+def status(cluster: Cluster, as_json: bool) -> tuple[bool, list[str]]:
     """Is it up, and what to say of it."""
-    found = kubernetes.status()
+    found = kubernetes.status(cluster)
     if as_json:
         services = {name: vars(one) for name, one in found.services.items()} if found else {}
         of_all = {"flaws": found.flaws, "variant": found.variant} if found else {"flaws": [], "variant": ""}
@@ -73,43 +73,56 @@ def status(as_json: bool) -> tuple[bool, list[str]]:
     return True, [*head, f"variant: {found.variant}", flaws]
 
 
-def environment(base: str, hosts: Mapping[str, str]) -> str:
-    """The text of an environment's file, for Services that are reached there."""
+def environment(base: str, host: str, context: str) -> str:
+    """The text of an environment's file, for Services that are reached at that host's ports."""
     values = {
-        "gateway": f"http://{hosts['gateway']}:38080",
-        "exchange": f"http://{hosts['exchange']}:38081",
-        "toxiproxy": f"{hosts['toxiproxy']}:38474",
-        "faults": f"{hosts['faults']}:38475",
-        "database": f"postgresql://veloz@{hosts['database']}:38087/veloz",
-        "vault": f"http://{hosts['vault']}:38089",
-        "vault-link": f"http://{hosts['toxiproxy']}:38090",
+        "context": context,
+        "gateway": f"http://{host}:30080",
+        "exchange": f"http://{host}:30081",
+        "toxiproxy": f"{host}:30074",
+        "faults": f"{host}:30075",
+        "database": f"postgresql://veloz@{host}:30077/veloz",
+        "vault": f"http://{host}:30079",
+        "vault-link": f"http://{host}:30070",
     }
-    file = next(shelf / f"{base}.yaml" for shelf in files.shelves("environments") if (shelf / f"{base}.yaml").is_file())
+    used = files.find("environments", base).resolve()
     head = [HEADER, "kind: Environment", "version: 1", f"name: {base}", "tier: development"]
-    lines = [*head, f"uses: [{json.dumps(str(file.resolve()))}]", "values:"]
+    lines = [*head, f"uses: [{json.dumps(str(used))}]", "values:"]
     return "\n".join([*lines, *(f"  {name}: {json.dumps(value)}" for name, value in values.items()), ""])
 
 
-def forwarded() -> list[str]:
-    """What to say where Services can't be reached from here."""
+def forwarded(cluster: Cluster) -> list[str]:
+    """What to say where no node can be reached from here."""
+    begin = shlex.join([*cluster.words, "-n", kubernetes.NAMESPACE, "port-forward"])
     calls = [
-        f"  while kubectl -n {kubernetes.NAMESPACE} port-forward svc/{name} {' '.join(map(str, ports))}; do :; done &"
+        f"  while true; do {begin} svc/{name} {' '.join(map(str, ports))}; sleep 0.2; done &"
         for name, ports in PORTS.items()
     ]
     return [
-        "this machine does not reach the cluster's Services: forward their ports first,",
+        "this machine does not reach the nodes' ports; forward them first:",
         *calls,
-        "a forward ends with the pod that it leads to: for pod-kill and oom-kill run inside the cluster, or route the",
-        "Services' network to here",
+        "a forward ends with its pod, and takes no UDP: pod-kill, oom-kill and dns-failure want veloz-chaos in the cluster",
     ]
 
 
+def overlaid(variant: str, replicas: int) -> str:
+    """The overlay. Raises UsageError."""
+    if variant not in ("", "child"):
+        hardened = "; pods are hardened in any case" if variant == "hardened" else ""
+        raise UsageError(f"there is no variant {variant!r} on Kubernetes, only child{hardened}")
+    if not 1 <= replicas <= 2:
+        raise UsageError(f"--replicas {replicas}: the sandbox has one gateway or two")
+    if variant and replicas == 2:
+        raise UsageError("a gateway whose child is the engine is alone: leave --replicas or --variant out")
+    return variant or kubernetes.VARIANTS[replicas - 1]
+
+
 def _ours() -> bool:
-    return not ENVIRONMENT.exists() or ENVIRONMENT.read_text().startswith(HEADER)
+    return ENVIRONMENT.exists() and ENVIRONMENT.read_text().startswith(HEADER)
 
 
-def _files() -> Path:
-    """The folder with the overlays. Raises UsageError."""
+def _folder() -> Path:
+    """With the overlays. Raises UsageError."""
     places = [shelf / "kubernetes" for shelf in files.shelves("environments")]
     found = next((place for place in places if (place / "base").is_dir()), None)
     if found is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -15,17 +14,18 @@ from veloz_chaos.cli.choice import SANDBOX, terminable
 from veloz_chaos.engine import files
 from veloz_chaos.errors import PASSED, UsageError
 from veloz_chaos.reports.table import table
-from veloz_chaos.sandbox import control
+from veloz_chaos.sandbox import control, docker, kubernetes
 from veloz_chaos.sandbox.database import ANNOUNCED
 from veloz_chaos.sandbox.flaws import FLAWS
+from veloz_chaos.sandbox.kubernetes import Cluster
 
 Directory = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the sandbox lives.")]
 On = Annotated[
-    str,
-    typer.Option("--on", metavar="PLATFORM", help="docker: containers, by Compose; kubernetes: pods of KUBECONFIG's."),
+    str, typer.Option("--on", metavar="PLATFORM", help="docker: as containers, by Compose; kubernetes: as pods.")
 ]
-#: What each platform's module offers: up(flaws, variant, image), down(), status(as_json), restart(service).
-PLATFORMS = {"docker": on_docker, "kubernetes": on_kubernetes}
+Context = Annotated[str, typer.Option("--context", metavar="NAME", help="Which cluster; without it the current one.")]
+Kubeconfig = Annotated[str, typer.Option("--kubeconfig", metavar="FILE", help="Where clusters are named.")]
+DOCKER, KUBERNETES = "docker", "kubernetes"
 
 app = typer.Typer(
     help="Start and stop the embedded trading stack.",
@@ -44,24 +44,27 @@ def up(
     emulated: Annotated[bool, typer.Option("--emulated", help="No control group, no mount, even for root.")] = False,
     on: On = "",
     variant: Annotated[
-        str,
-        typer.Option(
-            "--variant",
-            metavar="NAME",
-            help="child (engine in gateway); on Docker also hardened, on Kubernetes two (gateways).",
-        ),
+        str, typer.Option("--variant", metavar="NAME", help="child: engine in gateway; hardened: of containers.")
     ] = "",
+    replicas: Annotated[int, typer.Option("--replicas", metavar="N", help="Gateways on Kubernetes: 1 or 2.")] = 1,
     image: Annotated[
-        str, typer.Option("--image", metavar="NAME", help="The services' image, where the nodes of a cluster find it.")
+        str, typer.Option("--image", metavar="NAME", help="The services' image, where the cluster's nodes find it.")
     ] = "",
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
 ) -> int:
     """Start it; returns when it trades."""
-    if platform := _platform(on, directory != SANDBOX, free_ports, emulated):
+    _fit(on, directory != SANDBOX or free_ports or emulated, bool(image or context or kubeconfig) or replicas != 1)
+    if on:
         with terminable():
-            screen.out(*platform.up(flaw or (), variant, image))
+            if on == DOCKER:
+                said = on_docker.up(flaw or (), variant)
+            else:
+                said = on_kubernetes.up(Cluster(context, kubeconfig), flaw or (), variant, replicas, image)
+        screen.out(*said)
         return PASSED
-    if variant or image:
-        raise UsageError("--variant and --image are of containers: add --on docker or --on kubernetes")
+    if variant:
+        raise UsageError("--variant is of containers and pods: add --on docker or --on kubernetes")
     base = files.find("environments", "sandbox")
     sandbox = control.up(directory, free_ports=free_ports, flaws=flaw or (), base=base, emulated=emulated)
     screen.out(f"the sandbox is up: {sandbox.url('gateway')}", f"environment: {directory / sandbox.environment.name}")
@@ -70,10 +73,11 @@ def up(
 
 
 @app.command()
-def down(directory: Directory = SANDBOX, on: On = "") -> int:
+def down(directory: Directory = SANDBOX, on: On = "", context: Context = "", kubeconfig: Kubeconfig = "") -> int:
     """Stop it and remove all that it created."""
-    if platform := _platform(on, directory != SANDBOX):
-        screen.out(*platform.down())
+    _fit(on, directory != SANDBOX, bool(context or kubeconfig))
+    if on:
+        screen.out(*(on_docker.down() if on == DOCKER else on_kubernetes.down(Cluster(context, kubeconfig))))
         return PASSED
     was_up = control.find(directory) is not None
     control.down(directory)
@@ -82,11 +86,19 @@ def down(directory: Directory = SANDBOX, on: On = "") -> int:
 
 
 @app.command()
-def status(directory: Directory = SANDBOX, as_json: options.Json = False, on: On = "") -> int:
+def status(
+    directory: Directory = SANDBOX,
+    as_json: options.Json = False,
+    on: On = "",
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
+) -> int:
     """Show its services; exit 1 if it is not up."""
-    if platform := _platform(on, directory != SANDBOX):
-        is_up, lines = platform.status(as_json)
-        screen.out(*lines)
+    _fit(on, directory != SANDBOX, bool(context or kubeconfig))
+    if on:
+        cluster = Cluster(context, kubeconfig)
+        is_up, said = on_docker.status(as_json) if on == DOCKER else on_kubernetes.status(cluster, as_json)
+        screen.out(*said)
         return PASSED if is_up else 1
     found = control.status(directory)
     if as_json:
@@ -101,13 +113,14 @@ def status(directory: Directory = SANDBOX, as_json: options.Json = False, on: On
     return PASSED if found else 1
 
 
-def _platform(on: str, *others: bool) -> ModuleType | None:
-    """None for processes. Raises UsageError for a platform that is none, and for options of processes."""
-    if on and on not in PLATFORMS:
+def _fit(on: str, of_processes: bool, of_pods: bool) -> None:
+    """Raises UsageError for a platform that is none, and for options of another one."""
+    if on not in ("", DOCKER, KUBERNETES):
         raise UsageError(f"--on {on}: it is docker or kubernetes, or leave it out for processes of this machine")
-    if on and any(others):
+    if on and of_processes:
         raise UsageError(f"--dir, --free-ports and --emulated are of processes: leave them out with --on {on}")
-    return PLATFORMS.get(on)
+    if on != KUBERNETES and of_pods:
+        raise UsageError("--context, --kubeconfig, --replicas and --image are of pods: add --on kubernetes")
 
 
 def _services(found: control.Status) -> list[str]:
@@ -136,10 +149,24 @@ def flaws() -> int:
 
 
 @app.command()
-def restart(service: str, directory: Directory = SANDBOX, on: On = "") -> int:
+def build() -> int:
+    """Build the image that pods run, by Docker, unless it is there, and print its name."""
+    with terminable():
+        screen.out(docker.build(on_docker.folder()))
+    return PASSED
+
+
+@app.command()
+def restart(
+    service: str, directory: Directory = SANDBOX, on: On = "", context: Context = "", kubeconfig: Kubeconfig = ""
+) -> int:
     """Have its supervisor start a service again."""
-    if platform := _platform(on, directory != SANDBOX):
-        platform.restart(service)
+    _fit(on, directory != SANDBOX, bool(context or kubeconfig))
+    if on:
+        if on == DOCKER:
+            docker.restart(service)
+        else:
+            kubernetes.restart(Cluster(context, kubeconfig), service)
         screen.out(f"{service} is healthy")
         return PASSED
     sandbox = control.find(directory)

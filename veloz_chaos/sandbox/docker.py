@@ -102,6 +102,23 @@ def up(folder: Path, *, flaws: Sequence[str] = (), variant: str = "") -> None:
             raise
 
 
+def image(folder: Path) -> str:
+    """The name of the image that has everything, also the database; it need not be built."""
+    with context(folder) as made:
+        return f"{PROJECT}-database:{digest(made)}"
+
+
+def build(folder: Path) -> str:
+    """That image's name, built if it is not there. Raises UsageError."""
+    _installed()
+    with context(folder) as made:
+        name = f"{PROJECT}-database:{digest(made)}"
+        if attempt(["docker", "image", "inspect", name], PATIENCE).returncode:
+            file = str(made / "environments" / "compose" / "Dockerfile")
+            _run(["docker", "build", "-f", file, "--target", "database", "-t", name, str(made)], BUILT_WITHIN)
+        return name
+
+
 def down(folder: Path) -> bool:
     """Containers, networks and volumes are gone; whether there were any. Raises UsageError."""
     compose = _compose()
@@ -198,10 +215,15 @@ def _await_trading() -> None:
         raise UsageError(f"{refused}; {_tail('gateway')}")
 
 
-def _compose() -> list[str]:
-    """The command, also of the project. Raises UsageError."""
+def _installed() -> None:
+    """Raises UsageError."""
     if not shutil.which("docker"):
         raise UsageError("there is no command `docker`; install Docker: https://docs.docker.com/engine/install")
+
+
+def _compose() -> list[str]:
+    """The command, also of the project. Raises UsageError."""
+    _installed()
     if attempt(["docker", "compose", "version"], PATIENCE).returncode == 0:
         return ["docker", "compose", "-p", PROJECT]
     if shutil.which("docker-compose"):
