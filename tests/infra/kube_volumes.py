@@ -3,16 +3,15 @@ cluster's nodes are on."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from veloz_chaos.errors import Missing
-from veloz_chaos.mechanisms import kube_api
 
 LABEL = "veloz-chaos.test"
 
@@ -20,28 +19,29 @@ LABEL = "veloz-chaos.test"
 @contextmanager
 def volumes(namespace: str, claims: Sequence[str]) -> Iterator[None]:
     """One for each claim, kept for it; gone afterwards, with what was in them. The namespace must be gone by then."""
-    api = kube_api.client()
     folder = Path(tempfile.mkdtemp(prefix="veloz-chaos-volumes-"))
     folder.chmod(0o755)
-    names = [f"vct-{namespace}-{claim}-{os.getpid()}" for claim in claims]
+    made = [_volume(namespace, claim, folder / claim) for claim in claims]
     try:
-        for name, claim in zip(names, claims, strict=True):
+        for claim in claims:
             (folder / claim).mkdir()
             (folder / claim).chmod(0o777)
-            api.post(kube_api.path("persistentvolumes"), _volume(name, namespace, claim, folder / claim))
+        _kubectl("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": made}))
         yield
     finally:
-        for name in names:
-            with suppress(Missing):
-                api.delete(kube_api.path("persistentvolumes", None, name))
+        _kubectl("delete", "persistentvolume", "-l", f"{LABEL}={os.getpid()}", "--ignore-not-found", "--timeout=30s")
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _volume(name: str, namespace: str, claim: str, folder: Path) -> dict[str, Any]:
+def _kubectl(*arguments: str, given: str = "") -> None:
+    subprocess.run(["kubectl", *arguments], input=given, text=True, capture_output=True, timeout=60, check=True)
+
+
+def _volume(namespace: str, claim: str, folder: Path) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": {"name": name, "labels": {LABEL: str(os.getpid())}},
+        "metadata": {"name": f"vct-{namespace}-{claim}-{os.getpid()}", "labels": {LABEL: str(os.getpid())}},
         "spec": {
             "capacity": {"storage": "1Gi"},
             "accessModes": ["ReadWriteOnce"],

@@ -1,44 +1,65 @@
-"""environments/kubernetes/ as it is rendered without kubectl, and what keeps the cluster's other tenants safe."""
+"""environments/kubernetes/ as kubectl renders it, what keeps a cluster's other tenants safe, and what is said when
+something is missing."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.infra.require import absent
 from veloz_chaos.cli import on_kubernetes
 from veloz_chaos.errors import UsageError
-from veloz_chaos.sandbox import container, kubernetes, kustomize
+from veloz_chaos.sandbox import container, kubernetes
+from veloz_chaos.sandbox.kubernetes import Cluster
 from veloz_chaos.sandbox.settings import Settings
 
 FOLDER = Path(__file__).parents[2] / "environments" / "kubernetes"
 SERVICES = {"gateway", "engine", "exchange", "database", "vault", "dns", "faults", "toxiproxy"}
 
 
+@cache
+def objects(variant: str) -> str:
+    if not shutil.which("kubectl"):
+        absent("kubernetes", "there is no kubectl")
+    done = subprocess.run(["kubectl", "kustomize", FOLDER / variant], capture_output=True, text=True, check=True)
+    return json.dumps(list(yaml.safe_load_all(done.stdout)))
+
+
 def rendered(variant: str) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(one["kind"], one["metadata"]["name"]): one for one in kustomize.rendered(FOLDER / variant)}
+    return {(one["kind"], one["metadata"]["name"]): one for one in json.loads(objects(variant))}
+
+
+def containers(one: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = one.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
+    return found
 
 
 @pytest.mark.parametrize("variant", kubernetes.VARIANTS)
-def test_everything_is_in_the_one_namespace_and_says_whose_it_is(variant: str) -> None:
-    objects = rendered(variant)
-    for (kind, name), one in objects.items():
+def test_everything_is_in_our_namespaces_and_says_whose_it_is(variant: str) -> None:
+    found = rendered(variant)
+    for (kind, name), one in found.items():
         assert one["metadata"]["labels"][kubernetes.MANAGED_BY] == kubernetes.OWNER, name
         if kind != "Namespace":
             assert one["metadata"]["namespace"] == kubernetes.NAMESPACE, name
-    assert objects["Namespace", kubernetes.NAMESPACE]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
-    deployments = {name for kind, name in objects if kind == "Deployment"}
+    assert {name for kind, name in found if kind == "Namespace"} == {kubernetes.NAMESPACE, kubernetes.HELPERS}
+    deployments = {name for kind, name in found if kind == "Deployment"}
     assert deployments == SERVICES - ({"engine"} if variant == "child" else set())
 
 
 @pytest.mark.parametrize("variant", kubernetes.VARIANTS)
 def test_every_pod_is_hardened_and_has_limits(variant: str) -> None:
     for (kind, name), one in rendered(variant).items():
-        for found in kustomize.containers(one):
+        for found in containers(one):
             pod = one["spec"]["template"]["spec"]
             assert pod["securityContext"]["runAsNonRoot"], name
             assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
@@ -53,65 +74,108 @@ def test_every_pod_is_hardened_and_has_limits(variant: str) -> None:
 
 
 def test_the_variants_differ_in_what_they_are_called_after() -> None:
-    one, two, child = (rendered(variant)["Deployment", "gateway"]["spec"] for variant in ("one", "two", "child"))
-    assert (one["replicas"], two["replicas"], child["replicas"]) == (1, 2, 1)
-    environment = {each["name"]: each.get("value") for each in kustomize.containers({"spec": child})[0]["env"]}
+    one, two, child = (rendered(variant)["Deployment", "gateway"] for variant in ("one", "two", "child"))
+    assert [each["spec"]["replicas"] for each in (one, two, child)] == [1, 2, 1]
+    environment = {each["name"]: each.get("value") for each in containers(child)[0]["env"]}
     assert environment["VELOZ_ENGINE"] == "127.0.0.1:18082"
-    assert environment["VELOZ_DNS"] == "faults:38092"
-    logs = next(each for each in two["template"]["spec"]["volumes"] if each["name"] == "logs")
-    assert logs["emptyDir"] == {"medium": "Memory", "sizeLimit": "8Mi"}
+    assert environment["VELOZ_DNS"] == "faults:30072"
 
 
 def test_a_gateway_without_its_engine_still_gets_traffic() -> None:
     """Nobody would hear its refusals otherwise."""
-    gateway = kustomize.containers(rendered("one")["Deployment", "gateway"])[0]
-    assert gateway["readinessProbe"]["httpGet"]["path"] != "/health"
-    assert gateway["livenessProbe"]["httpGet"]["path"] != "/health"
+    gateway = containers(rendered("one")["Deployment", "gateway"])[0]
+    assert {gateway[name]["httpGet"]["path"] for name in ("readinessProbe", "livenessProbe")} == {"/health/live"}
+
+
+def test_ports_are_the_same_inside_and_on_the_nodes() -> None:
+    found = rendered("one")
+    for (kind, name), one in found.items():
+        for port in one["spec"]["ports"] if kind == "Service" else ():
+            assert port.get("nodePort", port["port"]) == port["port"], name
+    for name, ports in on_kubernetes.PORTS.items():
+        assert set(ports) <= {port["nodePort"] for port in found["Service", name]["spec"]["ports"]}
+    wires = json.loads(found["ConfigMap", "wires"]["data"]["toxiproxy.json"])
+    for wire in wires:
+        service, _, port = wire["upstream"].partition(":")
+        assert int(port) in {each["port"] for each in found["Service", service]["spec"]["ports"]}
 
 
 def test_flaws_and_image_are_put_in() -> None:
-    objects = kustomize.rendered(FOLDER / "one")
-    kubernetes._fit(objects, ["health-lies"], "one", "registry.example/mine:7")
-    images = {found["image"] for one in objects for found in kustomize.containers(one)}
+    found = kubernetes.fitted(json.loads(objects("one")), ["health-lies"], "one", "registry.example/mine:7")
+    images = {each["image"] for one in found for each in containers(one)}
     assert images == {"registry.example/mine:7", "ghcr.io/shopify/toxiproxy:2.12.0"}
-    settings = next(one for one in objects if one["metadata"]["name"] == "settings")
+    settings = next(one for one in found if one["metadata"]["name"] == "settings")
     assert settings["data"]["VELOZ_FLAWS"] == "health-lies"
-    assert objects[0]["metadata"]["annotations"] == {kubernetes.VARIANT: "one"}
-
-
-def test_what_is_not_understood_is_not_applied_in_part(tmp_path: Path) -> None:
-    (tmp_path / "kustomization.yaml").write_text("resources: []\nconfigMapGenerator: []\n")
-    with pytest.raises(UsageError, match="`configMapGenerator` is not understood"):
-        kustomize.rendered(tmp_path)
-
-
-def test_a_patch_for_nothing_is_a_mistake(tmp_path: Path) -> None:
-    (tmp_path / "kustomization.yaml").write_text("patches: [{target: {kind: Deployment, name: engine}, patch: '{}'}]\n")
-    with pytest.raises(UsageError, match="nothing here is"):
-        kustomize.rendered(tmp_path)
+    namespaces = [one["metadata"]["annotations"] for one in found if one["kind"] == "Namespace"]
+    assert namespaces == [{kubernetes.VARIANT: "one"}] * 2
 
 
 def test_an_environment_leads_to_where_the_services_are() -> None:
-    text = on_kubernetes.environment("kubernetes", dict.fromkeys(SERVICES, "10.0.0.9"))
-    written = yaml.safe_load(text)
-    assert written["values"]["vault-link"] == "http://10.0.0.9:38090"
-    assert Path(written["uses"][0]).name == "kubernetes.yaml"
+    written = yaml.safe_load(on_kubernetes.environment("kubernetes", "10.0.0.9", "staging"))
+    assert written["values"]["vault-link"] == "http://10.0.0.9:30070"
     base = yaml.safe_load(Path(written["uses"][0]).read_text())
     assert set(written["values"]) <= set(base["values"])
-
-
-def test_every_port_that_is_looked_at_is_one_of_its_service() -> None:
-    objects = rendered("one")
-    for name, ports in on_kubernetes.PORTS.items():
-        assert set(ports) <= {port["port"] for port in objects["Service", name]["spec"]["ports"]}
 
 
 def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     on_kubernetes.ENVIRONMENT.write_text("mine\n")
     with pytest.raises(UsageError, match="in the way, and not ours"):
-        on_kubernetes.up((), "", "")
+        on_kubernetes.up(Cluster(), (), "", 1, "")
     assert on_kubernetes.ENVIRONMENT.read_text() == "mine\n"
+
+
+WRONG = [
+    ("two", 1, "only child"),
+    ("hardened", 1, "hardened in any case"),
+    ("", 3, "one gateway or two"),
+    ("child", 2, "alone"),
+]
+
+
+@pytest.mark.parametrize(("variant", "replicas", "said"), WRONG)
+def test_what_there_is_not_is_told(variant: str, replicas: int, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        on_kubernetes.overlaid(variant, replicas)
+
+
+#: What stands for kubectl says, and what must be said of it.
+REFUSED = [
+    ('echo \'{"items": [{"metadata": {"name": "veloz-sandbox"}}]}\'', "is not ours"),
+    (
+        "echo 'E1125 09:00 noise' >&2; echo 'error: context was not found for specified context: x' >&2; exit 1",
+        "get-contexts",
+    ),
+    ("echo 'The connection to the server localhost:8080 was refused' >&2; exit 1", "set KUBECONFIG"),
+    ("echo 'error: You must be logged in to the server (Unauthorized)' >&2; exit 1", "log in again"),
+    ("echo 'namespaces is forbidden: User u cannot get resource' >&2; exit 1", "may create namespaces"),
+]
+
+
+@pytest.mark.parametrize(("script", "said"), REFUSED)
+def test_what_a_cluster_refuses_comes_with_what_to_do(
+    script: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kubectl").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "kubectl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(UsageError, match=said) as raised:
+        kubernetes.down(Cluster(context="x"))
+    assert "noise" not in str(raised.value)
+
+
+def test_without_kubectl_it_is_said_where_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="there is no command `kubectl`; install it"):
+        kubernetes.status(Cluster())
+
+
+def test_an_image_that_no_node_finds_is_named_with_its_node() -> None:
+    waiting = {"image": "mine:7", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
+    pod = {"kind": "Pod", "metadata": {"name": "gateway-1"}, "spec": {"nodeName": "n2"}, "status": {}}
+    assert kubernetes.no_image([pod]) == ""
+    said = kubernetes.no_image([{**pod, "status": {"containerStatuses": [waiting]}}])
+    assert said.startswith("n2 neither has nor can pull mine:7 (gateway-1); bring it to the nodes (kind load")
 
 
 def test_an_engine_that_never_restarts_is_there_again_only_with_the_next_release(tmp_path: Path) -> None:

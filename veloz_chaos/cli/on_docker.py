@@ -12,6 +12,7 @@ from veloz_chaos.errors import UsageError
 from veloz_chaos.reports.table import table
 from veloz_chaos.sandbox import docker
 
+
 def up(flaws: Sequence[str], variant: str) -> list[str]:
     docker.up(folder(), flaws=flaws, variant=variant)
     environment = "compose-child" if variant == "child" else "compose"

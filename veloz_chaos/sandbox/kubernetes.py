@@ -225,7 +225,7 @@ def _await_seeded(cluster: Cluster) -> None:
     deadline = time.monotonic() + TRADES_WITHIN
     while True:
         found = _list(cluster, "deployments,pods,jobs")
-        job = next((one["status"] for one in found if one["kind"] == "Job"), {})
+        job: Object = next((one["status"] for one in found if one["kind"] == "Job"), {})
         if job.get("succeeded") and all(one.state == "ready" for one in services(found).values()):
             return
         if any(one["type"] == "Failed" and one["status"] == "True" for one in job.get("conditions", ())):
