@@ -101,8 +101,7 @@ def forwarded(cluster: Cluster) -> list[str]:
     return [
         "this machine does not reach the nodes' ports; forward them first:",
         *calls,
-        "a forward ends with its pod, and takes no UDP: pod-kill, oom-kill and dns-failure then want veloz-chaos to run",
-        "inside the cluster",
+        "a forward ends with its pod, and takes no UDP: pod-kill, oom-kill and dns-failure want veloz-chaos inside",
     ]
 
 
