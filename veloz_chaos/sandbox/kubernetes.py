@@ -25,6 +25,7 @@ from veloz_chaos.sandbox.command import attempt
 
 NAMESPACE, HELPERS, OWNER = "veloz-sandbox", "veloz-sandbox-helpers", "veloz-chaos"
 MANAGED_BY, NAME, VARIANT = "app.kubernetes.io/managed-by", "app.kubernetes.io/name", "veloz-chaos/variant"
+OF_SANDBOX = "app.kubernetes.io/part-of=veloz-sandbox"
 #: The overlays; the first is the usual one.
 VARIANTS = ("one", "two", "child")
 IMAGE = "docker.io/library/veloz-sandbox-database"
@@ -32,8 +33,8 @@ GATEWAY = 30080
 #: Seconds: for one answer, until it trades, until a service is there again, until all is gone; between two looks.
 PATIENCE, TRADES_WITHIN, STARTED_WITHIN, GONE_WITHIN = 30.0, 240.0, 90.0, 120.0
 LOOK_EVERY, REACHED_WITHIN = 0.5, 1.0
-#: How many nodes are tried, and how many of the cluster's warnings are passed on.
-TRIED, LAST = 3, 5
+#: How many nodes are tried, and how many of the last lines are passed on.
+TRIED, LAST = 3, 3
 #: What a container waits for that will not come by itself.
 NO_IMAGE = ("ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName")
 BRING_IT = (
@@ -248,8 +249,8 @@ def no_image(found: Sequence[Object]) -> str:
 
 
 def _what_is_wrong(cluster: Cluster) -> str:
-    """Of every pod and claim that is not as it should be, what the cluster says; and its last warnings."""
-    found = _list(cluster, "persistentvolumeclaims,pods,events")
+    """What the cluster says of every pod and claim that is not as it should be, and the pods' last words."""
+    found = _list(cluster, "persistentvolumeclaims,pods")
     said = [
         f"the volume claim {one['metadata']['name']} is not bound: is there a default storage class? "
         "(kubectl get storageclass)"
@@ -257,15 +258,14 @@ def _what_is_wrong(cluster: Cluster) -> str:
         if one["kind"] == "PersistentVolumeClaim" and one["status"].get("phase") != "Bound"
     ]
     said += [
-        f"{pod['metadata']['name']}: {one['reason']}: {one.get('message', '')}"
-        for pod in found
-        if pod["kind"] == "Pod"
-        for one in pod["status"].get("conditions", ())
-        if one["status"] != "True" and one.get("reason") not in (None, "PodCompleted")
+        f"{one['metadata']['name']} is not ready: {condition.get('message') or condition.get('reason', '')}"
+        for one in found
+        if one["kind"] == "Pod" and one["status"].get("phase") != "Succeeded"
+        for condition in one["status"].get("conditions", ())
+        if condition["status"] != "True" and condition["type"] in ("PodScheduled", "ContainersReady")
     ]
-    warnings = [one for one in found if one["kind"] == "Event" and one.get("type") == "Warning"]
-    said += [f"{one['involvedObject']['name']}: {one['message']}" for one in warnings[-LAST:]]
-    return "\n".join(["the cluster says:", *said]) if said else "the cluster calls all of it well"
+    logs = _kubectl(cluster, "-n", NAMESPACE, "logs", "--selector", OF_SANDBOX, "--prefix", f"--tail={LAST}")
+    return "\n".join(["the cluster says:", *said, *logs.splitlines()])
 
 
 def _list(cluster: Cluster, kinds: str) -> list[Object]:
