@@ -264,7 +264,8 @@ def _what_is_wrong(cluster: Cluster) -> str:
         for condition in one["status"].get("conditions", ())
         if condition["status"] != "True" and condition["type"] in ("PodScheduled", "ContainersReady")
     ]
-    logs = _kubectl(cluster, "-n", NAMESPACE, "logs", "--selector", OF_SANDBOX, "--prefix", f"--tail={LAST}")
+    asked = ["-n", NAMESPACE, "logs", "--selector", OF_SANDBOX, "--prefix", f"--tail={LAST}"]
+    logs = attempt([*cluster.words, *asked], PATIENCE).stdout  # of those that have begun
     return "\n".join(["the cluster says:", *said, *logs.splitlines()])
 
 
