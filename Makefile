@@ -9,6 +9,8 @@ QUICK  := tests/unit tests/property tests/journals tests/docs
 
 #: For the tests that start containers: the engine that they may use, if there is one.
 ENGINE  = DOCKER_HOST=$$($(BIN)/python -m tests.infra.docker)
+#: The same for the cluster.
+CLUSTER = VELOZ_CHAOS_TEST_KUBECONFIG=$$($(BIN)/python -m tests.infra.cluster)
 
 .PHONY: run test compose slow lint check bench clean
 
@@ -17,8 +19,8 @@ run: $(READY)                 ## start the embedded sandbox, kill its engine, ju
 
 test: $(READY)                ## every test; a missing backend is a visible skip, or a failure with REQUIRE=toxiproxy
 	$(BIN)/python -m pytest -n $(WORKERS) -rs $(QUICK)
-	$(ENGINE) $(BIN)/python -m pytest -n 2 --dist loadgroup -rs tests/conformance tests/proxy tests/wire
-	$(ENGINE) $(BIN)/python -m pytest -n 1 -rs tests/sandbox tests/engine tests/experiments tests/docker \
+	$(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 2 --dist loadgroup -rs tests/conformance tests/proxy tests/wire
+	$(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 1 -rs tests/sandbox tests/engine tests/experiments tests/docker tests/kubernetes \
 	  --ignore tests/experiments/test_compose.py
 
 compose: $(READY)             ## the experiments on the sandbox's containers; wants the machine for itself

@@ -13,6 +13,7 @@ ROOT = str(Path(__file__).parent.parent)
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)  # so that tests may import tests.infra, however pytest was started
 
+from tests.infra import cluster  # noqa: E402
 from tests.infra import docker as docker_engine  # noqa: E402
 from tests.infra import postgres as postgres_server  # noqa: E402
 from tests.infra import toxiproxy as toxiproxy_server  # noqa: E402
@@ -48,3 +49,19 @@ def postgres() -> Iterator[postgres_server.Server]:
 def docker() -> DockerClient:
     """A client of the engine that tests may use."""
     return docker_engine.client()
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Iterator[str]:
+    """The path of that of the cluster that tests may use, for the product as well: it is in KUBECONFIG."""
+    found = cluster.require()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", found)
+        yield found
+
+
+@pytest.fixture
+def namespace(kubeconfig: str) -> Iterator[cluster.Namespace]:  # noqa: ARG001
+    """A namespace of the test's own in that cluster."""
+    with cluster.namespace() as made:
+        yield made

@@ -13,9 +13,7 @@ _SHARE = r"(\d+(?:\.\d+)?)%"
 
 
 def parse_size(written: Any) -> Any:
-    """Bytes. What is a number already comes from a journal."""
-    if isinstance(written, int) and not isinstance(written, bool):
-        return written
+    """Bytes. A bare number is refused: nobody could say of what."""
     match = re.fullmatch(_SIZE, written) if isinstance(written, str) else None
     if not match:
         raise ValueError("a size is written as 0B, 64KB, 8MB or 8MiB")

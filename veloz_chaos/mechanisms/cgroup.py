@@ -61,7 +61,7 @@ class Cpu:
 
 def memory_of(pid: int, mount: Path = MOUNT, proc: Path = PROC) -> Memory | None:
     """None if no limit holds for it and not for us."""
-    for leaf, unified in _places(pid, "memory", mount, proc):
+    for leaf, unified in places(pid, "memory", mount, proc):
         found = [(limit, folder) for folder in _own(leaf, "memory", mount, proc) if (limit := _limit(folder, unified))]
         if found:
             return Memory(leaf, min(found)[1], unified)
@@ -70,7 +70,7 @@ def memory_of(pid: int, mount: Path = MOUNT, proc: Path = PROC) -> Memory | None
 
 def cpu_of(pid: int, mount: Path = MOUNT, proc: Path = PROC) -> Cpu | None:
     """None if it has no quota that is not ours too."""
-    for leaf, unified in _places(pid, "cpu", mount, proc):
+    for leaf, unified in places(pid, "cpu", mount, proc):
         found = [(quota, folder) for folder in _own(leaf, "cpu", mount, proc) if (quota := _quota(folder, unified))]
         if found:
             quota, folder = min(found)
@@ -81,12 +81,12 @@ def cpu_of(pid: int, mount: Path = MOUNT, proc: Path = PROC) -> Cpu | None:
 def _own(leaf: Path, controller: str, mount: Path, proc: Path) -> Iterator[Path]:
     """The folder and those above it that we are not in."""
     ours = {
-        folder for place, _ in _places("self", controller, mount, proc) for folder in _upwards(place, mount, controller)
+        folder for place, _ in places("self", controller, mount, proc) for folder in _upwards(place, mount, controller)
     }
     return (folder for folder in _upwards(leaf, mount, controller) if folder not in ours)
 
 
-def _places(pid: int | str, controller: str, mount: Path, proc: Path) -> Iterator[tuple[Path, bool]]:
+def places(pid: int | str, controller: str, mount: Path = MOUNT, proc: Path = PROC) -> Iterator[tuple[Path, bool]]:
     """The folder of the process in the tree that has the controller, and whether that is version 2."""
     for line in _read(proc / str(pid) / "cgroup").splitlines():
         _, controllers, path = line.split(":", 2)

@@ -1,11 +1,13 @@
 """The program inside a helper container: does on the daemon's host what a runner elsewhere asks for.
 
     python -m veloz_chaos.mechanisms.helper SIGN PID
+    python -m veloz_chaos.mechanisms.helper SIGN --container ID
 
-PID is the target container's first process, as the host counts. One JSON object a line: `{"id": 1, "call": "signal",
-"arguments": {…}}` is answered, in whatever order calls end, by `{"id": 1, "value": …}` or `{"id": 1, "error": "Gone",
-"text": "…"}`. The first line it writes has the id 0: it is ready, and this is the process it found. The last one, where
-the target ended, has the id -1: that it did, and what the kernel's count of its kills for memory was then.
+PID is the target container's first process, as the host counts; by ID it is found, and its network joined. One JSON
+object a line: `{"id": 1, "call": "signal", "arguments": {…}}` is answered, in whatever order calls end, by `{"id": 1,
+"value": …}` or `{"id": 1, "error": "Gone", "text": "…"}`. The first line it writes has the id 0: it is ready, and this
+is the process it found. The last one, where the target ended, has the id -1: that it did, and what the kernel's count
+of its kills for memory was then.
 
 It undoes all that it holds and ends at the end of stdin (the runner is gone), at SIGTERM, with its target, at the
 latest instant that it was told, and where nothing is held and nobody calls. `OPERATIONS` of every module in
@@ -29,8 +31,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from veloz_chaos.errors import Gone, TargetError, Unavailable
-from veloz_chaos.mechanisms import cgroup, proc, strain
+from veloz_chaos.errors import TargetError, Unavailable
+from veloz_chaos.mechanisms import cgroup, joining, proc, strain
 
 #: Operation -> what does it: `operation(here, **arguments)` returns JSON, or dataclasses of it.
 Operation = Callable[..., Any]
@@ -39,6 +41,8 @@ ROOMS = tuple(f"veloz_chaos.mechanisms.helper_{room}" for room in ("signals", "s
 LOOK = 0.5
 #: Seconds for calls that are under way when the target ends: one of them may be what ended it.
 LAST = 1.0
+#: Seconds for whoever started us to ask why we refuse.
+LISTENING = 5.0
 #: Seconds without a call after which it ends: before anything was undone, and afterwards.
 IDLE, DONE = 600.0, 30.0
 
@@ -210,15 +214,31 @@ def _end(*_: object) -> None:
     raise Ended
 
 
+def refuse(error: str, text: str) -> int:
+    """Said at once, and again to who asks: where a platform attaches us late, the first time nobody listens yet."""
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    for _ in range(2):
+        write({"id": 0, "error": error, "text": text}, threading.Lock())
+        if not poll.poll(LISTENING * 1000) or not os.read(0, 4096):
+            break
+    return 0
+
+
 def main(arguments: list[str]) -> int:
-    sign, pid = arguments[1], int(arguments[2])
-    writing = threading.Lock()
+    sign, writing, pid = arguments[1], threading.Lock(), 0
     try:
+        if arguments[2] == "--container":
+            pid = joining.first_process(arguments[3])
+            joining.join(pid)
+        else:
+            pid = int(arguments[2])
         target = os.pidfd_open(pid)
         here = Here(sign, pid, proc.start_time(pid), memory=cgroup.memory_of(pid))
-    except (Gone, ProcessLookupError):
-        write({"id": 0, "error": "Gone", "text": f"process {pid} no longer exists"}, writing)
-        return 0
+    except TargetError as error:
+        return refuse(type(error).__name__, str(error))
+    except ProcessLookupError:
+        return refuse("Gone", f"process {pid} no longer exists")
     os.environ[strain.HOLDER] = str(os.getpid())  # what we start must not survive us
     known = operations()
     try:

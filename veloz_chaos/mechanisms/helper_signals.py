@@ -8,11 +8,13 @@ from signal import Signals
 from typing import Any
 
 from veloz_chaos.errors import Gone, TargetError, Unavailable
-from veloz_chaos.mechanisms import proc
+from veloz_chaos.mechanisms import freezer, proc
 from veloz_chaos.mechanisms.helper import Here
 
 #: How long a process may take to die of KILL or to stop, in seconds: at once, unless it sleeps in the kernel.
 PROMPT = 2.0
+#: How long a container stays frozen at most, in seconds; it is thawed as soon as its runner is gone.
+FROZEN = 3600.0
 
 
 def signal(here: Here, name: str, pid: int | None = None, start: int | None = None) -> None:
@@ -37,6 +39,27 @@ def cont(here: Here, pid: int | None = None, start: int | None = None) -> None:
     pid, start = here.which(pid, start)
     with suppress(Gone):
         proc.send(pid, start, "CONT")
+
+
+def freeze(here: Here) -> None:
+    """The whole container. Until it is thawed, or we end."""
+    here.hold("frozen", "it is frozen", lambda: _thaw(here.pid), FROZEN, lambda: freezer.frozen(here.pid))
+    freezer.freeze(here.pid)
+
+
+def thaw(here: Here) -> None:
+    """Whoever froze it."""
+    _thaw(here.pid)
+    here.undo("frozen")
+
+
+def frozen(here: Here) -> bool:
+    return freezer.frozen(here.pid)
+
+
+def _thaw(pid: int) -> None:
+    with suppress(Gone):
+        freezer.thaw(pid)
 
 
 def stopped(here: Here, pid: int | None = None, start: int | None = None) -> bool:
@@ -100,6 +123,9 @@ OPERATIONS = {
     "stop": stop,
     "cont": cont,
     "stopped": stopped,
+    "freeze": freeze,
+    "thaw": thaw,
+    "frozen": frozen,
     "alive": alive,
     "processes": processes,
     "commands": commands,

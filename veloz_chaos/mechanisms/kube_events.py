@@ -1,0 +1,89 @@
+"""What the API server tells of one incarnation of a container: its death, a kill for memory, its readiness, and that
+its successor runs: the same container started again, or a pod that the same owner has made in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from veloz_chaos.core.capability import Report
+from veloz_chaos.errors import Gone
+from veloz_chaos.mechanisms import kube_pods
+from veloz_chaos.mechanisms.beside_pod import Beside
+from veloz_chaos.mechanisms.kube_api import path
+from veloz_chaos.mechanisms.kube_watch import Watch
+
+Tell = Callable[[Report], None]
+Json = Mapping[str, Any]
+
+
+class Incarnation:
+    """Which of a namespace's changes concern the incarnation that ran when the watch began; each is told once."""
+
+    def __init__(self, beside: Beside, there: list[Json], tell: Tell) -> None:
+        self._beside, self._tell = beside, tell
+        pod = next((one for one in there if one["metadata"]["uid"] == beside.uid), None)
+        over = kube_pods.story(pod, beside.uid, beside.container, beside.container_id, beside.pod)
+        if over or pod is None:
+            raise Gone(over)
+        self._owner, self._ready = kube_pods.owner_of(pod), kube_pods.ready(pod)
+        self._others = {one["metadata"]["uid"] for one in there}
+        self._died = self._succeeded = False
+
+    def heard(self, kind: str, pod: Json) -> None:
+        if pod["metadata"]["uid"] == self._beside.uid:
+            self._own(kind, pod)
+        elif self._died and not self._succeeded and self._replaces(pod):
+            self._started(pod)
+
+    def _own(self, kind: str, pod: Json) -> None:
+        beside = self._beside
+        gone = kind == "DELETED" or kube_pods.story(pod, beside.uid, beside.container, beside.container_id, beside.pod)
+        status = kube_pods.status_of(pod, beside.container)
+        if gone and not self._died:
+            self._died = True
+            end = kube_pods.ended(status, beside.container_id)
+            if end.get("reason") == "OOMKilled":
+                self._tell(Report("out-of-memory", "pod"))
+            self._tell(Report("died", "pod", kube_pods.how(end) if end else "deleted"))
+        if self._died:
+            if not self._succeeded and kube_pods.runs(status) and kube_pods.id_of(status) != beside.container_id:
+                self._started(pod)
+            return
+        if (ready := kube_pods.ready(pod)) != self._ready:
+            self._ready = ready
+            self._tell(Report("healthy" if ready else "unhealthy", "pod", "ready" if ready else "not ready"))
+
+    def _replaces(self, pod: Json) -> bool:
+        """Made by the same owner, and since: one that was there before replaces nobody."""
+        ours = bool(self._owner) and kube_pods.owner_of(pod) == self._owner
+        new = pod["metadata"]["uid"] not in self._others
+        return ours and new and kube_pods.runs(kube_pods.status_of(pod, self._beside.container))
+
+    def _started(self, pod: Json) -> None:
+        self._succeeded = True
+        self._tell(Report("started", "pod", kube_pods.name_of(pod)))
+
+
+def watch(beside: Beside, tell: Tell) -> Callable[[], None]:
+    """As `Target.watch`. Raises Gone if the incarnation is over, Unavailable if the server does not answer."""
+    heard: list[Incarnation] = []
+    early: list[tuple[str, Json]] = []
+
+    def hear(kind: str, pod: Json) -> None:
+        if heard:
+            heard[0].heard(kind, pod)
+        else:
+            early.append((kind, pod))
+
+    watching = Watch(beside.api, path("pods", beside.namespace), {}, hear)
+    there = watching.start()
+    try:
+        heard.append(Incarnation(beside, there, tell))
+    except Gone:
+        watching.end()
+        raise
+    for kind, pod in early:
+        heard[0].heard(kind, pod)
+    return watching.end
