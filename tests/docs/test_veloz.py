@@ -1,4 +1,4 @@
-"""environments/veloz-compose.yaml: every experiment is bound there, and every override is one."""
+"""The environments for the real VeloZ: every experiment is bound there, and every override is one."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ import yaml
 from veloz_chaos.cli import validate
 
 ROOT = Path(__file__).parents[2]
-FILE = ROOT / "environments" / "veloz-compose.yaml"
+ENVIRONMENTS = ROOT / "environments"
+FILES = ["veloz-compose", "veloz-kubernetes"]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml") if path.stem != "response-matrix")
 
 
+@pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_is_bound(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code = validate.command([str(ROOT / "experiments" / f"{name}.yaml")], environment=str(FILE))
+def test_every_experiment_is_bound(name: str, file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    environment = str(ENVIRONMENTS / f"{file}.yaml")
+    code = validate.command([str(ROOT / "experiments" / f"{name}.yaml")], environment=environment)
     assert (code, capsys.readouterr().out) == (0, "1 file checked, nothing wrong\n")
 
 
-def test_every_override_says_so_and_every_shared_probe_is_there() -> None:
-    shared = set(yaml.safe_load((ROOT / "environments" / "veloz-probes.yaml").read_text())["probes"])
-    own = yaml.safe_load(FILE.read_text())["probes"]
+@pytest.mark.parametrize("file", ["veloz-gateway", *FILES])
+def test_every_override_says_so_and_every_shared_probe_is_there(file: str) -> None:
+    used = "veloz-probes" if file == "veloz-gateway" else "veloz-gateway"
+    shared = set(yaml.safe_load((ENVIRONMENTS / f"{used}.yaml").read_text())["probes"])
+    own = yaml.safe_load((ENVIRONMENTS / f"{file}.yaml").read_text())["probes"]
     assert {name for name, probe in own.items() if probe.get("replace")} == shared & set(own)

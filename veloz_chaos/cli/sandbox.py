@@ -1,27 +1,31 @@
-"""`veloz-chaos sandbox`: the trading stack by hand, as processes or `--on docker` as containers; `run` starts one
-of its own, of processes, where none is up."""
+"""`veloz-chaos sandbox`: the trading stack by hand, as processes, `--on docker` as containers, or `--on kubernetes` as
+pods; `run` starts one of its own, of processes, where none is up."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from veloz_chaos.cli import options, screen
+from veloz_chaos.cli import on_docker, on_kubernetes, options, screen
 from veloz_chaos.cli.choice import SANDBOX, terminable
 from veloz_chaos.engine import files
 from veloz_chaos.errors import PASSED, UsageError
 from veloz_chaos.reports.table import table
-from veloz_chaos.sandbox import control, docker
+from veloz_chaos.sandbox import control, docker, kubernetes
 from veloz_chaos.sandbox.database import ANNOUNCED
 from veloz_chaos.sandbox.flaws import FLAWS
+from veloz_chaos.sandbox.kubernetes import Cluster
 
 Directory = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the sandbox lives.")]
-On = Annotated[str, typer.Option("--on", metavar="docker", help="As containers, by Docker Compose.")]
-DOCKER = "docker"
+On = Annotated[
+    str, typer.Option("--on", metavar="PLATFORM", help="docker: as containers, by Compose; kubernetes: as pods.")
+]
+Context = Annotated[str, typer.Option("--context", metavar="NAME", help="Which cluster; without it the current one.")]
+Kubeconfig = Annotated[str, typer.Option("--kubeconfig", metavar="FILE", help="Where clusters are named.")]
+DOCKER, KUBERNETES = "docker", "kubernetes"
 
 app = typer.Typer(
     help="Start and stop the embedded trading stack.",
@@ -40,15 +44,27 @@ def up(
     emulated: Annotated[bool, typer.Option("--emulated", help="No control group, no mount, even for root.")] = False,
     on: On = "",
     variant: Annotated[
-        str,
-        typer.Option("--variant", metavar="NAME", help="Of the containers: hardened, or child (engine in gateway)."),
+        str, typer.Option("--variant", metavar="NAME", help="child: engine in gateway; hardened: of containers.")
     ] = "",
+    replicas: Annotated[int, typer.Option("--replicas", metavar="N", help="Gateways on Kubernetes: 1 or 2.")] = 1,
+    image: Annotated[
+        str, typer.Option("--image", metavar="NAME", help="The services' image, where the cluster's nodes find it.")
+    ] = "",
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
 ) -> int:
     """Start it; returns when it trades."""
-    if _on_docker(on, directory != SANDBOX, free_ports, emulated):
-        return _up_on_docker(flaw or (), variant)
+    _fit(on, directory != SANDBOX or free_ports or emulated, bool(image or context or kubeconfig) or replicas != 1)
+    if on:
+        with terminable():
+            if on == DOCKER:
+                said = on_docker.up(flaw or (), variant)
+            else:
+                said = on_kubernetes.up(Cluster(context, kubeconfig), flaw or (), variant, replicas, image)
+        screen.out(*said)
+        return PASSED
     if variant:
-        raise UsageError("--variant is of containers: add --on docker")
+        raise UsageError("--variant is of containers and pods: add --on docker or --on kubernetes")
     base = files.find("environments", "sandbox")
     sandbox = control.up(directory, free_ports=free_ports, flaws=flaw or (), base=base, emulated=emulated)
     screen.out(f"the sandbox is up: {sandbox.url('gateway')}", f"environment: {directory / sandbox.environment.name}")
@@ -57,11 +73,11 @@ def up(
 
 
 @app.command()
-def down(directory: Directory = SANDBOX, on: On = "") -> int:
+def down(directory: Directory = SANDBOX, on: On = "", context: Context = "", kubeconfig: Kubeconfig = "") -> int:
     """Stop it and remove all that it created."""
-    if _on_docker(on, directory != SANDBOX):
-        was_there = docker.down(_compose_files())
-        screen.out("the sandbox on Docker is down" if was_there else "no sandbox was up on Docker")
+    _fit(on, directory != SANDBOX, bool(context or kubeconfig))
+    if on:
+        screen.out(*(on_docker.down() if on == DOCKER else on_kubernetes.down(Cluster(context, kubeconfig))))
         return PASSED
     was_up = control.find(directory) is not None
     control.down(directory)
@@ -70,10 +86,20 @@ def down(directory: Directory = SANDBOX, on: On = "") -> int:
 
 
 @app.command()
-def status(directory: Directory = SANDBOX, as_json: options.Json = False, on: On = "") -> int:
+def status(
+    directory: Directory = SANDBOX,
+    as_json: options.Json = False,
+    on: On = "",
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
+) -> int:
     """Show its services; exit 1 if it is not up."""
-    if _on_docker(on, directory != SANDBOX):
-        return _status_on_docker(as_json)
+    _fit(on, directory != SANDBOX, bool(context or kubeconfig))
+    if on:
+        cluster = Cluster(context, kubeconfig)
+        is_up, said = on_docker.status(as_json) if on == DOCKER else on_kubernetes.status(cluster, as_json)
+        screen.out(*said)
+        return PASSED if is_up else 1
     found = control.status(directory)
     if as_json:
         services = {name: vars(one) for name, one in found.services.items()} if found else {}
@@ -87,49 +113,14 @@ def status(directory: Directory = SANDBOX, as_json: options.Json = False, on: On
     return PASSED if found else 1
 
 
-def _on_docker(on: str, *others: bool) -> bool:
-    """Raises UsageError for another platform, and for options of processes."""
-    if on not in ("", DOCKER):
-        raise UsageError(f"--on {on}: it is docker, or leave it out for processes of this machine")
-    if on and any(others):
-        raise UsageError("--dir, --free-ports and --emulated are of processes: leave them out with --on docker")
-    return bool(on)
-
-
-def _compose_files() -> Path:
-    """Raises UsageError."""
-    places = [shelf / "compose" for shelf in files.shelves("environments")]
-    found = next((place for place in places if (place / "compose.yaml").is_file()), None)
-    if found is None:
-        raise UsageError("environments/compose/ is missing; reinstall veloz-chaos")
-    return found
-
-
-def _up_on_docker(flaws: Sequence[str], variant: str) -> int:
-    with terminable():
-        docker.up(_compose_files(), flaws=flaws, variant=variant)
-    environment = "compose-child" if variant == "child" else "compose"
-    screen.out(f"the sandbox is up on Docker: http://127.0.0.1:{docker.GATEWAY}", f"environment: {environment}")
-    return PASSED
-
-
-def _status_on_docker(as_json: bool) -> int:
-    found = docker.status()
-    if as_json:
-        services = {name: vars(one) for name, one in found.services.items()} if found else {}
-        of_all = {"flaws": found.flaws, "variant": found.variant} if found else {"flaws": [], "variant": ""}
-        screen.out(json.dumps({"up": found is not None, **of_all, "services": services}))
-    elif found is None:
-        screen.out("no sandbox is up on Docker; start it with: veloz-chaos sandbox up --on docker")
-    else:
-        rows = [
-            [name, one.state, one.health or "—", str(one.restarts), one.container]
-            for name, one in found.services.items()
-        ]
-        head = table(["service", "state", "health", "restarts", "container"], rows, screen.width())
-        flaws = f"flaws: {', '.join(found.flaws)}" if found.flaws else "no flaws"
-        screen.out(*head, f"variant: {found.variant or 'usual'}", flaws)
-    return PASSED if found else 1
+def _fit(on: str, of_processes: bool, of_pods: bool) -> None:
+    """Raises UsageError for a platform that is none, and for options of another one."""
+    if on not in ("", DOCKER, KUBERNETES):
+        raise UsageError(f"--on {on}: it is docker or kubernetes, or leave it out for processes of this machine")
+    if on and of_processes:
+        raise UsageError(f"--dir, --free-ports and --emulated are of processes: leave them out with --on {on}")
+    if on != KUBERNETES and of_pods:
+        raise UsageError("--context, --kubeconfig, --replicas and --image are of pods: add --on kubernetes")
 
 
 def _services(found: control.Status) -> list[str]:
@@ -158,10 +149,24 @@ def flaws() -> int:
 
 
 @app.command()
-def restart(service: str, directory: Directory = SANDBOX, on: On = "") -> int:
+def build() -> int:
+    """Build the image that pods run, by Docker, unless it is there, and print its name."""
+    with terminable():
+        screen.out(docker.build(on_docker.folder()))
+    return PASSED
+
+
+@app.command()
+def restart(
+    service: str, directory: Directory = SANDBOX, on: On = "", context: Context = "", kubeconfig: Kubeconfig = ""
+) -> int:
     """Have its supervisor start a service again."""
-    if _on_docker(on, directory != SANDBOX):
-        docker.restart(service)
+    _fit(on, directory != SANDBOX, bool(context or kubeconfig))
+    if on:
+        if on == DOCKER:
+            docker.restart(service)
+        else:
+            kubernetes.restart(Cluster(context, kubeconfig), service)
         screen.out(f"{service} is healthy")
         return PASSED
     sandbox = control.find(directory)

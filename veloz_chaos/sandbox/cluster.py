@@ -38,7 +38,8 @@ SETTINGS = {
     "jit": "off",
 }
 SINGLE = ("--single", "-c", "log_min_messages=fatal", "-c", "dynamic_shared_memory_type=mmap", "-c", "fsync=off")
-ACCESS = "host veloz veloz samenet trust\n"
+#: Whoever reaches its port: on this machine that is of loopback, pods come from any network.
+ACCESS = "host veloz veloz all trust\n"
 #: `postgres --single` takes a statement a line. Nobody will create a database from template0.
 ROLE = b"""CREATE ROLE veloz LOGIN
 ALTER DATABASE postgres RENAME TO veloz

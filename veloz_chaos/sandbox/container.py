@@ -10,8 +10,13 @@ its settings file is in the environment here:
                       host:port of what a service needs; VELOZ_EXCHANGE is also what the DNS server answers
     VAULT_TOKEN       what the gateway shows to Vault, and Vault accepts
     VELOZ_ENGINE_AS   "child": the gateway has its engine as a child process and watches over it, as the real one does
+    VELOZ_ADDRESS     host:port at which others reach this gateway: a second one then stands by and passes on to it
+    VELOZ_RELEASE     changes when an operator starts the engine anew; unset where the platform may be told not to start
+                      it again
 
-Flaws of the supervisor that a platform has no setting for are the engine's own here: it starts late, or falls again.
+Flaws of the supervisor that a platform has no setting for are the engine's own here: it starts late, falls again, or
+never serves again. `seed` is no service: it waits until the gateway at VELOZ_GATEWAY trades, gives it its first orders,
+and ends.
 """
 
 from __future__ import annotations
@@ -27,18 +32,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from veloz_chaos.errors import UsageError
-from veloz_chaos.sandbox import flaws, process, supervisor, vault_store, volume
+from veloz_chaos.sandbox import control, flaws, process, standby, supervisor, vault_store, volume
 from veloz_chaos.sandbox.process import Serve
 from veloz_chaos.sandbox.settings import LOOPBACK, PORTS, Settings
 from veloz_chaos.sandbox.truth import TruthLog
 
 SERVICES = ("gateway", "engine", "exchange", "database", "vault", "dns")
+SEED = "seed"
+#: Those that two of at once would spoil the state of.
+ONE_AT_A_TIME = ("gateway", "engine")
 #: variable -> the port's name in the settings
 PLACES = {f"VELOZ_{name.upper()}": f"{name}-link" for name in ("engine", "exchange", "database", "vault", "dns")}
 EVERYWHERE = "0.0.0.0"
 DIRECTORY, TOKEN = "/var/lib/veloz", "veloz-sandbox"
 #: Seconds that a late engine stays away, and what a killed process leaves as its exit code.
 LATE, KILLED = 11.0, 137
+#: Seconds until it must trade, and between two looks.
+TRADES_WITHIN, LOOK_EVERY = 100.0, 0.2
 
 
 def settings(environment: Mapping[str, str]) -> Settings:
@@ -59,13 +69,31 @@ def _place(name: str, text: str) -> tuple[str, int]:
 
 
 def main(service: str, environment: Mapping[str, str]) -> None:
+    if service == SEED:
+        seed(*_place("VELOZ_GATEWAY", environment.get("VELOZ_GATEWAY", "")))
+        return
     if service not in SERVICES:
         raise UsageError(f"no service {service!r}; it is one of: {', '.join(SERVICES)}")
     made = settings(environment)
     for name in ("log", service):
         (made.directory / name).mkdir(parents=True, exist_ok=True)
     serve: Serve = importlib.import_module(f"veloz_chaos.sandbox.{service}").serve
-    process.run_alone(made, _prepared(service, made, environment, serve))
+    prepared = _prepared(service, made, environment, serve)
+    if service in ONE_AT_A_TIME:
+        address = environment.get("VELOZ_ADDRESS", "") if service == "gateway" else ""
+        prepared = standby.alone(prepared, service, address)
+    process.run_alone(made, prepared)
+
+
+def seed(host: str, port: int) -> None:
+    """The gateway's first orders, once it trades. Raises UsageError."""
+    deadline = time.monotonic() + TRADES_WITHIN
+    while not control.trades(port, host):
+        if time.monotonic() > deadline:
+            raise UsageError(f"the gateway at {host}:{port} does not trade within {TRADES_WITHIN:.0f} s")
+        time.sleep(LOOK_EVERY)
+    if refused := control.seed(port, host):
+        raise UsageError(refused)
 
 
 def _prepared(service: str, made: Settings, environment: Mapping[str, str], serve: Serve) -> Serve:
@@ -80,7 +108,7 @@ def _prepared(service: str, made: Settings, environment: Mapping[str, str], serv
         if environment.get("VELOZ_ENGINE_AS") == "child":
             return beside(serve, keep_engine)
     if service == "engine":
-        return flawed_engine(made, serve)
+        return flawed_engine(made, serve, environment.get("VELOZ_RELEASE", ""))
     return serve
 
 
@@ -123,19 +151,28 @@ async def keep_engine(made: Settings) -> None:
         await asyncio.sleep(supervisor.RESTART_AFTER["engine"])
 
 
-def flawed_engine(made: Settings, serve: Serve) -> Serve:
-    """Late at every start but its first; or gone again soon, for a while after its first death."""
+def flawed_engine(made: Settings, serve: Serve, release: str = "") -> Serve:
+    """Late at every start of a release but its first; or gone again soon, for a while after its first death; or, where
+    the platform starts whatever has ended, there but never serving again."""
     first = made.directory / "engine" / "first-death"
     started = made.directory / "engine" / "started"
-    again = started.exists()
-    started.touch()
-    if again and not first.exists():
+    again = started.exists() and started.read_text() == release
+    started.write_text(release)
+    if not again:
+        first.unlink(missing_ok=True)
+    elif not first.exists():
         first.write_text(str(time.time()))
+    if again and release and made.has("engine-never-restarts"):
+        return never
     if again and made.has("engine-slow-restart"):
         return later(serve, LATE)
     if again and made.has("relapses-after-recovery"):
         return beside(serve, lambda _: relapse(float(first.read_text())))
     return serve
+
+
+async def never(_: Settings, stop: asyncio.Event) -> None:
+    await stop.wait()
 
 
 def later(serve: Serve, seconds: float) -> Serve:

@@ -22,7 +22,7 @@ from veloz_chaos.sandbox import flaws as known_flaws
 from veloz_chaos.sandbox import limits, ports, process, traces
 from veloz_chaos.sandbox import settings as settings_file
 from veloz_chaos.sandbox.process import Identity
-from veloz_chaos.sandbox.settings import SERVICES, Settings
+from veloz_chaos.sandbox.settings import LOOPBACK, SERVICES, Settings
 
 READY_WITHIN, GRACE = 20.0, 5.0
 #: What the gateway's metrics say once it has its engine and its exchange; /health may lie, by a flaw.
@@ -189,10 +189,10 @@ def _start(settings: Settings) -> None:
         raise UsageError(f"{refused}; {_tail(settings.directory)}")
 
 
-def seed(gateway: int) -> str:
+def seed(gateway: int, host: str = LOOPBACK) -> str:
     """Give it the orders that every sandbox begins with; why that failed, or nothing. Safe twice."""
     for order in SEEDS:
-        answer = _ask(gateway, "POST", "/api/order", order)
+        answer = _ask(gateway, "POST", "/api/order", order, host)
         if answer is None or not json.loads(answer)["ok"]:
             return f"the sandbox refused its first order: {answer}"
     return ""
@@ -231,18 +231,18 @@ def _ready(settings: Settings) -> bool:
     return trades(settings.ports["gateway"])
 
 
-def trades(gateway: int) -> bool:
-    """The gateway on that port of loopback has its engine, its exchange and all else."""
-    metrics = _ask(gateway, "GET", "/metrics")
+def trades(gateway: int, host: str = LOOPBACK) -> bool:
+    """The gateway on that port has its engine, its exchange and all else."""
+    metrics = _ask(gateway, "GET", "/metrics", host=host)
     lines = metrics.splitlines() if metrics else []
     return all(line in lines for line in TRADING) and all(
         line.endswith(" 1") for line in lines if line.startswith(PART)
     )
 
 
-def _ask(port: int, method: str, path: str, body: object = None) -> str | None:
-    """The text that one request on loopback is answered with; None if there is no answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+def _ask(port: int, method: str, path: str, body: object = None, host: str = LOOPBACK) -> str | None:
+    """The text that one request is answered with; None if there is no answer."""
+    connection = http.client.HTTPConnection(host, port, timeout=5)
     try:
         connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"})
         return connection.getresponse().read().decode()

@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import re
 import shutil
-import subprocess
 import tempfile
 import time
 import tomllib
@@ -26,6 +24,7 @@ from veloz_chaos import __version__
 from veloz_chaos.errors import UsageError
 from veloz_chaos.sandbox import control
 from veloz_chaos.sandbox import flaws as known_flaws
+from veloz_chaos.sandbox.command import attempt
 
 PROJECT = "veloz-sandbox"
 IMAGES = ("service", "database", "toxiproxy")
@@ -100,6 +99,23 @@ def up(folder: Path, *, flaws: Sequence[str] = (), variant: str = "") -> None:
         except BaseException:
             down(folder)
             raise
+
+
+def image(folder: Path) -> str:
+    """The name of the image that has everything, also the database; it need not be built."""
+    with context(folder) as made:
+        return f"{PROJECT}-database:{digest(made)}"
+
+
+def build(folder: Path) -> str:
+    """That image's name, built if it is not there. Raises UsageError."""
+    _installed()
+    with context(folder) as made:
+        name = f"{PROJECT}-database:{digest(made)}"
+        if attempt(["docker", "image", "inspect", name], PATIENCE).returncode:
+            file = str(made / "environments" / "compose" / "Dockerfile")
+            _run(["docker", "build", "-f", file, "--target", "database", "-t", name, str(made)], BUILT_WITHIN)
+        return name
 
 
 def down(folder: Path) -> bool:
@@ -184,7 +200,7 @@ def _environment(made: Path) -> dict[str, str]:
 
 def _built(tag: str) -> bool:
     images = [f"{PROJECT}-{name}:{tag}" for name in IMAGES]
-    return _try(["docker", "image", "inspect", *images], PATIENCE).returncode == 0
+    return attempt(["docker", "image", "inspect", *images], PATIENCE).returncode == 0
 
 
 def _await_trading() -> None:
@@ -198,11 +214,16 @@ def _await_trading() -> None:
         raise UsageError(f"{refused}; {_tail('gateway')}")
 
 
-def _compose() -> list[str]:
-    """The command, also of the project. Raises UsageError."""
+def _installed() -> None:
+    """Raises UsageError."""
     if not shutil.which("docker"):
         raise UsageError("there is no command `docker`; install Docker: https://docs.docker.com/engine/install")
-    if _try(["docker", "compose", "version"], PATIENCE).returncode == 0:
+
+
+def _compose() -> list[str]:
+    """The command, also of the project. Raises UsageError."""
+    _installed()
+    if attempt(["docker", "compose", "version"], PATIENCE).returncode == 0:
         return ["docker", "compose", "-p", PROJECT]
     if shutil.which("docker-compose"):
         return ["docker-compose", "-p", PROJECT]
@@ -246,21 +267,10 @@ def _docker(*arguments: str) -> str:
 
 def _run(command: Sequence[str], seconds: float, environment: Mapping[str, str] | None = None) -> str:
     """What it prints. Raises UsageError, with what it said and what to do."""
-    done = _try(command, seconds, environment)
+    done = attempt(command, seconds, environment)
     if done.returncode:
         raise UsageError(explained(command, done.stdout + done.stderr))
     return done.stdout
-
-
-def _try(
-    command: Sequence[str], seconds: float, environment: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Whatever comes of it, also nothing in time."""
-    place = {**os.environ, **(environment or {})}
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=seconds, env=place, check=False)
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 124, "", f"no end within {seconds:.0f} s")
 
 
 def explained(command: Sequence[str], said: str) -> str:
@@ -279,6 +289,6 @@ def _tail(service: str = "") -> str:
     parts = []
     for one in _containers():
         if service in ("", _service(one)):
-            done = _try(["docker", "logs", "--tail", "3", one["Id"]], PATIENCE)
+            done = attempt(["docker", "logs", "--tail", "3", one["Id"]], PATIENCE)
             parts += [f"{_service(one)}: {line}" for line in (done.stdout + done.stderr).splitlines()]
     return "\n".join(["the log says:", *parts])
