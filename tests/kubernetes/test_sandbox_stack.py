@@ -116,9 +116,9 @@ def test_the_engine_is_the_gateways_child_and_a_flaw_is_in_it(stack: str, sandbo
 
 def test_an_image_that_no_node_finds_is_told_and_nothing_is_left(sandbox: Call, kubeconfig: str) -> None:
     with kube_volumes.volumes(kubeconfig, NAMESPACE, ["gateway", "engine"]):
-        up = sandbox("up", "--image", "registry.invalid/nothing:1")
+        up = sandbox("up", "--image", "127.0.0.1:1/nothing:1")
     assert up.returncode == 2
-    assert "neither has nor can pull registry.invalid/nothing:1" in up.stderr
+    assert "neither has nor can pull 127.0.0.1:1/nothing:1" in up.stderr
     assert "kind load docker-image" in up.stderr
     left = cluster.run(kubeconfig, "get", "namespaces", NAMESPACE, HELPERS, "--ignore-not-found", "-o", "name")
     assert left == ""
