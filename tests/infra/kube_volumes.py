@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,19 +18,21 @@ from tests.infra.cluster import LABEL
 @contextmanager
 def volumes(config: str, namespace: str, claims: Sequence[str]) -> Iterator[None]:
     """One for each claim, kept for it; gone afterwards, with what was in them. The namespace must be gone by then."""
-    folder = Path(tempfile.mkdtemp(prefix="veloz-chaos-volumes-"))
-    folder.chmod(0o755)
-    made = [_volume(namespace, claim, folder / claim) for claim in claims]
-    try:
+    with tempfile.TemporaryDirectory(prefix="veloz-chaos-volumes-", ignore_cleanup_errors=True) as place:
+        folder = Path(place)
+        folder.chmod(0o755)
         for claim in claims:
             (folder / claim).mkdir()
             (folder / claim).chmod(0o777)
-        cluster.run(config, "apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": made}))
-        yield
-    finally:
+        made = [_volume(namespace, claim, folder / claim) for claim in claims]
         names = [one["metadata"]["name"] for one in made]
-        cluster.run(config, "delete", "persistentvolume", *names, "--ignore-not-found", "--timeout=30s")
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            cluster.run(
+                config, "apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": made})
+            )
+            yield
+        finally:
+            cluster.run(config, "delete", "persistentvolume", *names, "--ignore-not-found", "--timeout=30s")
 
 
 def _volume(namespace: str, claim: str, folder: Path) -> dict[str, Any]:
