@@ -5,7 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/place.sh"
 KUBE=1.35.4     # its staging modules are 0.35.4
-COREDNS=1.12.2  # the newest that asks for nothing newer than this Kubernetes does: so all is compiled once
+COREDNS=1.12.2  # asks for hardly anything newer than this Kubernetes does, so that most is compiled once for both
 commands=(kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl)
 own=(netpol coredns app pause)
 
