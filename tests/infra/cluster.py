@@ -58,10 +58,14 @@ def require() -> str:
     return found
 
 
+def program() -> str:
+    """The path of a kubectl; whether it is there is not asked."""
+    return shutil.which("kubectl") or str(_place() / "bin/kubectl")
+
+
 def run(config: str, *words: str, given: str | None = None, wait: float = PATIENCE) -> str:
     """kubectl with this kubeconfig; `given` is its standard input. Raises Refused if it fails."""
-    program = shutil.which("kubectl") or str(_place() / "bin/kubectl")
-    command = [program, "--kubeconfig", config, *words]
+    command = [program(), "--kubeconfig", config, *words]
     done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=wait)
     if done.returncode != 0:
         raise Refused(f"kubectl {' '.join(words)}: {done.stderr.strip()}")

@@ -6,18 +6,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-LABEL = "veloz-chaos.test"
+from tests.infra import cluster
+from tests.infra.cluster import LABEL
 
 
 @contextmanager
-def volumes(namespace: str, claims: Sequence[str]) -> Iterator[None]:
+def volumes(config: str, namespace: str, claims: Sequence[str]) -> Iterator[None]:
     """One for each claim, kept for it; gone afterwards, with what was in them. The namespace must be gone by then."""
     folder = Path(tempfile.mkdtemp(prefix="veloz-chaos-volumes-"))
     folder.chmod(0o755)
@@ -26,15 +26,12 @@ def volumes(namespace: str, claims: Sequence[str]) -> Iterator[None]:
         for claim in claims:
             (folder / claim).mkdir()
             (folder / claim).chmod(0o777)
-        _kubectl("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": made}))
+        cluster.run(config, "apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": made}))
         yield
     finally:
-        _kubectl("delete", "persistentvolume", "-l", f"{LABEL}={os.getpid()}", "--ignore-not-found", "--timeout=30s")
+        names = [one["metadata"]["name"] for one in made]
+        cluster.run(config, "delete", "persistentvolume", *names, "--ignore-not-found", "--timeout=30s")
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _kubectl(*arguments: str, given: str = "") -> None:
-    subprocess.run(["kubectl", *arguments], input=given, text=True, capture_output=True, timeout=60, check=True)
 
 
 def _volume(namespace: str, claim: str, folder: Path) -> dict[str, Any]:

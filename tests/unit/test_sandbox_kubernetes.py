@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.infra import cluster
 from tests.infra.require import absent
 from veloz_chaos.cli import on_kubernetes
 from veloz_chaos.errors import UsageError
@@ -29,9 +30,11 @@ SERVICES = {"gateway", "engine", "exchange", "database", "vault", "dns", "faults
 
 @cache
 def objects(variant: str) -> str:
-    if not shutil.which("kubectl"):
+    if not shutil.which(cluster.program()):
         absent("kubernetes", "there is no kubectl")
-    done = subprocess.run(["kubectl", "kustomize", FOLDER / variant], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [cluster.program(), "kustomize", FOLDER / variant], capture_output=True, text=True, check=True
+    )
     return json.dumps(list(yaml.safe_load_all(done.stdout)))
 
 
