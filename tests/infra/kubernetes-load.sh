@@ -19,6 +19,8 @@ has() {  # node, image's full name, its id: one image under both
   [ "$(node "$1" images ls "name==$2" "name==$3" | awk 'NR > 1 { print $3 }' | sort | uniq -c | awk '{ print $1 }')" = 2 ]
 }
 
+compgen -G "$sockets/n*/containerd.sock" >/dev/null || {
+  echo "kubernetes-load.sh: the tests' cluster does not run; start it by tests/infra/kubernetes-up.sh" >&2; exit 1; }
 exec 9>"$root/load.lock"; flock 9
 archive=$root/load.tar
 trap 'rm -f "$archive"' EXIT

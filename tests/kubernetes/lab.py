@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
+from tests.infra import cluster
 from tests.infra.require import absent
 from veloz_chaos.errors import TargetError
 from veloz_chaos.mechanisms import kube_api
@@ -33,9 +34,7 @@ def until(look: Callable[[], T], wanted: Callable[[T], bool] = bool, seconds: fl
 
 def kubeconfig() -> str:
     """Never the cluster that somebody happens to work with."""
-    return os.environ.get("VELOZ_CHAOS_TEST_KUBECONFIG") or absent(
-        "kubernetes", "VELOZ_CHAOS_TEST_KUBECONFIG names no cluster; start one by tests/infra/kubernetes-up.sh"
-    )
+    return cluster.require()
 
 
 def api() -> kube_api.Api:
@@ -158,7 +157,8 @@ def podspec(ready: bool = True) -> dict[str, Any]:
 @contextmanager
 def lab() -> Iterator[Lab]:
     server, name = api(), f"t-objects-{os.getpid()}-{next(numbers)}"
-    body: Mapping[str, Any] = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    labels = {cluster.LABEL: str(os.getpid())}
+    body: Mapping[str, Any] = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
     server.post(path("namespaces"), body)
     made = Lab(server, name)
     until(lambda: server.listed(path("serviceaccounts", name)).items)

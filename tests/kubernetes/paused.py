@@ -60,7 +60,7 @@ class Paused:
         return proc.stopped(self.process.pid)
 
     def environment(self, name: str = "environment", **changes: Any) -> Path:
-        look = {"every": "50ms", "timeout": "2s"}
+        look = {"every": "50ms", "timeout": "5s"}
         get = {"get": f"http://127.0.0.1:{self.port}/pid"}
         data = {
             "kind": "Environment",

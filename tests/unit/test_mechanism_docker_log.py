@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.property.simulation.profile import many
-from veloz_chaos.mechanisms import docker_log
-from veloz_chaos.mechanisms.docker_log import OVERLAP, Book, Parser
+from veloz_chaos.mechanisms import log_tail
+from veloz_chaos.mechanisms.docker_log import Parser
+from veloz_chaos.mechanisms.log_tail import OVERLAP, Book, stamped
 
 STAMP = "2026-11-25T00:12:33.000000007Z"
 AT = 1_795_565_553_000_000_007
@@ -86,10 +87,15 @@ def test_what_was_there_before_never_counts() -> None:
 
 
 def test_a_follow_of_hours_remembers_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docker_log, "KEPT", 100)
+    monkeypatch.setattr(log_tail, "KEPT", 100)
     book = Book()
     is_new = book.reading()
     assert all(is_new(1, n * OVERLAP // 10) for n in range(1, 5000))
     assert len(book.had) <= 101
     again = book.reading()
     assert not any(again(1, n * OVERLAP // 10) for n in range(4990, 5000))
+
+
+def test_a_stamp_of_another_zone_is_the_same_moment() -> None:
+    assert stamped(b"2026-11-25T08:12:33.000000007+08:00 one") == (AT, b"one")
+    assert stamped(b"2026-11-24T19:42:33.000000007-04:30 one") == (AT, b"one")

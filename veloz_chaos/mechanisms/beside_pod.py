@@ -229,6 +229,15 @@ def identity(pod: Mapping[str, Any], container: str, cluster: Place, helpers: st
     }
 
 
+def beside(identity: Mapping[str, Any]) -> Beside:
+    """The place that an identity means."""
+    return Beside(
+        cluster=Place(identity.get("context"), identity.get("kubeconfig")),
+        container_id=identity["id"],
+        **{key: identity.get(key, "") for key in ("namespace", "pod", "uid", "container", "node", "helpers", "image")},
+    )
+
+
 class OnKubernetes(helpers.Neighbour):
     """Mixed into every target whose helpers are pods; `identity` is what its reference holds."""
 
@@ -236,9 +245,4 @@ class OnKubernetes(helpers.Neighbour):
 
     @staticmethod
     def place(reference: Reference) -> Beside:
-        found = reference.identity
-        return Beside(
-            cluster=Place(found.get("context"), found.get("kubeconfig")),
-            container_id=found["id"],
-            **{key: found.get(key, "") for key in ("namespace", "pod", "uid", "container", "node", "helpers", "image")},
-        )
+        return beside(reference.identity)

@@ -7,27 +7,18 @@ import json
 import posixpath
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from veloz_chaos.errors import Gone, Unavailable
 from veloz_chaos.mechanisms.docker_api import seconds
 from veloz_chaos.mechanisms.docker_look import Containers, Engine, running
+from veloz_chaos.mechanisms.file_told import Told
 
 STAT = "x-docker-container-path-stat"
 #: Links followed, as the kernel does it; and Go's bit for a link.
 LINKS, IS_LINK = 40, 1 << 27
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-@dataclass(frozen=True)
-class Told:
-    """Bytes; when it changed, in seconds since 1970 by the clock of the engine's machine; how old it is at most."""
-
-    size: int
-    changed: float
-    age_ms: float | None
 
 
 class Inside:
@@ -48,7 +39,7 @@ class Inside:
         changed = seconds(said["mtime"])
         bounds = (self._age.seen(changed, asked), _by_its_own_clock(headers, changed))
         known = [bound for bound in bounds if bound is not None]
-        return Told(int(said["size"]), changed, min(known) * 1000 if known else None)
+        return Told(int(said["size"]), min(known) * 1000 if known else None)
 
     async def _stat(self, container: str) -> tuple[Mapping[str, str], Mapping[str, Any]]:
         """Of what its links lead to."""

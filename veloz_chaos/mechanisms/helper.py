@@ -36,7 +36,7 @@ from veloz_chaos.mechanisms import cgroup, joining, proc, strain
 
 #: Operation -> what does it: `operation(here, **arguments)` returns JSON, or dataclasses of it.
 Operation = Callable[..., Any]
-ROOMS = tuple(f"veloz_chaos.mechanisms.helper_{room}" for room in ("signals", "strains", "links"))
+ROOMS = tuple(f"veloz_chaos.mechanisms.helper_{room}" for room in ("signals", "strains", "links", "files"))
 #: Seconds until it looks again whether its time is over: calls change that meanwhile.
 LOOK = 0.5
 #: Seconds for calls that are under way when the target ends: one of them may be what ended it.
@@ -214,21 +214,22 @@ def _end(*_: object) -> None:
     raise Ended
 
 
-def refuse(error: str, text: str) -> int:
-    """Said at once, and again to who asks: where a platform attaches us late, the first time nobody listens yet."""
+def refuse(error: str, text: str, *, late: bool) -> int:
+    """`late`: a platform attaches us after the start, so it is said again to who asks."""
     poll = select.poll()
     poll.register(0, select.POLLIN)
     for _ in range(2):
         write({"id": 0, "error": error, "text": text}, threading.Lock())
-        if not poll.poll(LISTENING * 1000) or not os.read(0, 4096):
+        if not late or not poll.poll(LISTENING * 1000) or not os.read(0, 4096):
             break
     return 0
 
 
 def main(arguments: list[str]) -> int:
     sign, writing, pid = arguments[1], threading.Lock(), 0
+    by_id = arguments[2] == "--container"
     try:
-        if arguments[2] == "--container":
+        if by_id:
             pid = joining.first_process(arguments[3])
             joining.join(pid)
         else:
@@ -236,9 +237,9 @@ def main(arguments: list[str]) -> int:
         target = os.pidfd_open(pid)
         here = Here(sign, pid, proc.start_time(pid), memory=cgroup.memory_of(pid))
     except TargetError as error:
-        return refuse(type(error).__name__, str(error))
+        return refuse(type(error).__name__, str(error), late=by_id)
     except ProcessLookupError:
-        return refuse("Gone", f"process {pid} no longer exists")
+        return refuse("Gone", f"process {pid} no longer exists", late=by_id)
     os.environ[strain.HOLDER] = str(os.getpid())  # what we start must not survive us
     known = operations()
     try:

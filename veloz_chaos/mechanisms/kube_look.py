@@ -166,12 +166,30 @@ class Ask:
                 return items
             more = {"continue": page["metadata"]["continue"]}
 
-    async def _asked(self, where: str, query: Mapping[str, Any], verb: str) -> Json:
+    async def stream(self, where: str, query: Mapping[str, Any]) -> AsyncIterator[bytes]:
+        """The body of an answer as it comes; nothing where there is nothing to tell yet (400)."""
+        self._send(where, query)
+        status, refused = 0, bytearray()
+        while not isinstance(event := await http.next_event(self.streams[0], self.connection), h11.EndOfMessage):
+            if isinstance(event, h11.Response):
+                status = event.status_code
+            elif isinstance(event, h11.Data):
+                if status < 300:
+                    yield bytes(event.data)
+                else:
+                    refused += event.data
+        if status >= 300 and status != 400:
+            raise kube_api.refusal(status, bytes(refused), "get", where, self.host)
+
+    def _send(self, where: str, query: Mapping[str, Any]) -> None:
         target = self.url.path.rstrip("/") + where + (f"?{urlencode(query)}" if query else "")
         if self.connection.our_state is h11.DONE:
             self.connection.start_next_cycle()
         head = h11.Request(method="GET", target=target, headers=[("Host", self.url.netloc), *self.headers.items()])
         self.streams[1].write(http.wire(self.connection, head, b""))
+
+    async def _asked(self, where: str, query: Mapping[str, Any], verb: str) -> Json:
+        self._send(where, query)
         status, data = await self._answer()
         if status >= 300:
             raise kube_api.refusal(status, data, verb, where, self.host)

@@ -17,7 +17,7 @@ from veloz_chaos.mechanisms.kube_find import OWNERS
 
 Rules = Mapping[str, Sequence[str]]
 _ATTACH = ("get", "create")
-#: Class -> resource (`pods`, `pods/eviction`, `deployments.apps`) -> verbs.
+#: All but `nodes` in a namespace. Class -> resource (`pods`, `pods/eviction`, `deployments.apps`) -> verbs.
 CLASSES: Mapping[str, Rules] = {
     "looking": {
         "pods": ("get", "list", "watch"),
@@ -38,7 +38,8 @@ CLASSES: Mapping[str, Rules] = {
         "horizontalpodautoscalers.autoscaling": ("list",),
         "pods": ("list",),
     },
-    "policy": {"networkpolicies.networking.k8s.io": ("get", "list", "create", "patch", "delete")},
+    "policy": {"networkpolicies.networking.k8s.io": ("list", "create", "delete")},
+    "nodes": {"nodes": ("get", "list", "patch"), "pods": ("list",), "pods/eviction": ("create",)},
     "lease": {"leases.coordination.k8s.io": ("get", "create", "update")},
     "mirror": {"configmaps": ("list", "create", "update", "delete")},
 }

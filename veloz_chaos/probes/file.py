@@ -6,11 +6,13 @@ folder, or of the nearest one above that is there.
 
 With `docker` it is a file inside a container (of several the eldest that runs), asked of the engine: nothing is started
 in it, so its image needs no shell; files of its volumes are seen, those of a `tmpfs:` mount are not (the engine has
-no way in). The engine tells size and time of change alone; the room is null.
+no way in). The engine tells size and time of change alone; the room is null. With `kubernetes` it is a file inside a
+pod (of several the eldest that runs), looked at by a helper pod on its node, whose clock is the file's too; the room is
+null as well.
 
-`age_ms` there is an upper bound that compares no clock with another machine's: the engine's own time (to the second, as
-its answer is dated) less the file's time, which is of that machine too; and, once the file was seen to change, by our
-clock the time since the last look that still saw it unchanged was asked. The lesser of both.
+`age_ms` of an engine's file is an upper bound that compares no clock with another machine's: the engine's own time (to
+the second, as its answer is dated) less the file's time, which is of that machine too; and, once the file was seen to
+change, by our clock the time since the last look that still saw it unchanged was asked. The lesser of both.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,6 +33,9 @@ from veloz_chaos.errors import Gone, TargetError
 from veloz_chaos.mechanisms.aside import aside
 from veloz_chaos.mechanisms.docker_file import Inside
 from veloz_chaos.mechanisms.docker_look import Containers, Engine
+from veloz_chaos.mechanisms.file_told import Told
+from veloz_chaos.mechanisms.kube_file import Files
+from veloz_chaos.mechanisms.kube_file import Inside as InsidePod
 
 NO_ROOM = {"free_bytes": None, "total_bytes": None, "used_share": None}
 
@@ -43,11 +48,15 @@ class File(Probe):
 
     path: str
     docker: Containers | None = None
+    kubernetes: Files | None = None
 
     def __post_init__(self) -> None:
-        if self.docker is not None and not self.path.startswith(("/", "${")):
+        if self.docker is not None and self.kubernetes is not None:
+            raise ValueError("write docker or kubernetes, not both")
+        if (self.docker or self.kubernetes) is not None and not self.path.startswith(("/", "${")):
             raise ValueError("inside a container a path begins with /")
         self._inside: Inside | None = None
+        self._inside_pod: InsidePod | None = None
 
     async def open(self, eye: Eye) -> None:
         """Raises UsageError where the context or the address is wrong."""
@@ -56,21 +65,26 @@ class File(Probe):
             engine = await asyncio.to_thread(Engine.of, wanted)
             await engine.way.open(engine.url)
             self._inside = Inside(wanted, engine, eye.fill(self.path))
+        if self.kubernetes is not None:
+            self._inside_pod = InsidePod(self.kubernetes.filled(eye.fill), eye.fill(self.path))
+            await asyncio.to_thread(self._inside_pod.find)
 
     async def look(self, eye: Eye) -> Seen:
-        if self.docker is not None and self._inside is None:
+        if self._inside is None and self._inside_pod is None:
             await self.open(eye)
         async with asyncio.timeout(eye.timeout.total_seconds()):
             if self._inside is not None:
-                return await _looked_inside(self._inside)
+                return await _looked_inside(self._inside.look)
+            if (pod := self._inside_pod) is not None:
+                return await _looked_inside(lambda: aside(pod.look))
             path = Path(eye.fill(self.path))
             return await aside(lambda: _looked(path))
 
 
-async def _looked_inside(file: Inside) -> Seen:
+async def _looked_inside(look: Callable[[], Awaitable[Told]]) -> Seen:
     none = {"size": None, "age_ms": None, **NO_ROOM}
     try:
-        told = await file.look()
+        told = await look()
     except Gone:
         return Seen(error="missing", json={"exists": False, **none})
     except TargetError as error:

@@ -9,7 +9,7 @@ what is written later, also into a file that takes the name later, does not.
 
 With `docker` the same holds of stdout and stderr of all containers of a selector, over their restarts and over those
 made in their place. What a container wrote before the run does not count; one that is made during the run is read from
-its start.
+its start. With `kubernetes` of the containers of pods, of each start of them.
 """
 
 from __future__ import annotations
@@ -27,30 +27,43 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.errors import TargetError, UsageError
-from veloz_chaos.mechanisms.docker_log import Tail
+from veloz_chaos.mechanisms.docker_log import Logs
 from veloz_chaos.mechanisms.docker_look import Containers, Engine
+from veloz_chaos.mechanisms.kube_log import Logs as PodLogs
+from veloz_chaos.mechanisms.kube_look import Objects, Server
+from veloz_chaos.mechanisms.log_tail import Source, Tail
 
 LIMIT = 1 << 20  # bytes read in one look, of each file; the rest is the next look's
 
 
 @dataclass(config=ConfigDict(extra="forbid"))
+class Pods(Objects):
+    """`container`: which one of each pod, if not its default or first one."""
+
+    container: str | None = None
+
+
+@dataclass(config=ConfigDict(extra="forbid"))
 class Log(Probe):
     """`value`: matches so far; `status` 1 once they are enough; `text`: the last; `error`: missing, unreadable, or why
-    the engine did not answer. Exactly one of `path` and `docker`."""
+    the platform did not answer. Exactly one of `path`, `docker` and `kubernetes`."""
 
     default_ok: ClassVar[str] = "status == 1"
 
     match: re.Pattern[str]
     path: str | None = None
     docker: Containers | None = None
+    kubernetes: Pods | None = None
     count: Annotated[int, Field(ge=1)] = 1
     previous: bool = False
     #: only lines that were there by then count
     before: Literal["struck"] | None = None
 
     def __post_init__(self) -> None:
-        if (self.path is None) == (self.docker is None):
-            raise ValueError("write exactly one of path and docker")
+        if sum(way is not None for way in (self.path, self.docker, self.kubernetes)) != 1:
+            raise ValueError("write exactly one of path, docker and kubernetes")
+        if self.kubernetes is not None and self.kubernetes.node is not None:
+            raise ValueError("a node has no log of its own; write owner, selector or pod")
         self._tail: _Tail | None = None
         self._containers: Tail | None = None
         self._found, self._last = 0, ""
@@ -60,13 +73,22 @@ class Log(Probe):
         self._found, self._last = 0, ""
         if self.path is not None:
             self._tail = _Tail(Path(eye.fill(self.path)), from_start=self.previous)
+            return
+        self._containers = Tail(await self._source(eye), self._take, previous=self.previous)
+        async with asyncio.timeout(eye.timeout.total_seconds()):
+            await self._containers.open()
+
+    async def _source(self, eye: Eye) -> Source:
         if self.docker is not None:
             wanted = self.docker.filled(eye.fill)
             engine = await asyncio.to_thread(Engine.of, wanted)
             await engine.way.open(engine.url)
-            self._containers = Tail(wanted, engine, self._take, previous=self.previous)
-            async with asyncio.timeout(eye.timeout.total_seconds()):
-                await self._containers.open()
+            return Logs(wanted, engine)
+        assert self.kubernetes is not None
+        pods = self.kubernetes.filled(eye.fill)
+        server = await asyncio.to_thread(Server.of, pods.place)
+        await server.open()
+        return PodLogs(pods, server, pods.container)
 
     def struck(self) -> None:
         for tail in (self._tail, self._containers) if self.before is not None else ():

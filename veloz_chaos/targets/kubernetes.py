@@ -18,12 +18,13 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Killable, Offer, Pausable, Reference
 from veloz_chaos.errors import Gone, Missing, Refused, TargetError
-from veloz_chaos.mechanisms import beside_pod, kube_api, kube_pods, proc
+from veloz_chaos.mechanisms import beside_pod, kube_api, kube_pods, kube_rights, proc
 from veloz_chaos.mechanisms.beside_pod import NOWHERE, OnKubernetes
 from veloz_chaos.mechanisms.contained import STRAINS, Contained, Inside, inside, nothing_inside
 from veloz_chaos.mechanisms.kube_api import Held, Place, path
 from veloz_chaos.mechanisms.kube_find import found, require_one_way
 from veloz_chaos.mechanisms.kube_pods import Wanted
+from veloz_chaos.mechanisms.kube_rights import Right
 
 #: What a deletion "at once" grants, in seconds, as kubectl does: with 0 the API would forget a pod that still runs.
 AT_ONCE = 1
@@ -218,6 +219,16 @@ def find(name: str, selector: Selector) -> list[Part]:
     if not inner:
         raise Missing(nothing_inside(name, containers, selector.process))
     return inner
+
+
+def rights(selector: Selector, capability: str) -> list[Right]:
+    """What an account needs for that; without a capability: to find what is meant."""
+    if not capability:
+        return kube_rights.to_find(selector.place, selector.namespace, selector.owner)
+    if capability == "Killable" and not (selector.container or selector.process):
+        resource = "pods/eviction" if selector.kill == "evict" else "pods"
+        return kube_rights.rights(selector.place, selector.namespace, "pod-kill", [resource])
+    return kube_rights.rights(selector.place, selector.helpers, "node-helpers") if selector.helpers else []
 
 
 def reopen(reference: Reference) -> Part:

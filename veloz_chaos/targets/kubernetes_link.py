@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Link, Offer, Reference, Resolvable
 from veloz_chaos.errors import Missing
-from veloz_chaos.mechanisms import beside_pod, kube_api, kube_pods
+from veloz_chaos.mechanisms import beside_pod, kube_api, kube_pods, kube_rights
 from veloz_chaos.mechanisms.beside_pod import NOWHERE, OnKubernetes
 from veloz_chaos.mechanisms.contained_link import (
     DNS,
@@ -30,6 +30,7 @@ from veloz_chaos.mechanisms.contained_link import (
 from veloz_chaos.mechanisms.kube_api import Place
 from veloz_chaos.mechanisms.kube_find import found, require_one_way
 from veloz_chaos.mechanisms.kube_pods import Wanted
+from veloz_chaos.mechanisms.kube_rights import Right
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -106,6 +107,13 @@ def find(name: str, selector: Selector) -> list[Link | Resolvable]:
     """The link of each pod that matches. Raises Missing, with what is there instead."""
     pods = found(kube_api.client(selector.place), selector.namespace, selector.wanted)
     return [_made(Reference(backend="kubernetes-link", name=name, identity=_identity(pod, selector))) for pod in pods]
+
+
+def rights(selector: Selector, capability: str) -> list[Right]:
+    """What an account needs for that; without a capability: to find what is meant."""
+    if not capability:
+        return kube_rights.to_find(selector.place, selector.namespace, selector.owner)
+    return kube_rights.rights(selector.place, selector.helpers, "node-helpers") if selector.helpers else []
 
 
 def reopen(reference: Reference) -> Link | Resolvable:

@@ -21,8 +21,9 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Drainable, Offer, Reference, Tenancy
 from veloz_chaos.errors import Gone, Missing, TargetError
-from veloz_chaos.mechanisms import kube_amend, kube_api, kube_objects
+from veloz_chaos.mechanisms import kube_amend, kube_api, kube_objects, kube_rights
 from veloz_chaos.mechanisms.kube_api import OURS, SIGN, Conflict, Held, Json, Place, path, selected
+from veloz_chaos.mechanisms.kube_rights import Right
 
 BACKEND = "kubernetes-node"
 ALLOWED = "veloz-chaos/may-be-drained"
@@ -237,6 +238,11 @@ def _meant(node: Mapping[str, Any], selector: Selector) -> bool:
     if selector.name is not None:
         return bool(meta["name"] == selector.name)
     return (selector.labels or {}).items() <= (meta.get("labels") or {}).items()
+
+
+def rights(selector: Selector, capability: str) -> list[Right]:  # noqa: ARG001 -- to look it needs nearly all
+    """What an account needs to empty it, and to look whether it may: in the whole cluster."""
+    return kube_rights.rights(Place(selector.context, selector.kubeconfig), None, "nodes")
 
 
 def reopen(reference: Reference) -> Node:

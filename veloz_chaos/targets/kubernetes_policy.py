@@ -18,7 +18,16 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Offer, Passage, Reference, Severable
 from veloz_chaos.errors import Gone, Missing, TargetError
-from veloz_chaos.mechanisms import beside_pod, kube_amend, kube_api, kube_objects, kube_pods, kube_policy, traffic
+from veloz_chaos.mechanisms import (
+    beside_pod,
+    kube_amend,
+    kube_api,
+    kube_objects,
+    kube_pods,
+    kube_policy,
+    kube_rights,
+    traffic,
+)
 from veloz_chaos.mechanisms.beside import LOOK
 from veloz_chaos.mechanisms.beside_pod import NOWHERE, Beside, OnKubernetes
 from veloz_chaos.mechanisms.contained_link import (
@@ -32,6 +41,7 @@ from veloz_chaos.mechanisms.contained_link import (
 from veloz_chaos.mechanisms.kube_api import SIGN, Conflict, Json, Place, path
 from veloz_chaos.mechanisms.kube_find import found
 from veloz_chaos.mechanisms.kube_pods import Wanted
+from veloz_chaos.mechanisms.kube_rights import Right
 
 BACKEND = "kubernetes-policy"
 POLICIES = "networkpolicies.networking.k8s.io"
@@ -220,6 +230,15 @@ def find(name: str, selector: Selector) -> list[PolicyLink]:
     identity |= {key: value for key in own if (value := getattr(selector, key)) is not None}
     identity["ping"] = written(selector.ping, selector.path)
     return [PolicyLink(Reference(backend=BACKEND, name=name, identity=identity))]
+
+
+def rights(selector: Selector, capability: str) -> list[Right]:
+    """What an account needs for that; without a capability: to find what is meant."""
+    place = Place(selector.context, selector.kubeconfig)
+    if not capability:
+        return kube_rights.to_find(place, selector.namespace, selector.owner)
+    looks = kube_rights.rights(place, selector.helpers, "node-helpers") if selector.helpers else []
+    return [*kube_rights.rights(place, selector.namespace, "policy"), *looks]
 
 
 def reopen(reference: Reference) -> PolicyLink:

@@ -16,9 +16,10 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Offer, Reference, Replicas, Scalable
 from veloz_chaos.errors import Gone, TargetError
-from veloz_chaos.mechanisms import kube_amend, kube_api, kube_objects, kube_pods
+from veloz_chaos.mechanisms import kube_amend, kube_api, kube_objects, kube_pods, kube_rights
 from veloz_chaos.mechanisms.kube_api import SIGN, Json, Place, path
 from veloz_chaos.mechanisms.kube_objects import Owner
+from veloz_chaos.mechanisms.kube_rights import Right
 
 BACKEND = "kubernetes-workload"
 KINDS = ("deployment", "statefulset")
@@ -174,6 +175,11 @@ def find(name: str, selector: Selector) -> list[Workload]:
     identity = {"namespace": selector.namespace, "owner": str(owner), "uid": found["metadata"]["uid"]}
     identity |= {key: value for key, value in vars(place).items() if value is not None}
     return [Workload(Reference(backend=BACKEND, name=name, identity=identity))]
+
+
+def rights(selector: Selector, capability: str) -> list[Right]:  # noqa: ARG001 -- to look it needs nearly all
+    """What an account needs to scale it, and to look whether it may."""
+    return kube_rights.rights(Place(selector.context, selector.kubeconfig), selector.namespace, "scale")
 
 
 def reopen(reference: Reference) -> Workload:

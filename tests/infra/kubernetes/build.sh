@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Builds Kubernetes, a slim CoreDNS and the tests' own programs from Go modules into INFRA_DIR/kubernetes/bin.
-# Nothing to do if they are there, of these versions and sources. Cold: about 15 minutes of one core and 7 GB, which go again.
+# Nothing to do if they are there, of these versions and sources. Cold: some 20 minutes of processor time, and GBs on the way.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/place.sh"
 KUBE=1.35.4     # its staging modules are 0.35.4
-COREDNS=1.12.2  # the newest that asks for nothing newer than this Kubernetes does: so all is compiled once
+COREDNS=1.12.2  # asks for hardly anything newer than this Kubernetes does, so that most is compiled once for both
 commands=(kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl)
 own=(netpol coredns app pause)
 
-recipe=$(cat "$0" "$here"/*/main.go | sha256sum)
+recipe=$(cat <(echo "$KUBE $COREDNS ${commands[*]}") "$here"/*/main.go | sha256sum)
 if [ "$(cat "$bin/recipe" 2>/dev/null)" = "$recipe" ]; then exit 0; fi
 . "$here/../go.sh" 25
 work=$root/build
