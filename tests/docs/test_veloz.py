@@ -1,4 +1,4 @@
-"""The environments for the real VeloZ: every experiment is bound there, and every override is one."""
+"""The environments for the real VeloZ, and for pods: every experiment is bound there, and every override is one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from veloz_chaos.cli import validate
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / "environments"
 FILES = ["veloz-compose", "veloz-kubernetes"]
+PODS = ["kubernetes", "kubernetes-child"]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml") if path.stem != "response-matrix")
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [*FILES, *PODS])
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_is_bound(name: str, file: str, capsys: pytest.CaptureFixture[str]) -> None:
     environment = str(ENVIRONMENTS / f"{file}.yaml")
