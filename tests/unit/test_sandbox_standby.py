@@ -47,10 +47,10 @@ def test_the_second_passes_on_to_the_first_and_then_takes_over(tmp_path: Path) -
     async def story() -> list[bytes]:
         stops = [asyncio.Event(), asyncio.Event()]
         made = [replace(Settings(tmp_path, {}), ports={"gateway": port}) for port in ports]
-        running, said = [], []
+        running, said = list[asyncio.Future[None]](), list[bytes]()
         for one, stop in zip(made, stops, strict=True):
             address = f"127.0.0.1:{one.ports['gateway']}"
-            running.append(asyncio.create_task(standby.alone(serve, "gateway", address)(one, stop)))
+            running.append(asyncio.ensure_future(standby.alone(serve, "gateway", address)(one, stop)))
             said.append(await answered(one.ports["gateway"]))
         stops[0].set()
         await running[0]
@@ -75,7 +75,7 @@ def test_a_standby_that_is_told_to_end_never_serves(tmp_path: Path) -> None:
     async def story() -> None:
         stops = [asyncio.Event(), asyncio.Event()]
         made = Settings(tmp_path, {"engine": 1})
-        both = [asyncio.create_task(standby.alone(serve, "engine")(made, stop)) for stop in stops]
+        both = [asyncio.ensure_future(standby.alone(serve, "engine")(made, stop)) for stop in stops]
         await asyncio.sleep(3 * standby.LOOK_EVERY)
         for stop in reversed(stops):
             stop.set()
