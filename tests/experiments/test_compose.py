@@ -3,7 +3,6 @@ gateway's child, and with a flaw for each. A stack is brought up once for all th
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.experiments.test_sandbox import CAUGHT, EXPERIMENTS, ROOT, having, told
+from tests.experiments.documents import CAUGHT, EXPERIMENTS, ROOT, having, judged, told
 from tests.infra import docker as engines
 from tests.infra.require import absent
 from veloz_chaos.sandbox.flaws import FLAWS
@@ -57,11 +56,7 @@ def stack(engine: None, request: pytest.FixtureRequest) -> Iterator[None]:  # no
 
 def run(experiment: str, runs: Path, *options: str, environment: str = "compose") -> dict[str, Any]:
     """One run, as a user types it; the document that --json prints for it."""
-    done = veloz_chaos("run", experiment, "-e", environment, "--runs", str(runs), "--json", "-q", *options)
-    assert done.stdout, done.stderr
-    document: dict[str, Any] = json.loads(done.stdout)
-    assert done.returncode == document["exit_code"], done.stderr
-    return dict(document["runs"][0])
+    return judged(veloz_chaos("run", experiment, "-e", environment, "--runs", str(runs), "--json", "-q", *options))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

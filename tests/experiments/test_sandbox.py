@@ -10,34 +10,16 @@ from typing import Any
 
 import pytest
 
-from veloz_chaos.engine import files
+from tests.experiments.documents import CAUGHT, EXPERIMENTS, ROOT, having, judged, told
 from veloz_chaos.sandbox.flaws import FLAWS
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(300)]
-ROOT = Path(__file__).parent.parent.parent
-
-EXPERIMENTS = files.names("experiments")
-CAUGHT = [(experiment, flaw) for flaw, row in FLAWS.items() for experiment in row.caught_by]
 
 
 def run(experiment: str, runs: Path, *options: str) -> dict[str, Any]:
     """One run on a sandbox of its own, as a user types it; the document that --json prints for it."""
     command = [sys.executable, "-m", "veloz_chaos", "run", experiment, "--runs", str(runs), "--json", "-q", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stdout, done.stderr
-    document: dict[str, Any] = json.loads(done.stdout)
-    assert done.returncode == document["exit_code"], done.stderr
-    return dict(document["runs"][0])
-
-
-def having(result: dict[str, Any], verdict: str) -> list[str]:
-    return [finding["expectation"] for finding in result["findings"] if finding["verdict"] == verdict]
-
-
-def told(result: dict[str, Any]) -> str:
-    """What a test prints when it fails."""
-    lines = [f"{f['verdict']}: {f['expectation']}: {f['reason']}" for f in result["findings"]]
-    return "\n".join([result["verdict"], *result["reasons"], *lines])
+    return judged(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

@@ -1,0 +1,33 @@
+"""What a run prints by --json, and what tests ask of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from veloz_chaos.engine import files
+from veloz_chaos.sandbox.flaws import FLAWS
+
+ROOT = Path(__file__).parent.parent.parent
+EXPERIMENTS = files.names("experiments")
+CAUGHT = [(experiment, flaw) for flaw, row in FLAWS.items() for experiment in row.caught_by]
+
+
+def judged(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The document of the only run."""
+    assert done.stdout, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == document["exit_code"], done.stderr
+    return dict(document["runs"][0])
+
+
+def having(result: dict[str, Any], verdict: str) -> list[str]:
+    return [finding["expectation"] for finding in result["findings"] if finding["verdict"] == verdict]
+
+
+def told(result: dict[str, Any]) -> str:
+    """What a test prints when it fails."""
+    lines = [f"{f['verdict']}: {f['expectation']}: {f['reason']}" for f in result["findings"]]
+    return "\n".join([result["verdict"], *result["reasons"], *lines])

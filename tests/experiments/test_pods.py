@@ -1,0 +1,109 @@
+"""The same experiments, unchanged, on the sandbox's services as pods of a real cluster: healthy, with two gateways, and
+with flaws. A stack is brought up once for all that want the same one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.experiments.documents import EXPERIMENTS, ROOT, having, judged, told
+from tests.infra import cluster, kube_volumes
+from tests.kubernetes import pods
+from tests.kubernetes.test_sandbox_stack import images
+from veloz_chaos.cli.on_kubernetes import ENVIRONMENT
+from veloz_chaos.sandbox.flaws import FLAWS
+from veloz_chaos.sandbox.kubernetes import NAMESPACE
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.docker, pytest.mark.timeout(900)]
+
+ONE, TWO = (), ("--replicas", "2")
+#: What is another matter on pods: a kill by deletion, strains by a helper, and a link through a proxy.
+SEEDED = {
+    "pod-kill": "gateway-state-not-restored",
+    "cpu-stress": "refuses-when-slow",
+    "disk-full": "no-log-rotation",
+    "exchange-failure": "no-exchange-cache",
+}
+
+Call = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def call(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call]:
+    """`veloz-chaos WORDS` in a folder of its own, with the tests' cluster and a kubectl."""
+    folder = tmp_path_factory.mktemp("pods")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", cluster.require())
+        patch.setenv("PATH", str(Path(cluster.program()).parent), prepend=":")
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("VELOZ_CHAOS_HELPER_IMAGE", pods.image())
+
+        def done(*words: str) -> subprocess.CompletedProcess[str]:
+            command = [sys.executable, "-m", "veloz_chaos", *words]
+            return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+        yield done
+
+
+@pytest.fixture(scope="module")
+def stack(call: Call, request: pytest.FixtureRequest) -> Iterator[Call]:
+    """Up with the options that the test's parameter says; nothing is left of it afterwards."""
+    images()
+    with kube_volumes.volumes(cluster.require(), NAMESPACE, ["gateway", "engine"]):
+        up = call("sandbox", "up", "--on", "kubernetes", *request.param)
+        assert up.returncode == 0, up.stderr
+        try:
+            yield call
+        finally:
+            down = call("sandbox", "down", "--on", "kubernetes")
+    assert down.returncode == 0, down.stderr
+
+
+def run(call: Call, experiment: str, runs: Path, *options: str) -> dict[str, Any]:
+    """One run, as a user types it; the document that --json prints for it."""
+    return judged(call("run", experiment, "-e", str(ENVIRONMENT), "--runs", str(runs), "--json", "-q", *options))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("stack", [ONE], indirect=True, ids=["one"])
+def test_a_healthy_system_passes(stack: Call, experiment: str, tmp_path: Path) -> None:
+    result = run(stack, experiment, tmp_path)
+    assert result["verdict"] == "passed", told(result)
+
+
+@pytest.mark.parametrize("stack", [ONE], indirect=True, ids=["one"])
+def test_a_placebo_finds_nothing(stack: Call, tmp_path: Path) -> None:
+    result = run(stack, "network-partition", tmp_path, "--placebo")
+    assert result["verdict"] == "passed", told(result)
+
+
+@pytest.mark.parametrize("stack", [ONE], indirect=True, ids=["one"])
+def test_doctor_says_what_can_be_done(stack: Call, tmp_path: Path) -> None:
+    answer = stack("doctor", "-e", str(ENVIRONMENT), "--runs", str(tmp_path))
+    assert answer.returncode == 0, answer.stdout
+    assert answer.stdout.endswith("all is well\n")
+
+
+@pytest.mark.parametrize("stack", [TWO], indirect=True, ids=["two"])
+def test_one_of_two_gateways_is_killed(stack: Call, tmp_path: Path) -> None:
+    result = run(stack, "pod-kill", tmp_path)
+    assert result["verdict"] == "passed", told(result)
+
+
+@pytest.mark.parametrize(
+    ("stack", "experiment", "flaw"),
+    [
+        pytest.param(("--flaw", flaw), experiment, flaw, id=f"{flaw}-{experiment}")
+        for experiment, flaw in SEEDED.items()
+    ],
+    indirect=["stack"],
+)
+def test_a_flaw_fails_its_expectation_and_no_other(stack: Call, experiment: str, flaw: str, tmp_path: Path) -> None:
+    result = run(stack, experiment, tmp_path)
+    assert FLAWS[flaw].agrees(experiment, having(result, "failed")), told(result)
+    assert result["exit_code"] == 1, told(result)
