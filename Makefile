@@ -7,24 +7,27 @@ WORKERS ?= 2
 #: What starts no whole stack, and so may run side by side; the others measure, and want the machine for themselves.
 QUICK  := tests/unit tests/property tests/journals tests/docs
 
+#: What hurts single processes, containers and pods; the last of these files starts a whole stack of them.
+TARGETS := tests/conformance tests/proxy tests/wire tests/docker tests/kubernetes
+PODS   := tests/kubernetes/test_sandbox_stack.py
+
 #: For the tests that start containers: the engine that they may use, if there is one.
 ENGINE  = DOCKER_HOST=$$($(BIN)/python -m tests.infra.docker)
 #: The same for the cluster.
 CLUSTER = VELOZ_CHAOS_TEST_KUBECONFIG=$$($(BIN)/python -m tests.infra.cluster)
 
-.PHONY: run test compose slow lint check bench clean
+.PHONY: run test experiments slow lint check bench clean
 
 run: $(READY)                 ## start the embedded sandbox, kill its engine, judge what happened
 	$(BIN)/veloz-chaos run engine-crash
 
 test: $(READY)                ## every test; a missing backend is a visible skip, or a failure with REQUIRE=toxiproxy
 	$(BIN)/python -m pytest -n $(WORKERS) -rs $(QUICK)
-	$(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 2 --dist loadgroup -rs tests/conformance tests/proxy tests/wire
-	$(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 1 -rs tests/sandbox tests/engine tests/experiments tests/docker tests/kubernetes \
-	  --ignore tests/experiments/test_compose.py
+	$(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 3 --dist loadgroup -rs $(TARGETS) --ignore $(PODS)
+	$(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 1 -rs tests/sandbox tests/engine tests/experiments $(PODS)
 
-compose: $(READY)             ## the experiments on the sandbox's containers; wants the machine for itself
-	$(ENGINE) $(BIN)/python -m pytest -n 0 -rs tests/experiments/test_compose.py
+experiments: $(READY)         ## every experiment on every platform, with every flaw; hours, and wants the machine for itself
+	EVERY=1 $(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 0 -rs tests/experiments
 
 slow: $(READY)                ## what needs another kernel: netem, control groups of version 2; minutes, under QEMU
 	$(BIN)/python -m pytest -n 0 -rs tests/slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ from veloz_chaos.sandbox.flaws import FLAWS
 ROOT = Path(__file__).parent.parent.parent
 EXPERIMENTS = files.names("experiments")
 CAUGHT = [(experiment, flaw) for flaw, row in FLAWS.items() for experiment in row.caught_by]
+
+#: One flaw for each experiment.
+SEEDED = dict(reversed(CAUGHT))
+#: With EVERY=1 (`make experiments`) all that there is to try; else what shows the most in the time of a build.
+EVERY = os.environ.get("EVERY") == "1"
 
 
 def judged(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.experiments.documents import CAUGHT, EXPERIMENTS, ROOT, having, judged, told
+from tests.experiments.documents import CAUGHT, EVERY, EXPERIMENTS, ROOT, SEEDED, having, judged, told
 from veloz_chaos.sandbox.flaws import FLAWS
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(300)]
@@ -28,7 +28,7 @@ def test_a_healthy_system_passes(experiment: str, tmp_path: Path) -> None:
     assert result["verdict"] == "passed", told(result)
 
 
-@pytest.mark.parametrize(("experiment", "flaw"), CAUGHT)
+@pytest.mark.parametrize(("experiment", "flaw"), CAUGHT if EVERY else SEEDED.items())
 def test_a_flaw_fails_its_expectation_and_no_other(experiment: str, flaw: str, tmp_path: Path) -> None:
     result = run(experiment, tmp_path, "--flaw", flaw)
     assert FLAWS[flaw].agrees(experiment, having(result, "failed")), told(result)

@@ -19,7 +19,7 @@ from veloz_chaos.core.fault import Fault
 from veloz_chaos.errors import Gone, Missing
 from veloz_chaos.registry import Registry
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.root]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.root, pytest.mark.xdist_group("pods")]
 
 
 @pytest.fixture(scope="module")
