@@ -1,8 +1,10 @@
 """Volumes for claims of the sandbox, on a cluster that provides none by itself: folders of the machine that all of the
-cluster's nodes are on."""
+cluster's nodes are on. Each is bound to a node all the same, as a disk is: a node that has had no pod with a claim yet may
+be refused that claim at first, and asks again only after 15 s."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import tempfile
@@ -24,7 +26,8 @@ def volumes(config: str, namespace: str, claims: Sequence[str]) -> Iterator[None
         for claim in claims:
             (folder / claim).mkdir()
             (folder / claim).chmod(0o777)
-        made = [_volume(namespace, claim, folder / claim) for claim in claims]
+        nodes = itertools.cycle(cluster.run(config, "get", "nodes", "-o", "name").split())
+        made = [_volume(namespace, claim, folder / claim, next(nodes)) for claim in claims]
         names = [one["metadata"]["name"] for one in made]
         try:
             cluster.run(
@@ -35,7 +38,8 @@ def volumes(config: str, namespace: str, claims: Sequence[str]) -> Iterator[None
             cluster.run(config, "delete", "persistentvolume", *names, "--ignore-not-found", "--timeout=30s")
 
 
-def _volume(namespace: str, claim: str, folder: Path) -> dict[str, Any]:
+def _volume(namespace: str, claim: str, folder: Path, node: str) -> dict[str, Any]:
+    host = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node.removeprefix("node/")]}
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -46,5 +50,6 @@ def _volume(namespace: str, claim: str, folder: Path) -> dict[str, Any]:
             "persistentVolumeReclaimPolicy": "Retain",
             "claimRef": {"namespace": namespace, "name": claim},
             "hostPath": {"path": str(folder)},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [host]}]}},
         },
     }
