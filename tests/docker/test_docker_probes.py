@@ -317,7 +317,7 @@ def test_a_log_that_the_engine_does_not_keep_is_the_error(lab: Lab) -> None:
 
 @pytest.mark.parametrize("keys", [{}, {"path": "a", "docker": {"name": "a"}}])
 def test_a_log_is_a_file_s_or_containers(keys: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match="exactly one of path and docker"):
+    with pytest.raises(ValidationError, match="exactly one of path, docker and kubernetes"):
         made("log", match="a", **keys)
 
 
