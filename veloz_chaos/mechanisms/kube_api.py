@@ -125,7 +125,9 @@ def client(place: Place = Place()) -> Api:
         if inside and not os.environ.get("KUBECONFIG"):
             config.load_incluster_config(client_configuration=settings)
         else:
-            config.load_kube_config(place.kubeconfig or None, place.context or None, settings, persist_config=False)
+            # the SDK has read KUBECONFIG when it was imported, which may be long ago
+            file = place.kubeconfig or os.environ.get("KUBECONFIG")
+            config.load_kube_config(file or None, place.context or None, settings, persist_config=False)
     except (ConfigException, OSError, YAMLError, ValueError, TypeError, KeyError) as error:
         raise TargetError(_unconfigured(place, error)) from None
     settings.retries = False
