@@ -1,6 +1,6 @@
 """Volumes for claims of the sandbox, on a cluster that provides none by itself: folders of the machine that all of the
-cluster's nodes are on. Each is bound to a node all the same, as a disk is: a node that has had no pod with a claim yet may
-be refused that claim at first, and asks again only after 15 s."""
+cluster's nodes are on. Each is bound to a node all the same, as a disk is: a node that has had no pod with a claim yet
+may be refused that claim at first, and asks again only after 15 s."""
 
 from __future__ import annotations
 

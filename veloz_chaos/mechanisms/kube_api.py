@@ -32,6 +32,7 @@ SIGN, OURS = "veloz-chaos/sign", {"app.kubernetes.io/managed-by": "veloz-chaos"}
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _VERSIONS = {"autoscaling": "v2", "chaos-mesh.org": "v1alpha1"}
 _PATCHES = {"merge": "merge-patch", "strategic": "strategic-merge-patch", "json": "json-patch", "apply": "apply-patch"}
+_CONFIGURING = threading.Lock()
 _ASKED = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 Patch = Literal["merge", "strategic", "json", "apply"]
 Json = dict[str, Any]
@@ -111,9 +112,14 @@ def written(rule: Mapping[str, list[str]]) -> str:
 # --- one server ----------------------------------------------------------------------------------------------------
 
 
-@cache
 def client(place: Place = Place()) -> Api:
-    """Raises TargetError, with the contexts there are, if none is to be found; whether it answers is not asked."""
+    """One for each place. Raises TargetError, with the contexts there are, if none is to be found; whether it answers is not asked."""
+    with _CONFIGURING:  # the SDK hands a file of certificates to one thread while another still writes it
+        return _client(place)
+
+
+@cache
+def _client(place: Place) -> Api:
     from kubernetes import client as sdk
     from kubernetes.config.config_exception import ConfigException
     from yaml import YAMLError
