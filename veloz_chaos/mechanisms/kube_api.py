@@ -113,7 +113,7 @@ def written(rule: Mapping[str, list[str]]) -> str:
 
 
 def client(place: Place = Place()) -> Api:
-    """One for each place. Raises TargetError, with the contexts there are, if none is to be found; whether it answers is not asked."""
+    """One for each place; whether it answers is not asked. Raises TargetError if none is to be found."""
     with _CONFIGURING:  # the SDK hands a file of certificates to one thread while another still writes it
         return _client(place)
 
