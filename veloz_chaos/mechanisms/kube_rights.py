@@ -39,6 +39,11 @@ CLASSES: Mapping[str, Rules] = {
         "pods": ("list",),
     },
     "policy": {"networkpolicies.networking.k8s.io": ("list", "create", "delete")},
+    "chaos-mesh": {
+        "podchaos.chaos-mesh.org": ("get", "list", "create", "delete"),
+        "stresschaos.chaos-mesh.org": ("get", "list", "create", "delete"),
+        "networkchaos.chaos-mesh.org": ("get", "list", "create", "delete"),
+    },
     "nodes": {"nodes": ("get", "list", "patch"), "pods": ("list",), "pods/eviction": ("create",)},
     "lease": {"leases.coordination.k8s.io": ("get", "create", "update")},
     "mirror": {"configmaps": ("list", "create", "update", "delete")},
