@@ -178,7 +178,7 @@ class Controller:
             self._write(kind, thing, finalizers=[*held, FINALIZER])
             return
         experiment = status.get("experiment") or {}
-        records = experiment.get("containerRecords") or self._selected(kind, thing)
+        records = experiment.get("containerRecords") or self._selected(thing)
         phase = "Stop" if self._is_over(thing) else "Run"
         self._step(kind, thing, records, phase)
         told = {
@@ -201,10 +201,10 @@ class Controller:
                 said = {"message": "no daemon answers", "operation": "Apply", "type": "Failed", "timestamp": "now"}
                 record["events"] = [said]
             elif phase == "Run" and record["phase"] == "Not Injected":
-                self._inject(kind, thing, record)
+                self._inject(thing, record)
                 record["phase"] = "Injected"
 
-    def _selected(self, kind: str, thing: Json) -> list[Json]:
+    def _selected(self, thing: Json) -> list[Json]:
         if self.blind:
             return []
         spec = thing["spec"]
@@ -226,7 +226,7 @@ class Controller:
         made = datetime.fromisoformat(thing["metadata"]["creationTimestamp"])
         return (datetime.now(UTC) - made).total_seconds() > length
 
-    def _inject(self, kind: str, thing: Json, record: Json) -> None:
+    def _inject(self, thing: Json, record: Json) -> None:
         action, name = thing["spec"].get("action"), record["id"].split("/")[1]
         if self.powerless:
             return
