@@ -19,6 +19,8 @@ from tests.kubernetes import lab as labs
 from tests.kubernetes import mesh as stand_in
 from tests.kubernetes.lab import Lab, kubeconfig, until
 from tests.kubernetes.mesh import Controller
+from veloz_chaos.core import event as ev
+from veloz_chaos.engine import hand
 from veloz_chaos.errors import Gone, TargetError
 from veloz_chaos.faults.kill import Kill
 from veloz_chaos.faults.memory import Memory
@@ -260,6 +262,27 @@ def test_a_finalizer_that_hangs_is_told_with_the_command_that_frees_it(
     assert objects(running) == []
     assert one.leftovers() == []
     one.mend(SIGN)
+
+
+def test_a_revert_that_hangs_ends_as_failed_with_the_command_that_frees_it(
+    controller: Controller, running: Lab, helpers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mesh_api, "ENDING", 1.0)
+    monkeypatch.setattr(hand, "REVERT_PATIENCE", 3_000_000_000)
+    running.deployment("far")
+    running.service("far")
+    running.ready(1, "far")
+    one, told = link(running, path="/healthz", helpers=helpers), list[ev.Event]()
+    held = hand.Hand("f", Partition(), one)
+    try:
+        held.prepare(SIGN, 60)
+        held.inject()
+        controller.hanging = True
+        assert not hand.take_out(held, "runner", told.append, held.receipt["by_hand"])
+    finally:
+        one.disarm(SIGN)
+    assert isinstance(told[-1], ev.RevertFailed)
+    assert '{"metadata":{"finalizers":null}}' in told[-1].error
 
 
 def test_one_that_hangs_is_told_of_to_whoever_comes_next(
