@@ -23,7 +23,8 @@ run: $(READY)                 ## start the embedded sandbox, kill its engine, ju
 
 test: $(READY)                ## every test; a missing backend is a visible skip, or a failure with REQUIRE=toxiproxy
 	$(BIN)/python -m pytest -n $(WORKERS) -rs $(QUICK)
-	$(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 3 --dist loadgroup -rs $(TARGETS) --ignore $(PODS)
+	$(ENGINE) $(BIN)/python -m pytest -n 3 --dist loadgroup -rs -m "not kubernetes" $(TARGETS)
+	$(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 3 --dist loadgroup -rs -m kubernetes $(TARGETS) --ignore $(PODS)
 	$(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 1 -rs tests/sandbox tests/engine tests/experiments $(PODS)
 
 experiments: $(READY)         ## every experiment on every platform, with every flaw; hours, and wants the machine for itself

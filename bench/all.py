@@ -19,6 +19,7 @@ BENCHES = (
     ["workload", "--bare"],
     ["experiments"],
     ["docker"],
+    ["kubernetes"],
 )
 
 

@@ -67,7 +67,10 @@ def _pairs(of: tuple[type[Rig], ...], held: bool | None) -> Iterator[Any]:
                 for arguments in rig.examples.get(name, EXAMPLES[name]):
                     told = ",".join(f"{key}={value}" for key, value in arguments.items())
                     yield pytest.param(
-                        rig, TypeAdapter(kind).validate_python(arguments), id=f"{name}({told})-{rig.__name__}"
+                        rig,
+                        TypeAdapter(kind).validate_python(arguments),
+                        id=f"{name}({told})-{rig.__name__}",
+                        marks=rig.marks,
                     )
 
 

@@ -16,6 +16,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+import pytest
+
 from tests.infra import containers, upstreams
 from tests.infra.require import absent
 from tests.infra.toxiproxy import Admin, Server, free_port, program
@@ -64,6 +66,8 @@ class Rig(ABC):
 
     kind: type[Target]
     backend: Backend
+    #: which backends of the tests it wants
+    marks: ClassVar[tuple[pytest.MarkDecorator, ...]] = ()
     #: what of its kind's capabilities it is for; none: all of them
     capabilities: ClassVar[tuple[type[Target], ...]] = ()
     #: fault -> arguments, where it can't do those of the others
@@ -383,6 +387,7 @@ class DockerNamesRig(DockerLinkRig):
 class WorkloadRig(Rig):
     """A Deployment in a namespace of its own, on a real cluster."""
 
+    marks: ClassVar[tuple[pytest.MarkDecorator, ...]] = (pytest.mark.kubernetes,)
     kind: type[Target] = kubernetes_workload.Workload
     backend = kubernetes_workload
     owner: ClassVar[str] = "deployment"
@@ -422,6 +427,7 @@ class StatefulRig(WorkloadRig):
 class PolicyRig(Rig):
     """A Deployment that serves on every node's own port, in a namespace of its own."""
 
+    marks: ClassVar[tuple[pytest.MarkDecorator, ...]] = (pytest.mark.kubernetes,)
     kind: type[Target] = kubernetes_policy.PolicyLink
     backend = kubernetes_policy
     examples: ClassVar[Mapping[str, list[dict[str, Any]]]] = {"partition": [{"connections": "new"}]}
@@ -457,6 +463,7 @@ class PolicyRig(Rig):
 class NodeRig(Rig):
     """A node of a real cluster that no machine is behind, so that nobody else's pods are sent away."""
 
+    marks: ClassVar[tuple[pytest.MarkDecorator, ...]] = (pytest.mark.kubernetes,)
     kind: type[Target] = kubernetes_node.Node
     backend = kubernetes_node
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import socket
 import subprocess
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
+from tests.infra.door import Door, door
 from tests.infra.require import absent
 
 IMAGE = "python:3.11-slim"
@@ -97,60 +96,14 @@ def lab() -> Iterator[Lab]:
         made.end()
 
 
-class Door:
-    """The engine's socket behind a TCP port of this machine, which can be shut: all connections are cut then."""
-
-    def __init__(self) -> None:
-        self._upstream = os.environ["DOCKER_HOST"].removeprefix("unix://")
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.host = f"tcp://127.0.0.1:{self._server.getsockname()[1]}"
-        self._open, self._through = True, list[socket.socket]()
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def shut(self) -> None:
-        self._open = False
-        for one in self._through:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        self._through.clear()
-
-    def open(self) -> None:
-        self._open = True
-
-    def close(self) -> None:
-        self.shut()
-        self._server.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._server.accept()
-            except OSError:
-                return
-            if not self._open:
-                client.close()
-                continue
-            upstream = socket.socket(socket.AF_UNIX)
-            upstream.connect(self._upstream)
-            self._through += [client, upstream]
-            threading.Thread(target=_pass_on, args=(client, upstream), daemon=True).start()
-
-
-def _pass_on(client: socket.socket, upstream: socket.socket) -> None:
-    other = {client: upstream, upstream: client}
-    with client, upstream, suppress(OSError):
-        while True:
-            for ready in select.select(list(other), [], [])[0]:
-                data = ready.recv(65536)
-                if not data:
-                    return
-                other[ready].sendall(data)
-
-
 @contextmanager
 def by_tcp() -> Iterator[Door]:
-    door = Door()
-    try:
-        yield door
-    finally:
-        door.close()
+    """The engine's socket behind a TCP port of this machine."""
+
+    def dial() -> socket.socket:
+        upstream = socket.socket(socket.AF_UNIX)
+        upstream.connect(os.environ["DOCKER_HOST"].removeprefix("unix://"))
+        return upstream
+
+    with door(dial) as made:
+        yield made

@@ -12,7 +12,7 @@ from veloz_chaos.cli import validate
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / "environments"
 FILES = ["veloz-compose", "veloz-kubernetes"]
-PODS = ["kubernetes", "kubernetes-child"]
+PODS = ["kubernetes", "kubernetes-two", "kubernetes-child"]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml") if path.stem != "response-matrix")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,10 +56,21 @@ def stack(call: Call, request: pytest.FixtureRequest) -> Iterator[Call]:
         up = call("sandbox", "up", "--on", "kubernetes", *request.param)
         assert up.returncode == 0, up.stderr
         try:
+            settle(call)
             yield call
         finally:
             down = call("sandbox", "down", "--on", "kubernetes")
     assert down.returncode == 0, down.stderr
+
+
+def settle(call: Call) -> None:
+    """Until a placebo finds the system steady: nodes that have just started so many pods answer late for a while."""
+    with tempfile.TemporaryDirectory() as runs:
+        for _ in range(5):
+            found = run(call, "engine-crash", Path(runs), "--placebo")
+            if found["verdict"] == "passed":
+                return
+    raise AssertionError(told(found))
 
 
 def run(call: Call, experiment: str, runs: Path, *options: str) -> dict[str, Any]:
@@ -86,6 +98,9 @@ def test_doctor_says_what_can_be_done(stack: Call, tmp_path: Path) -> None:
     assert answer.stdout.endswith("all is well\n")
 
 
+@pytest.mark.skipif(
+    not EVERY, reason="where the gateway that serves is the other one, nothing breaks: make experiments"
+)
 @pytest.mark.parametrize("stack", [TWO], indirect=True, ids=["two"])
 def test_one_of_two_gateways_is_killed(stack: Call, tmp_path: Path) -> None:
     result = run(stack, "pod-kill", tmp_path)

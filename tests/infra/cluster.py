@@ -1,8 +1,9 @@
 """The Kubernetes cluster that tests may do anything to, by kubectl: no test relies on the code it tests.
 
-Its kubeconfig is looked for in VELOZ_CHAOS_TEST_KUBECONFIG, then where `tests/infra/kubernetes-up.sh` puts it. Never
-the user's own: other people's pods are there. What tests make is in namespaces that carry the label of the tests.
-`python -m tests.infra.cluster` prints the path of the kubeconfig, or nothing.
+Its kubeconfig is looked for in VELOZ_CHAOS_TEST_KUBECONFIG, then where `tests/infra/kubernetes-up.sh` puts it; that
+script starts it where REQUIRE names kubernetes. Never the user's own: other people's pods are there. What tests make is
+in namespaces that carry the label of the tests. `python -m tests.infra.cluster` prints the path of the kubeconfig, or
+nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tests.infra.require import absent
+from tests.infra.require import absent, required
 
 Manifest = dict[str, Any]
 
@@ -30,6 +31,8 @@ APP = "registry.local/app:v1"
 TOOLS = "registry.local/tools:v1"
 #: Seconds for one command, and until pods are ready.
 PATIENCE, READY = 60, 90
+#: Seconds for its start, which may build it first.
+START = 3000
 SOMEBODY = 10001
 
 
@@ -41,13 +44,26 @@ class Refused(AssertionError):
 def kubeconfig() -> str | None:
     """The path of its kubeconfig, if it answers."""
     named = os.environ.get("VELOZ_CHAOS_TEST_KUBECONFIG") or str(_place() / "pki/admin.kubeconfig")
-    if not Path(named).is_file():
-        return None
+    if _answers(named):
+        return named
+    return _started() if required("kubernetes") else None
+
+
+def _answers(config: str) -> bool:
     try:
-        run(named, "get", "--raw", "/readyz", "--request-timeout=5s")
+        return Path(config).is_file() and bool(run(config, "get", "--raw", "/readyz", "--request-timeout=5s"))
     except (Refused, OSError, subprocess.TimeoutExpired):
-        return None
-    return named
+        return False
+
+
+def _started() -> str | None:
+    """One that is being started already is waited for."""
+    script = Path(__file__).with_name("kubernetes-up.sh")
+    try:
+        done = subprocess.run([script], check=True, stdout=subprocess.PIPE, text=True, timeout=START)
+    except (OSError, subprocess.SubprocessError):
+        return None  # the script said why
+    return done.stdout.strip()
 
 
 def require() -> str:

@@ -1,10 +1,9 @@
 """Volumes for claims of the sandbox, on a cluster that provides none by itself: folders of the machine that all of the
-cluster's nodes are on. Each is bound to a node all the same, as a disk is: a node that has had no pod with a claim yet
+cluster's nodes are on. They are bound to one all the same, as a disk is: a node that has had no pod with a claim yet
 may be refused that claim at first, and asks again only after 15 s."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import tempfile
@@ -26,8 +25,8 @@ def volumes(config: str, namespace: str, claims: Sequence[str]) -> Iterator[None
         for claim in claims:
             (folder / claim).mkdir()
             (folder / claim).chmod(0o777)
-        nodes = itertools.cycle(cluster.run(config, "get", "nodes", "-o", "name").split())
-        made = [_volume(namespace, claim, folder / claim, next(nodes)) for claim in claims]
+        node = cluster.run(config, "get", "nodes", "-o", "name").split()[0]  # one for all: a pod may claim several
+        made = [_volume(namespace, claim, folder / claim, node) for claim in claims]
         names = [one["metadata"]["name"] for one in made]
         try:
             cluster.run(

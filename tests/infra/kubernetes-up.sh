@@ -21,6 +21,6 @@ done
 mkdir -p "$root"
 exec 9>"$root/lock"; flock 9   # two that start at once make one cluster
 if ! answers; then
-  { "$here/build.sh"; "$here/images.sh"; "$here/down.sh"; "$here/up.sh"; } >&2
+  { chrt --idle 0 "$here/build.sh"; "$here/images.sh"; "$here/down.sh"; "$here/up.sh"; } >&2   # others may be at work meanwhile
 fi
 echo "$config"

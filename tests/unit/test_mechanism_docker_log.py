@@ -99,3 +99,12 @@ def test_a_follow_of_hours_remembers_little(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_stamp_of_another_zone_is_the_same_moment() -> None:
     assert stamped(b"2026-11-25T08:12:33.000000007+08:00 one") == (AT, b"one")
     assert stamped(b"2026-11-24T19:42:33.000000007-04:30 one") == (AT, b"one")
+
+
+def test_what_a_dead_container_left_without_an_end_of_line_is_its_last_line() -> None:
+    parser = Parser(tty=False)
+    assert list(parser.feed(frame(f"{STAMP} one\n") + frame(f"{STAMP} dying"))) == [(1, AT, "one")]
+    assert list(parser.last()) == [(1, AT, "dying")]
+    parser = Parser(tty=True)
+    assert list(parser.feed(f"{STAMP} one\r\n{STAMP} dying".encode())) == [(1, AT, "one")]
+    assert list(parser.last()) == [(1, AT, "dying")]

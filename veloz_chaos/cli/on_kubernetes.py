@@ -40,7 +40,7 @@ def up(cluster: Cluster, flaws: Sequence[str], variant: str, replicas: int, imag
     image = image or REGISTRY + docker.image(on_docker.folder())
     kubernetes.up(_folder(), cluster, flaws=flaws, variant=overlay, image=image)
     host = kubernetes.reached(cluster)
-    base = "kubernetes-child" if overlay == "child" else "kubernetes"
+    base = "kubernetes" if overlay == kubernetes.VARIANTS[0] else f"kubernetes-{overlay}"
     ENVIRONMENT.write_text(environment(base, host or LOOPBACK, kubernetes.context(cluster)))
     config = f"KUBECONFIG={shlex.quote(cluster.kubeconfig)} " if cluster.kubeconfig else ""
     forwards = [] if host else forwarded(cluster)

@@ -21,7 +21,7 @@ from veloz_chaos.mechanisms import beside as helpers
 from veloz_chaos.mechanisms import helper_image, kube_api, kube_pods, kube_stream
 from veloz_chaos.mechanisms.beside import ENDING, READY, Found, Helper
 from veloz_chaos.mechanisms.helper_container import CAPABILITIES
-from veloz_chaos.mechanisms.kube_api import SIGN, Api, Place, path
+from veloz_chaos.mechanisms.kube_api import SIGN, Api, Forbidden, Place, path
 
 #: Which incarnation a helper is beside: the first digits of the container's id (a label holds no more than 63).
 TARGET = "veloz-chaos/target"
@@ -134,7 +134,12 @@ class Beside(helpers.Beside):
         try:
             self.api.post(where, {**manifest, "spec": {**spec, "priorityClassName": CRITICAL}})
         except TargetError as error:
-            if not re.search("quota|priority", str(error), re.IGNORECASE):
+            if "violates PodSecurity" in str(error):
+                raise TargetError(
+                    f"no helper pod may be made in {self.helpers}: {error}; label that namespace "
+                    "pod-security.kubernetes.io/enforce=privileged, or name another one in helpers:"
+                ) from None
+            if isinstance(error, Forbidden) or not re.search("quota|priority", str(error), re.IGNORECASE):
                 raise
             self.api.post(where, manifest)
 

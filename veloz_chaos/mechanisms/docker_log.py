@@ -39,6 +39,8 @@ class Logs:
             async for data in body:
                 for line in parser.feed(data):
                     yield line
+        for line in parser.last() if follow else ():
+            yield line
 
 
 class Parser:
@@ -49,7 +51,7 @@ class Parser:
         self._tty, self._data = tty, b""
         self._parts: dict[int, tuple[int, bytes]] = {}
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, int, str]]:
+    def feed(self, data: bytes) -> Iterator[Line]:
         self._data += data
         for stream, message in self._messages():
             stamp, text = stamped(message)
@@ -59,6 +61,13 @@ class Parser:
                 yield stream, first, whole.decode("utf-8", "replace").rstrip("\r\n")
             else:
                 self._parts[stream] = first, whole
+
+    def last(self) -> Iterator[Line]:
+        """What a container that has ended left without an end of line: nothing will be added to it."""
+        if self._tty and self._data:
+            self._parts[1] = stamped(self._data)
+        for stream, (stamp, text) in self._parts.items():
+            yield stream, stamp, text[:LONGEST].decode("utf-8", "replace").rstrip("\r\n")
 
     def _messages(self) -> Iterator[tuple[int, bytes]]:
         if self._tty:

@@ -4,7 +4,7 @@ its successor runs: the same container started again, or a pod that the same own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from veloz_chaos.core.capability import Report
@@ -21,7 +21,7 @@ Json = Mapping[str, Any]
 class Incarnation:
     """Which of a namespace's changes concern the incarnation that ran when the watch began; each is told once."""
 
-    def __init__(self, beside: Beside, there: list[Json], tell: Tell) -> None:
+    def __init__(self, beside: Beside, there: Sequence[Json], tell: Tell) -> None:
         self._beside, self._tell = beside, tell
         pod = next((one for one in there if one["metadata"]["uid"] == beside.uid), None)
         over = kube_pods.story(pod, beside.uid, beside.container, beside.container_id, beside.pod)

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Killable, Offer, Pausable, Reference
-from veloz_chaos.errors import Gone, Missing, Refused, TargetError
+from veloz_chaos.errors import Gone, Missing, TargetError
 from veloz_chaos.mechanisms import beside_pod, kube_api, kube_pods, kube_rights, proc
 from veloz_chaos.mechanisms.beside_pod import NOWHERE, OnKubernetes
 from veloz_chaos.mechanisms.contained import STRAINS, Contained, Inside, inside, nothing_inside
@@ -190,8 +190,8 @@ class Pod(Part):
         try:
             self.beside.api.post(f"{where}/eviction", eviction)
         except Held as error:
-            raise Refused(
-                f"pod {self.beside.pod} may not be evicted now: {error}; write kill: delete to force it"
+            raise TargetError(
+                f"pod {self.beside.pod} may not be evicted now: {error}; write kill: delete to do it all the same"
             ) from None
 
     def alive(self) -> bool:

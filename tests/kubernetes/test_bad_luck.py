@@ -1,0 +1,99 @@
+"""What a cluster refuses, and what goes wrong in it, is told with what to do; nothing is left."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.infra import cluster
+from tests.infra.cluster import Namespace
+from tests.kubernetes.pods import image
+from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
+from veloz_chaos.mechanisms.kube_api import Forbidden
+from veloz_chaos.targets import kubernetes
+
+pytestmark = pytest.mark.kubernetes
+SIGN, SOON = "vc-test-bad-luck", timedelta(seconds=20)
+
+
+def found(space: Namespace, **keys: str) -> kubernetes.Part:
+    common = {"namespace": space.name, "selector": {"app": "app"}, "kubeconfig": space.config}
+    return kubernetes.find("app", kubernetes.Selector(**{**common, **keys}))[0]  # type: ignore[arg-type]
+
+
+def test_an_eviction_that_a_budget_forbids_is_told_and_the_pod_lives(namespace: Namespace) -> None:
+    namespace.pod("app")
+    budget = {"minAvailable": 1, "selector": {"matchLabels": {"app": "app"}}}
+    namespace.apply(
+        [{"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b"}, "spec": budget}]
+    )
+    target = found(namespace, kill="evict")
+    with pytest.raises(TargetError, match=r"may not be evicted now: .*budget.*; write kill: delete"):
+        target.kill("KILL")
+    assert target.alive()
+    namespace.kubectl("delete", "pdb", "b")
+    target.kill("TERM")
+    assert not target.alive()
+
+
+def test_a_namespace_that_admits_no_helper_is_told(namespace: Namespace) -> None:
+    namespace.pod("app")
+    with cluster.namespace({"pod-security.kubernetes.io/enforce": "restricted"}) as strict:
+        target = found(namespace, container="app", helpers=strict.name)
+        with pytest.raises(
+            TargetError, match=r"violates PodSecurity.*enforce=privileged, or name another one in helpers"
+        ):
+            target.arm(SIGN)
+        assert strict.all("pods") == []
+
+
+def test_an_image_that_no_node_has_is_told_and_its_pod_is_taken_away(namespace: Namespace) -> None:
+    namespace.pod("app")
+    target = found(namespace, container="app", helpers=namespace.name, image="127.0.0.1:1/nothing:1")
+    with pytest.raises(Unavailable, match=r"127.0.0.1:1/nothing:1 can't be had .*VELOZ_CHAOS_HELPER_IMAGE"):
+        target.arm(SIGN)
+    assert namespace.kubectl("get", "pods", "-l", f"veloz-chaos/sign={SIGN}", "-o", "name") == ""
+
+
+def test_who_may_not_is_told_the_rule_that_is_missing(namespace: Namespace, tmp_path: Path) -> None:
+    namespace.pod("app")
+    token = namespace.kubectl("create", "token", "default")
+    config = yaml.safe_load(Path(namespace.config).read_text())
+    config["users"][0]["user"] = {"token": token}
+    file = tmp_path / "kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    with pytest.raises(
+        Forbidden, match=r'a Role must grant: \{apiGroups: \[""\], resources: \["pods"\], verbs: \["list"\]'
+    ):
+        found(namespace, kubeconfig=str(file))
+
+
+def test_a_token_that_is_none_is_told(namespace: Namespace, tmp_path: Path) -> None:
+    config = yaml.safe_load(Path(namespace.config).read_text())
+    config["users"][0]["user"] = {"token": "expired"}
+    file = tmp_path / "kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    with pytest.raises(Unavailable, match="log in again"):
+        found(namespace, kubeconfig=str(file))
+
+
+def test_a_pod_that_is_deleted_in_the_midst_takes_the_fault_along(namespace: Namespace) -> None:
+    namespace.pod("app")
+    target = found(namespace, container="app", helpers=namespace.name, image=image())
+    target.arm(SIGN)
+    target.saturate(SIGN, 0.9, SOON)
+    namespace.kubectl("delete", "pod", str(target.reference.identity["pod"]), "--grace-period=1")
+    assert not target.alive()
+    with pytest.raises(Gone, match=r"being deleted|is gone"):
+        target.cpu_use(SIGN)
+    target.unsaturate(SIGN)
+    target.disarm(SIGN)
+    assert namespace.kubectl("get", "pods", "-l", f"veloz-chaos/sign={SIGN}", "-o", "name") == ""
+
+
+def test_a_namespace_that_is_not_there_is_told_with_those_that_are(namespace: Namespace) -> None:
+    with pytest.raises(Missing, match=r"there is no namespace t-nothing; there are: .*kube-system"):
+        found(namespace, namespace="t-nothing")

@@ -1,0 +1,91 @@
+"""What the API server tells of pods, also over a connection that breaks, and in a namespace where much goes on."""
+
+from __future__ import annotations
+
+import queue
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.infra.cluster import Namespace, deployment
+from tests.infra.door import Door, door
+from veloz_chaos.core.capability import Report
+from veloz_chaos.targets import kubernetes
+
+pytestmark = pytest.mark.kubernetes
+
+
+@contextmanager
+def told(space: Namespace, config: str) -> Iterator[tuple[kubernetes.Part, queue.Queue[Report]]]:
+    """Of the pod `app`."""
+    reports: queue.Queue[Report] = queue.Queue()
+    selector = kubernetes.Selector(namespace=space.name, selector={"app": "app"}, kubeconfig=config)
+    target = kubernetes.find("app", selector)[0]
+    end = target.watch(reports.put)
+    try:
+        yield target, reports
+    finally:
+        end()
+        end()
+
+
+def quiet(reports: queue.Queue[Report], seconds: float) -> bool:
+    try:
+        reports.get(timeout=seconds)
+    except queue.Empty:
+        return True
+    return False
+
+
+@pytest.fixture
+def between(namespace: Namespace, tmp_path: Path) -> Iterator[tuple[Door, str]]:
+    """A door between us and the API server; and a kubeconfig that leads through it."""
+    config = yaml.safe_load(Path(namespace.config).read_text())
+    cluster = config["clusters"][0]["cluster"]
+    host, _, port = cluster["server"].removeprefix("https://").partition(":")
+    with door(lambda: socket.create_connection((host, int(port)))) as made:
+        cluster["server"] = f"https://127.0.0.1:{made.port}"
+        file = tmp_path / "kubeconfig"
+        file.write_text(yaml.safe_dump(config))
+        yield made, str(file)
+
+
+def test_a_replacement_is_paired_by_its_owner_in_a_busy_namespace(namespace: Namespace) -> None:
+    namespace.pod("app")
+    with told(namespace, namespace.config) as (target, reports):
+        namespace.apply([deployment("busy", 4)])
+        target.kill("KILL")
+        assert reports.get(timeout=10) == Report("died", "pod", "deleted")
+        namespace.kubectl("scale", "deployment/busy", "--replicas=1")
+        started = reports.get(timeout=30)
+        assert started.what == "started"
+        assert started.detail.startswith("app-")
+        assert started.detail != target.reference.identity["pod"]
+
+
+def test_readiness_is_told(namespace: Namespace) -> None:
+    pod = namespace.pod("app")
+    with told(namespace, namespace.config) as (_, reports):
+        namespace.kubectl("get", "--raw", f"/api/v1/namespaces/{namespace.name}/pods/{pod}:8080/proxy/unready")
+        assert reports.get(timeout=15) == Report("unhealthy", "pod", "not ready")
+
+
+def test_a_watch_that_breaks_is_resumed_and_nothing_is_lost_meanwhile(
+    namespace: Namespace, between: tuple[Door, str]
+) -> None:
+    way, config = between
+    namespace.pod("app")
+    with told(namespace, config) as (target, reports):
+        way.shut()
+        namespace.kubectl("delete", "pod", str(target.reference.identity["pod"]), "--grace-period=1")
+        assert quiet(reports, 1)
+        way.open()
+        assert reports.get(timeout=15) == Report("died", "pod", "deleted")
+        assert reports.get(timeout=30).what == "started"
+        way.shut()
+        way.open()
+        assert quiet(reports, 2)
