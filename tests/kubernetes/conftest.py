@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kubernetes import lab as labs
+from tests.kubernetes.pods import image
 from veloz_chaos.mechanisms.kube_api import Api, client
 
 
@@ -20,3 +21,11 @@ def kubernetes(kubeconfig: str) -> Api:  # noqa: ARG001 -- it is in KUBECONFIG
 def lab() -> Iterator[labs.Lab]:
     with labs.lab() as made:
         yield made
+
+
+@pytest.fixture
+def helpers() -> Iterator[str]:
+    """A namespace for helper pods, whose image every node has."""
+    image()
+    with labs.lab() as made:
+        yield made.name

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from tests.infra import cluster
-from tests.infra.require import absent
 from tests.kubernetes import lab as labs
 from tests.kubernetes import mesh as stand_in
 from tests.kubernetes.lab import Lab, kubeconfig, until
@@ -25,8 +24,7 @@ from veloz_chaos.errors import Gone, TargetError
 from veloz_chaos.faults.kill import Kill
 from veloz_chaos.faults.memory import Memory
 from veloz_chaos.faults.partition import Partition
-from veloz_chaos.mechanisms import beside_pod, kube_pods, mesh_api, meshed
-from veloz_chaos.mechanisms.kube_api import path
+from veloz_chaos.mechanisms import kube_pods, mesh_api, meshed
 from veloz_chaos.mechanisms.mesh_objects import KINDS, NETWORK, POD
 from veloz_chaos.targets import chaos_mesh
 
@@ -52,21 +50,6 @@ def running(lab: Lab) -> Lab:
     lab.deployment()
     lab.ready(1)
     return lab
-
-
-@pytest.fixture
-def helpers() -> Iterator[str]:
-    """A namespace for helper pods."""
-    with labs.lab() as made:
-        images = [
-            name
-            for node in made.api.listed(path("nodes")).items
-            for one in node["status"].get("images") or []
-            for name in one.get("names") or []
-        ]
-        if beside_pod.default_image() not in images:
-            absent("kubernetes", f"no node has the helper's image {beside_pod.default_image()}")
-        yield made.name
 
 
 def targets(lab: Lab, **more: Any) -> list[Any]:

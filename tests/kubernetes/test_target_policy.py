@@ -6,18 +6,14 @@ import shlex
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.infra.require import absent
 from tests.kubernetes import lab as labs
 from tests.kubernetes.lab import Lab, answers, kubeconfig, until
 from veloz_chaos.errors import Missing, TargetError
 from veloz_chaos.faults.partition import Partition
-from veloz_chaos.mechanisms import beside_pod
-from veloz_chaos.mechanisms.kube_api import path
 from veloz_chaos.targets import kubernetes_policy
 from veloz_chaos.targets.kubernetes_policy import POLICIES
 
@@ -33,20 +29,6 @@ def address(lab: Lab) -> str:
     lab.ready(1)
     until(lambda: answers(found))
     return found
-
-
-@pytest.fixture
-def helpers() -> Iterator[str]:
-    """A namespace for helper pods."""
-    with labs.lab() as made:
-        images = [name for node in made.api.listed(path("nodes")).items for name in _images(node)]
-        if beside_pod.default_image() not in images:
-            absent("kubernetes", f"no node has the helper's image {beside_pod.default_image()}")
-        yield made.name
-
-
-def _images(node: dict[str, Any]) -> list[str]:
-    return [name for image in node["status"].get("images") or [] for name in image.get("names") or []]
 
 
 def target(lab: Lab, **more: Any) -> kubernetes_policy.PolicyLink:
