@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ EXPERIMENTS = files.names("experiments")
 CAUGHT = [(experiment, flaw) for flaw, row in FLAWS.items() for experiment in row.caught_by]
 
 #: One flaw for each experiment.
-SEEDED = dict(reversed(CAUGHT))
+SEEDED = dict(CAUGHT)
+#: What is another matter in a container or a pod: how it dies, strains and links by a helper, names.
+FEW = ["pod-kill", "engine-crash", "network-partition", "cpu-stress", "disk-full", "dns-failure"]
 #: With EVERY=1 (`make experiments`) all that there is to try; else what shows the most in the time of a build.
 EVERY = os.environ.get("EVERY") == "1"
 
@@ -27,6 +30,16 @@ def judged(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == document["exit_code"], done.stderr
     return dict(document["runs"][0])
+
+
+def asked(run: Callable[[], subprocess.CompletedProcess[str]]) -> dict[str, Any]:
+    """Of a run where a dozen containers share few cores: one that could not be judged for want of looks is asked again,
+    as a user would do it. A verdict, whatever it is, stands."""
+    for _ in range(3):
+        result = judged(run())
+        if result["verdict"] not in ("refused", "inconclusive"):
+            break
+    return result
 
 
 def having(result: dict[str, Any], verdict: str) -> list[str]:
