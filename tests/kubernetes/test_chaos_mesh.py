@@ -28,7 +28,8 @@ from veloz_chaos.mechanisms import kube_pods, mesh_api, meshed
 from veloz_chaos.mechanisms.mesh_objects import KINDS, NETWORK, POD
 from veloz_chaos.targets import chaos_mesh
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(180)]
+#: Its definitions are the whole cluster's, and so these tests go one after the other.
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(180), pytest.mark.xdist_group("mesh")]
 SIGN = "vc-mesh-1"
 LONG = timedelta(minutes=5)
 
