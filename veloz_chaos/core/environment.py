@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 from veloz_chaos.core.cluster import Cluster
 from veloz_chaos.core.duration import Duration
 from veloz_chaos.core.experiment import Tier
+from veloz_chaos.core.matrix import Severity
 from veloz_chaos.core.model import Name, Written, only_key
 from veloz_chaos.core.workload import Rate, Workload
 
@@ -117,11 +118,44 @@ class Procedure(Written):
     cwd: str | None = None
 
 
+class Place(Written):
+    """Where an HTTP API is: a bare URL, or one with what it wants to be shown (`headers: {authorization: …}`)."""
+
+    url: str
+    headers: dict[str, str] = {}
+    #: certificates to trust instead of the system's
+    ca: str | None = None
+    verify: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"url": value} if isinstance(value, str) else value
+
+
 class Alerts(Written):
-    alertmanager: str | list[str] | None = None
-    prometheus: str | None = None
-    severities: dict[str, str] = {}
-    channels: dict[str, list[str]] = {}
+    """Where alerts are read, and the site's own words for what the document says."""
+
+    prometheus: Place | None = None
+    #: several of one cluster: each is looked at
+    alertmanager: list[Place] = []
+    #: a `veloz-chaos catch` that the Alertmanager notifies
+    catcher: Place | None = None
+    every: Duration = timedelta(milliseconds=250)
+    timeout: Duration = timedelta(seconds=2)
+    #: the document's severity -> the site's label
+    severities: dict[Severity, str] = {}
+    #: the document's channel -> receivers of the site (`NAME`, or `NAME/integration`); by default its integration
+    channels: dict[Name, list[str]] = {}
+    #: row -> the names of its alerts; by default those that carry the label `failure: ROW`
+    rules: dict[Name, list[str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("alertmanager"), str | dict):
+            return value | {"alertmanager": [value["alertmanager"]]}
+        return value
 
 
 class EnvironmentPart(Written):
