@@ -119,6 +119,18 @@ def _short_detection(parts: dict[str, Schema]) -> None:
     parts["Detection"] = {"anyOf": [signals, parts["Detection"]]}
 
 
+def _place(parts: dict[str, Schema], known: Vocabulary) -> Schema:  # noqa: ARG001
+    """A bare URL, or all that there is to say."""
+    return {"anyOf": [{"type": "string"}, parts["Place"]]}
+
+
+def _alerts(parts: dict[str, Schema], known: Vocabulary) -> Schema:  # noqa: ARG001
+    """One Alertmanager, or several."""
+    several = parts["Alerts"]["properties"]["alertmanager"]
+    one_or_several = {"anyOf": [several["items"], several]}
+    return parts["Alerts"] | {"properties": parts["Alerts"]["properties"] | {"alertmanager": one_or_several}}
+
+
 def _with_references(part: Any) -> Any:
     """Every number, truth value and constrained text may also be a `${name}`."""
     if isinstance(part, list):
@@ -150,4 +162,6 @@ _REPLACED: Mapping[str, Callable[[dict[str, Schema], Vocabulary], Schema]] = {
     "Service": _service,
     "LinkBinding": _link,
     "ProbeSpec": _probe,
+    "Place": _place,
+    "Alerts": _alerts,
 }
