@@ -13,8 +13,10 @@ import resource
 import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from veloz_chaos.sandbox import cgroup, volume
+from veloz_chaos.sandbox.cgroup import Periods
 from veloz_chaos.sandbox.settings import Settings
 
 #: Bytes, and CPUs. When all is well the gateway uses some 30 MB and, at 60 requests a second, 15 % of a CPU; with two
@@ -31,11 +33,24 @@ def new_group() -> str:
     return f"veloz-sandbox-{secrets.token_hex(4)}"
 
 
+class Used(NamedTuple):
+    """How far the gateway has used up its limits. Bytes; seconds that it was ready to run and had no CPU; `periods`
+    where a control group counts them. No memory limit: None."""
+
+    memory: int
+    memory_limit: int | None
+    periods: Periods
+    waited: float
+    free: int
+    size: int
+
+
 class Limits:
     """`group` is None where there are no control groups for us."""
 
     def __init__(self, directory: Path, group: cgroup.Group | None) -> None:
         self._directory, self._group = directory, group
+        self._volume = volume.Volume(directory)
         self._before = self._lately = 0
         self._killed: int | None = None
 
@@ -63,6 +78,25 @@ class Limits:
             self._before = self._lately = self._oom_kills()
             return OOM
         return "killed" if code < 0 else f"exit {code}"
+
+    def used(self, pid: int | None) -> Used:
+        """By the gateway, which runs as `pid` or not at all."""
+        memory, limit = self._memory(pid)
+        periods = self._group.periods() if self._group else Periods(0, 0)
+        free, size = self._volume.free(), self._volume.size()
+        return Used(memory, limit, periods, waited(pid) if pid else 0.0, free, size)
+
+    def _memory(self, pid: int | None) -> tuple[int, int | None]:
+        if self._group:
+            return self._group.usage() or (0, None)
+        if pid is None:
+            return 0, None
+        try:
+            soft, _ = resource.prlimit(pid, resource.RLIMIT_AS)
+            used = address_space(pid)
+        except OSError:  # it has just ended
+            return 0, None
+        return used, None if soft == resource.RLIM_INFINITY else soft
 
     def _oom_kills(self) -> int:
         return self._group.oom_kills() if self._group else 0
@@ -128,3 +162,12 @@ def address_space(pid: int | str) -> int:
     """Bytes. Raises OSError if there is no such process."""
     pages = Path(f"/proc/{pid}/statm").read_text().split()[0]
     return int(pages) * resource.getpagesize()
+
+
+def waited(pid: int) -> float:
+    """Seconds that a process was ready to run and had no CPU, by the kernel's count of its main thread; 0 where the
+    kernel does not count, or there is no such process."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
