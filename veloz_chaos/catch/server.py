@@ -1,7 +1,7 @@
 """The listener: each service's own way to be spoken to and to answer, and the API that tells what came.
 
-POST /slack/NAME, /pagerduty/NAME (also with /v2/enqueue, /v2/change/enqueue), /webhook/NAME; NAME is what the site calls
-the channel. GET /api/notifications?after=N, /api/status. What is sent is read as JSON and nothing else is done with it.
+POST /slack/NAME, /pagerduty/NAME (also with /v2/enqueue, /v2/change/enqueue), /webhook/NAME; NAME is what the site
+calls the channel. GET /api/notifications?after=N, /api/status. What is sent is read as JSON and nothing else is done with it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Catcher:
         if not NAME.fullmatch(name):
             raise web.HTTPNotFound(reason="a channel's name is of letters, digits and - . _")
         try:
-            body = _parsed(await _whole(request), request.content_type)
+            body = _parsed(await _whole(request))
             at = time.clock_gettime_ns(_CLOCK)
             found = read(body)
         except Malformed as error:
@@ -127,13 +127,13 @@ async def _whole(request: web.Request) -> bytes:
         raise web.HTTPRequestTimeout from None
 
 
-def _parsed(body: bytes, kind: str) -> Any:
+def _parsed(body: bytes) -> Any:
     """JSON; of a form the field `payload`, as Slack takes it too. Raises Malformed."""
     try:
-        if kind == "application/x-www-form-urlencoded":
-            body = parse_qs(body.decode(), max_num_fields=10).get("payload", [""])[0].encode()
+        if body.startswith(b"payload="):
+            body = parse_qs(body.decode(), max_num_fields=10)["payload"][0].encode()
         return json.loads(body)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, LookupError, RecursionError) as error:
         raise Malformed(f"the body is not JSON: {error}") from None
 
 

@@ -1,8 +1,8 @@
 """A notification as it arrives at a channel: what fires or is resolved, in the words of the service it was meant for.
 
 Slack's incoming webhook, PagerDuty's Events v2 and the generic webhook (Alertmanager's; any JSON object else) say the
-same in three ways. What they say comes from outside: every text is cut to a length and made plain, so that nothing in it
-can move a cursor or pass for something else, wherever it is shown.
+same in three ways. What they say comes from outside: every text is cut to a length and made plain, so that nothing in
+it can move a cursor or pass for something else, wherever it is shown.
 """
 
 from __future__ import annotations
@@ -22,10 +22,14 @@ TITLE, NAME, NAMES, PARTS = 500, 200, 100, 20_000
 _EVENTS: dict[str, Action] = {"trigger": "firing", "acknowledge": "acknowledged", "resolve": "resolved"}
 
 _SAYS = r"[\s`*_\"']{0,8}[:=][\s`*_\"']{0,8}"
-_ALERT = re.compile(rf"(?<![\w.-])alertname{_SAYS}([^\n,;|}}\"'`*]{{1,{NAME}}})", re.IGNORECASE)
+#: A name may hold blanks: it reaches to the end of its line, or to the next `name = `.
+_ALERT = re.compile(
+    rf"(?<![\w.-])alertname{_SAYS}([^\n,;|}}\"'`*]{{1,{NAME}}}?)(?=\s{{1,8}}\W{{0,3}}\w{{1,40}}{_SAYS}|[\n,;|}}\"'`*]|$)",
+    re.IGNORECASE,
+)
 _FAILURE = re.compile(rf"(?<![\w.-])failure{_SAYS}([A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME}}})", re.IGNORECASE)
 #: Alertmanager's default subject: values of the labels it groups by, then the other common ones; no names of labels.
-_SUBJECT = re.compile(r"\[(FIRING|RESOLVED)(?::\d{1,6})?\]([^(\n]{0,1000})(?:\(([^)\n]{0,1000}))?")
+_SUBJECT = re.compile(r"\[(FIRING|RESOLVED)(?::\d{1,6})?\]([^(|\n]{0,1000})(?:\(([^)\n]{0,1000}))?")
 _RESOLVED = re.compile(r"\W{0,8}resolved\b", re.IGNORECASE)
 
 
