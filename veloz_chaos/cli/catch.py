@@ -8,7 +8,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Full, Queue
 from threading import Thread
@@ -39,18 +39,27 @@ def command(
 ) -> int:
     """Take an Alertmanager's notifications for Slack, PagerDuty and webhooks, until interrupted."""
     host, port = split_address(listen)
-    with _lines() as show, _written(file, show) as write:
-        tell = (lambda _: None) if quiet else show
+    lines = _Lines()
+    try:
+        with _written(file, lines.show) as write:
+            tell = (lambda _: None) if quiet else lines.show
 
-        def told(caught: Caught) -> None:
-            write(caught)
-            tell(_line(caught))
+            def told(caught: Caught) -> None:
+                write(caught)
+                tell(_line(caught))
 
-        catcher = Catcher(keep, told, lambda why: tell(f"refused: {plain(why)}"))
-        asyncio.run(_until_interrupted(catcher, host, port, show))
-        kept, last = len(catcher.kept), catcher.kept.last
-        show(f"{last} notifications" + (f", the latest {kept} kept" if kept < last else ""))
+            catcher = Catcher(keep, told, lambda why: tell(f"refused: {plain(why)}"))
+            asyncio.run(_until_interrupted(catcher, host, port, lines.show))
+    except UsageError:
+        lines.close()
+        raise
+    lines.close(_summary(catcher))
     return PASSED
+
+
+def _summary(catcher: Catcher) -> str:
+    kept, last = len(catcher.kept), catcher.kept.last
+    return f"{last} notifications" + (f", the latest {kept} kept" if kept < last else "")
 
 
 async def _until_interrupted(catcher: Catcher, host: str, port: int, show: Callable[[str], None]) -> None:
@@ -90,37 +99,33 @@ def _line(caught: Caught) -> str:
     ) + (" (cut)" if told.truncated else "")  # fmt: skip
 
 
-@contextmanager
-def _lines() -> Iterator[Callable[[str], None]]:
-    """Yields what prints a line without ever waiting for the screen: a thread does, and says what it left out."""
-    waiting: Queue[str | None] = Queue(LINES)
-    skipped = 0
+class _Lines:
+    """Prints without ever waiting for the screen: a thread does, and says how much it left out."""
 
-    def show(line: str) -> None:
-        nonlocal skipped
+    def __init__(self) -> None:
+        self._waiting: Queue[str | None] = Queue(LINES)
+        self._skipped = 0
+        self._thread = Thread(target=self._paint, name="lines", daemon=True)
+        self._thread.start()
+
+    def show(self, line: str) -> None:
         try:
-            waiting.put_nowait(line)
+            self._waiting.put_nowait(line)
         except Full:
-            skipped += 1
+            self._skipped += 1
 
-    def paint() -> None:
-        nonlocal skipped
-        while (line := waiting.get()) is not None:
+    def close(self, *last: str) -> None:
+        with suppress(Full):
+            for line in (*last, None):
+                self._waiting.put(line, timeout=PATIENCE)
+            self._thread.join(PATIENCE)
+
+    def _paint(self) -> None:
+        while (line := self._waiting.get()) is not None:
             screen.out(line)
-            if skipped and waiting.empty():
-                screen.out(f"({skipped} lines were not shown: they came too fast)")
-                skipped = 0
-
-    thread = Thread(target=paint, name="lines", daemon=True)
-    thread.start()
-    try:
-        yield show
-    finally:
-        try:
-            waiting.put(None, timeout=PATIENCE)
-            thread.join(PATIENCE)
-        except Full:
-            pass
+            if self._skipped and self._waiting.qsize() < LINES // 2:
+                screen.out(f"({self._skipped} lines were not shown: they came too fast)")
+                self._skipped = 0
 
 
 @contextmanager
