@@ -89,7 +89,8 @@ class Service:
 
     async def _until_ready(self, child: asyncio.subprocess.Process) -> bool:
         if self.name in MONITORS:
-            return await monitoring.until_ready(self.name, self.settings)
+            await monitoring.until_ready(self.name, self.settings)
+            return True
         assert child.stdout
         return await child.stdout.readline() == b"ready\n"
 
