@@ -33,20 +33,12 @@ class Usage(NamedTuple):
     limit: int
 
 
-class Periods(NamedTuple):
-    """Rounds in which a group wanted a CPU, and those of them in which it used up what it may and had to wait."""
-
-    all: int
-    throttled: int
-
-
 class Group(ABC):
     """The group of one sandbox's gateway. Nothing is read or written before a method is called."""
 
     #: The sandbox's folders, one per tree; the gateway's are within.
     tops: tuple[Path, ...]
     memory: Path
-    cpu: Path
 
     @abstractmethod
     def create(self, memory: int, cpu: float) -> None:
@@ -59,10 +51,6 @@ class Group(ABC):
     @abstractmethod
     def usage(self) -> Usage | None:
         """None: no such group, or it has no limit."""
-
-    def periods(self) -> Periods:
-        fields = _fields(self.cpu / "cpu.stat")
-        return Periods(fields.get("nr_periods", 0), fields.get("nr_throttled", 0))
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -95,7 +83,7 @@ class SeparateTrees(Group):
 
     def __init__(self, mount: Path, name: str) -> None:
         self.tops = (mount / "memory" / name, mount / "cpu" / name)
-        self.memory, self.cpu = self.folders
+        self.memory, self._cpu = self.folders
 
     def create(self, memory: int, cpu: float) -> None:
         for folder in self.folders:
@@ -104,8 +92,8 @@ class SeparateTrees(Group):
         swap = self.memory / "memory.memsw.limit_in_bytes"
         if swap.exists():
             swap.write_text(str(memory))
-        (self.cpu / "cpu.cfs_period_us").write_text(str(PERIOD))
-        (self.cpu / "cpu.cfs_quota_us").write_text(str(round(cpu * PERIOD)))
+        (self._cpu / "cpu.cfs_period_us").write_text(str(PERIOD))
+        (self._cpu / "cpu.cfs_quota_us").write_text(str(round(cpu * PERIOD)))
 
     def oom_kills(self) -> int:
         return _fields(self.memory / "memory.oom_control").get("oom_kill", 0)
@@ -124,7 +112,7 @@ class OneTree(Group):
     def __init__(self, mount: Path, name: str) -> None:
         self._mount = mount
         self.tops = (mount / name,)
-        (self.memory,) = (self.cpu,) = self.folders
+        (self.memory,) = self.folders
 
     def create(self, memory: int, cpu: float) -> None:
         (top,) = self.tops

@@ -126,7 +126,7 @@ FLAWS: Mapping[str, Flaw] = {
 
 
 def checked(names: Sequence[str], monitored: bool = False) -> tuple[str, ...]:
-    """The names, sorted, once each. Raises UsageError for a name that is no flaw, and for a flaw of the monitoring where
+    """The names, sorted, once each. Raises UsageError for a name that is no flaw, and for one of the monitoring where
     there is none."""
     for name in names:
         if name not in FLAWS:

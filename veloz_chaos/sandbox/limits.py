@@ -11,12 +11,12 @@ import contextlib
 import os
 import resource
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from veloz_chaos.sandbox import cgroup, volume
-from veloz_chaos.sandbox.cgroup import Periods
+from veloz_chaos.sandbox.cpu_demand import CpuDemand, kept_to_the_same_cpu
 from veloz_chaos.sandbox.settings import Settings
 
 #: Bytes, and CPUs. When all is well the gateway uses some 30 MB and, at 60 requests a second, 15 % of a CPU; with two
@@ -34,13 +34,12 @@ def new_group() -> str:
 
 
 class Used(NamedTuple):
-    """How far the gateway has used up its limits. Bytes; seconds that it was ready to run and had no CPU; `periods`
-    where a control group counts them. No memory limit: None."""
+    """How far the gateway has used up its limits: bytes (None: no limit); CPU seconds that were wanted, and CPUs."""
 
     memory: int
     memory_limit: int | None
-    periods: Periods
-    waited: float
+    cpu: float
+    cpu_limit: float
     free: int
     size: int
 
@@ -51,6 +50,8 @@ class Limits:
     def __init__(self, directory: Path, group: cgroup.Group | None) -> None:
         self._directory, self._group = directory, group
         self._volume = volume.Volume(directory)
+        self._cpu = CpuDemand(self._members)
+        self._pid: int | None = None
         self._before = self._lately = 0
         self._killed: int | None = None
 
@@ -81,10 +82,13 @@ class Limits:
 
     def used(self, pid: int | None) -> Used:
         """By the gateway, which runs as `pid` or not at all."""
-        memory, limit = self._memory(pid)
-        periods = self._group.periods() if self._group else Periods(0, 0)
-        free, size = self._volume.free(), self._volume.size()
-        return Used(memory, limit, periods, waited(pid) if pid else 0.0, free, size)
+        self._pid = pid
+        return Used(*self._memory(pid), self._cpu.seconds(), CPU, self._volume.free(), self._volume.size())
+
+    def _members(self) -> Iterable[int]:
+        if self._group:
+            return self._group.members()
+        return kept_to_the_same_cpu(self._pid) if self._pid else ()
 
     def _memory(self, pid: int | None) -> tuple[int, int | None]:
         if self._group:
@@ -162,12 +166,3 @@ def address_space(pid: int | str) -> int:
     """Bytes. Raises OSError if there is no such process."""
     pages = Path(f"/proc/{pid}/statm").read_text().split()[0]
     return int(pages) * resource.getpagesize()
-
-
-def waited(pid: int) -> float:
-    """Seconds that a process was ready to run and had no CPU, by the kernel's count of its main thread; 0 where the
-    kernel does not count, or there is no such process."""
-    try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):
-        return 0.0

@@ -44,9 +44,8 @@ def text(services: Sequence[Told], used: Used) -> str:
         *series("veloz_service_gone", "gauge", [(of, int(one.gone == why)) for of, why, one in _each(services)]),
         *_limited("veloz_memory_used_bytes", "gauge", used.memory),
         *_limited("veloz_memory_limit_bytes", "gauge", "+Inf" if used.memory_limit is None else used.memory_limit),
-        *_limited("veloz_cpu_periods_total", "counter", used.periods.all),
-        *_limited("veloz_cpu_throttled_periods_total", "counter", used.periods.throttled),
-        *_limited("veloz_cpu_waited_seconds_total", "counter", used.waited),
+        *_limited("veloz_cpu_wanted_seconds_total", "counter", round(used.cpu, 3)),
+        *_limited("veloz_cpu_limit_cpus", "gauge", used.cpu_limit),
         *_limited("veloz_volume_free_bytes", "gauge", used.free, volume="logs"),
         *_limited("veloz_volume_size_bytes", "gauge", used.size, volume="logs"),
     ]
