@@ -25,6 +25,7 @@ from veloz_chaos.sandbox.process import Identity
 from veloz_chaos.sandbox.settings import LOOPBACK, Settings
 
 READY_WITHIN, GRACE = 20.0, 5.0
+WATCHED_WITHIN = 2 * READY_WITHIN
 #: What the gateway's metrics say once it has its engine and its exchange; /health may lie, by a flaw.
 TRADING = ("veloz_engine_connected 1", 'veloz_exchange_status{status="ok"} 1')
 PART = "veloz_part_ok{"
@@ -193,7 +194,7 @@ def _start(settings: Settings, templates: Path | None) -> None:
 
         monitoring_files.leave(settings, templates)
     supervisor = _spawn_supervisor(settings.directory)
-    deadline = time.monotonic() + READY_WITHIN
+    deadline = time.monotonic() + (WATCHED_WITHIN if settings.monitored else READY_WITHIN)
     while not _ready(settings):
         failed = process.start_time(supervisor) is None or _restarted(settings.directory)
         if failed or time.monotonic() > deadline:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 class CpuDemand:
-    """`members` gives their pids. What ran and ended between two looks is not counted."""
+    """`members` gives their pids. Each thread counts from the first look that found it to the last."""
 
     def __init__(self, members: Callable[[], Iterable[int]]) -> None:
         self._members = members
@@ -24,7 +24,7 @@ class CpuDemand:
     def seconds(self) -> float:
         """Of all their threads together, so far: more than pass if several want to run at once."""
         now = {thread: wanted for pid in self._members() for thread, wanted in _threads(pid)}
-        self._total += sum(max(wanted - self._seen.get(thread, 0), 0) for thread, wanted in now.items())
+        self._total += sum(max(wanted - self._seen.get(thread, wanted), 0) for thread, wanted in now.items())
         self._seen = now
         return self._total / 1e9
 
@@ -34,7 +34,16 @@ def kept_to_the_same_cpu(pid: int) -> list[int]:
     mine = _affinity(pid)
     if len(mine) == os.cpu_count():
         return [pid]
-    return [one for one in map(int, filter(str.isdigit, os.listdir("/proc"))) if mine and _affinity(one) == mine]
+    others = map(int, filter(str.isdigit, os.listdir("/proc")))
+    return [one for one in others if mine and _affinity(one) == mine and _is_program(one)]
+
+
+def _is_program(pid: int) -> bool:
+    """And no thread of the kernel."""
+    try:
+        return bool(os.readlink(f"/proc/{pid}/exe"))
+    except OSError:
+        return False
 
 
 def _affinity(pid: int) -> set[int]:

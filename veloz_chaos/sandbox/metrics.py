@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +12,7 @@ STATUSES = ("ok", "slow", "rate-limited", "unavailable")
 
 class Metrics:
     def __init__(self) -> None:
+        self._started = time.time()
         self._orders: Counter[str] = Counter()
         self._buckets: Counter[float] = Counter()
         self._latency_sum, self._latency_count = 0.0, 0
@@ -25,6 +27,7 @@ class Metrics:
 
     def text(self, engine_connected: bool, exchange_status: str, sse_clients: int, parts: Mapping[str, bool]) -> str:
         lines = [
+            *series("process_start_time_seconds", "gauge", [("", round(self._started, 3))]),
             *series("veloz_gateway_up", "gauge", [("", 1)]),
             *series("veloz_engine_connected", "gauge", [("", int(engine_connected))]),
             *series("veloz_exchange_status", "gauge", _one_hot(exchange_status)),
