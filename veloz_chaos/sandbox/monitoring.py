@@ -21,7 +21,7 @@ FOLDER = "monitoring"
 #: The names that the programs have, Debian's first.
 PROMETHEUS = ("prometheus",)
 ALERTMANAGER = ("prometheus-alertmanager", "alertmanager")
-REMEDY = "install them (Debian: apt-get install prometheus prometheus-alertmanager), or leave --monitoring out"
+REMEDY = "apt-get install prometheus prometheus-alertmanager; or do without --monitoring and the flaws alert-…"
 READY_PATHS = {"prometheus": "/-/ready", "alertmanager": "/-/ready", "catcher": "/api/notifications"}
 LOOK_EVERY, ANSWERS_WITHIN = 0.05, 1.0
 
@@ -62,6 +62,7 @@ def command(name: str, settings: Settings) -> list[str]:
             f"--config.file={folder / 'alertmanager.yml'}",
             f"--storage.path={folder / name}",
             f"--web.listen-address={LOOPBACK}:{port}",
+            f"--web.external-url=http://{LOOPBACK}:{port}",
             "--cluster.listen-address=",
             "--log.level=warn",
         ]
@@ -71,6 +72,7 @@ def command(name: str, settings: Settings) -> list[str]:
         f"--storage.tsdb.path={folder / name}",
         "--storage.tsdb.retention.time=1d",
         f"--web.listen-address={LOOPBACK}:{port}",
+        f"--web.external-url=http://{LOOPBACK}:{port}",
         # told again so often; and for four times as long an alert is believed when nobody tells it any more
         "--rules.alert.resend-delay=5s",
         "--log.level=warn",
