@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from veloz_chaos.core import alert_findings as alerts
 from veloz_chaos.core.coverage import unwatched, watched_until
 from veloz_chaos.core.doubt import completed, not_in_place
 from veloz_chaos.core.duration import nanoseconds
@@ -34,6 +35,7 @@ def expectations(plan: Plan, history: History, m: Measurement, found: Flow) -> I
     yield from _whiles(plan, history, m)
     yield from (_kept(name, history, m) for name in plan.keeps)
     yield from fates(plan, found)
+    yield from alerts.findings(plan, history, m)
 
 
 def _in_place(history: History, m: Measurement) -> Finding:

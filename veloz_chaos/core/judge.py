@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from veloz_chaos import errors
+from veloz_chaos.core import alert_findings as alerts
 from veloz_chaos.core.doubt import doubt
 from veloz_chaos.core.expectation import expectations, unseen
 from veloz_chaos.core.finding import Finding
@@ -130,6 +131,7 @@ def _placebo(plan: Plan, history: History, m: Measurement, found: Flow) -> Itera
     else:
         yield _quiet(title, "the steady state held", unseen(plan, history, m, plan.steady_state))
     yield from clean(found)
+    yield from alerts.quiet(plan, history, m)
 
 
 def _quiet(title: str, reason: str, why: str) -> Finding:
