@@ -48,13 +48,8 @@ class Chain:
     muted: tuple[str, ...] = ()
     #: other alerts that came up
     noise: Mapping[str, Step] = field(default_factory=dict)
-    #: what the alert would be seen by, and is not
-    unread: tuple[str, ...] = ()
-
-    @property
-    def raised(self) -> Step | None:
-        """As far along the way as somebody looks: received by an Alertmanager, or else firing."""
-        return self.received if self.received or not self.firing else self.firing
+    #: as far along the way as somebody looks: received by an Alertmanager, or else firing
+    raised: Step | None = None
 
 
 def chain(alert: PlannedAlert, history: History, m: Measurement) -> Chain:
@@ -79,7 +74,7 @@ def chain(alert: PlannedAlert, history: History, m: Measurement) -> Chain:
         severities=frozenset(_severities(alert, prometheus, [value for _, value in told], since)),
         muted=tuple(dict.fromkeys(_muted(alert, [value for _, value in told]))),
         noise=_noise(alert, history, list(managers), since),
-        unread=tuple(name for name in _looking(alert) if not _read_since(history, name, since)),
+        raised=received if alert.alertmanagers else firing,
     )
 
 
@@ -252,11 +247,3 @@ def _others(alert: PlannedAlert, value: Any) -> set[str]:
     return {
         named(one["labels"]) for one in there if one["state"] in ("firing", "active") and alert.noise(one["labels"])
     }
-
-
-def _looking(alert: PlannedAlert) -> list[str]:
-    return [*([PROMETHEUS] if alert.prometheus else []), *([CAUGHT] if alert.catcher else [])]
-
-
-def _read_since(history: History, probe: str, since: Nanoseconds) -> bool:
-    return any(is_shown(look) for look in history.trace(probe).since(since))

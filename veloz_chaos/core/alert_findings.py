@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from veloz_chaos.core.alert_chain import STRENGTHS, Chain, Step, chain
 from veloz_chaos.core.alerts import ALERTMANAGER, PROMETHEUS, PlannedAlert, named, silences
-from veloz_chaos.core.coverage import unwatched, watched_until
+from veloz_chaos.core.coverage import READ, unwatched, watched_until
 from veloz_chaos.core.doubt import completed
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.finding import Finding, against
@@ -186,7 +186,7 @@ def _unwatched(alert: PlannedAlert, plan: Plan, history: History, since: Nanosec
     groups = [[name] for name in sources(alert) if not name.startswith(ALERTMANAGER)] + [alert.alertmanagers or []]
     until = min(until, watched_until(plan, history, sources(alert)))
     for group in filter(None, groups):
-        gaps = [unwatched(plan, history, [name], since, until, answers=True) for name in group]
+        gaps = [unwatched(plan, history, [name], since, until, READ) for name in group]
         if all(gaps):
             return gaps[0]
     return ""

@@ -16,7 +16,8 @@ from veloz_chaos.core.matrix import Alert
 from veloz_chaos.core.model import Written
 
 #: The probes that a plan adds for the alert; no environment can name one so.
-PROMETHEUS, ALERTMANAGER, CAUGHT = "alerts:prometheus", "alerts:alertmanager", "alerts:caught"
+ALERTS = "alerts:"
+PROMETHEUS, ALERTMANAGER, CAUGHT = ALERTS + "prometheus", ALERTS + "alertmanager", ALERTS + "caught"
 #: An alert that is not over so long after the recovery stays for good.
 RESOLVED = timedelta(seconds=60)
 Labels = Mapping[str, str]
@@ -43,6 +44,11 @@ class PlannedAlert(Written):
     prometheus: bool
     alertmanagers: list[str]
     catcher: bool
+
+    @property
+    def probes(self) -> list[str]:
+        """All that look at it."""
+        return [*([PROMETHEUS] if self.prometheus else []), *self.alertmanagers, *([CAUGHT] if self.catcher else [])]
 
     def mine(self, labels: Labels) -> bool:
         if self.names:
