@@ -75,9 +75,9 @@ def read(probe: str, *told: tuple[int, Any], until: int = END, silent: range = r
 
 
 #: pending 1210, firing 1510, received 1610, told 1710; over by 2310
-PROMETHEUS = ((0, []), (1200, [raised("pending")]), (1500, [raised("firing")]), (2200, []))
-MANAGER = ((0, held()), (1600, held(LABELS)), (1700, held(LABELS, sent=1)), (2300, held(sent=2)))
-CAUGHT = ((0, []), (1700, [caught(1)]), (1800, []), (2300, [caught(2, action="resolved")]))
+PROMETHEUS: Any = ((0, []), (1200, [raised("pending")]), (1500, [raised("firing")]), (2200, []))
+MANAGER: Any = ((0, held()), (1600, held(LABELS)), (1700, held(LABELS, sent=1)), (2300, held(sent=2)))
+CAUGHT: Any = ((0, []), (1700, [caught(1)]), (1800, []), (2300, [caught(2, action="resolved")]))
 
 
 def run(
@@ -132,7 +132,7 @@ def test_an_alert_that_is_raised_told_and_over_passes_with_every_step_measured()
 def test_without_a_catcher_the_counters_tell_and_without_them_the_route() -> None:
     less = planned({"prometheus": "http://p", "alertmanager": "http://a"})
     assert said(run(made=less), "channels").reason == "notified to pagerduty: within the limit"
-    uncounted = ((0, held()), (1600, held(LABELS)), (2300, held()))
+    uncounted: Any = ((0, held()), (1600, held(LABELS)), (2300, held()))
     assert said(run(made=less, manager=uncounted), "channels").reason == "routed to pagerduty: within the limit"
 
 
@@ -149,7 +149,7 @@ def test_an_alert_that_is_never_raised_fails_and_the_rest_is_open() -> None:
 
 
 def test_one_that_stays_on_the_way_is_told_how_far_it_came() -> None:
-    nothing = {"manager": ((0, held()),), "catcher": ((0, []),)}
+    nothing: Any = {"manager": ((0, held()),), "catcher": ((0, []),)}
     assert (
         "was pending, but not firing" in said(run(((0, []), (1200, [raised("pending")])), **nothing), "raised").reason
     )
@@ -191,7 +191,7 @@ def test_a_sites_own_severity_is_the_right_one() -> None:
 
 
 def test_a_channel_that_is_not_reached_fails() -> None:
-    elsewhere = ((0, held()), (1600, held(LABELS, to="chat")), (2300, held()))
+    elsewhere: Any = ((0, held()), (1600, held(LABELS, to="chat")), (2300, held()))
     found = said(run(manager=elsewhere, catcher=((0, []), (1700, [caught(1, "slack")]))), "channels")
     assert (found.verdict, found.reason) == ("failed", "also slack: the document says pagerduty")
     found = said(run(catcher=((0, []),)), "channels")
@@ -211,7 +211,7 @@ def test_two_channels_are_both_wanted() -> None:
 
 def test_notifications_that_fail_are_told() -> None:
     less = planned({"prometheus": "http://p", "alertmanager": "http://a"})
-    failing = ((0, held()), (1600, held(LABELS)), (1700, held(LABELS, failed=3)), (2300, held(failed=3)))
+    failing: Any = ((0, held()), (1600, held(LABELS)), (1700, held(LABELS, failed=3)), (2300, held(failed=3)))
     found = said(run(made=less, manager=failing), "channels")
     assert (found.verdict, found.reason) == ("failed", "not notified to pagerduty; 3 to pagerduty failed")
 
@@ -224,24 +224,24 @@ def test_receivers_of_the_site_count_as_the_documents_channels() -> None:
 
 
 def test_one_that_stays_after_the_recovery_fails() -> None:
-    stays = ((0, []), (1200, [raised("firing")]))
+    stays: Any = ((0, []), (1200, [raised("firing")]))
     found = said(run(stays), "resolved")
     assert found.verdict == "failed"
     assert found.reason.startswith("still there 2.4 s after the recovery")
 
 
 def test_one_that_comes_back_is_over_when_it_is_gone_for_good() -> None:
-    again = (*PROMETHEUS, (2600, [raised("firing")]), (3200, []))
+    again: Any = (*PROMETHEUS, (2600, [raised("firing")]), (3200, []))
     assert said(run(again), "resolved").measured == Interval((3100 - 1510) * MS, (3210 - 1400) * MS)
 
 
 def test_what_else_comes_up_is_noise_and_what_was_there_is_not() -> None:
-    storm = ((0, held(OTHER)), (1600, held(LABELS, OTHER)), (2300, held(OTHER)))
+    storm: Any = ((0, held(OTHER)), (1600, held(LABELS, OTHER)), (2300, held(OTHER)))
     assert said(run(manager=storm), "noise").verdict == "passed"
     storm = ((0, held()), (1600, held(LABELS, OTHER)), (2300, held(OTHER)))
     found = said(run(manager=storm), "noise")
     assert (found.verdict, found.reason) == ("failed", "also raised: DiskFull (disk-full)")
-    muted = ((0, held()), (1500, held(OTHER, state="suppressed")), (1600, held(LABELS)), (2300, held()))
+    muted: Any = ((0, held()), (1500, held(OTHER, state="suppressed")), (1600, held(LABELS)), (2300, held()))
     assert said(run(manager=muted), "noise").verdict == "passed"
 
 
@@ -249,12 +249,12 @@ def test_what_the_experiment_allows_is_no_noise() -> None:
     made = planned()
     assert made.alert is not None
     made = made.model_copy(update={"alert": made.alert.model_copy(update={"also": ["DiskFull"]})})
-    storm = ((0, held()), (1600, held(LABELS, OTHER)), (2300, held()))
+    storm: Any = ((0, held()), (1600, held(LABELS, OTHER)), (2300, held()))
     assert said(run(manager=storm, made=made), "noise").verdict == "passed"
 
 
 def test_an_alert_that_is_muted_fails_by_what_muted_it() -> None:
-    muted = ((0, held()), (1600, held(LABELS, state="suppressed", silenced=["s-1"])), (2300, held()))
+    muted: Any = ((0, held()), (1600, held(LABELS, state="suppressed", silenced=["s-1"])), (2300, held()))
     found = said(run(manager=muted, catcher=((0, []),)), "raised")
     assert (found.verdict, found.reason) == ("failed", "Container Crash was muted by silence s-1")
 
