@@ -32,8 +32,8 @@ class Speaker:
         self._place, self._secrets, self._timeout = place, secrets, timeout
 
     def send(self, method: str, path: str, body: dict[str, Any]) -> Any:
-        """The answer, of JSON if it is. Raises UsageError with what went wrong; never a word of the URL, which may be a
-        secret as a whole."""
+        """The answer, of JSON if it is. Raises UsageError with what went wrong, and never a word of the URL: of Slack's
+        all of it is a secret."""
         url = self._secrets.fill(self._place.url)
         url = url.rstrip("/") + path if path else url
         if urlsplit(url).scheme not in ("http", "https"):
@@ -64,9 +64,11 @@ class Speaker:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(cause, TimeoutError):
             return f"no answer within {self._timeout:g} s"
-        if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, ssl.SSLError):
-            return cause.strerror.lower()
-        return f"{type(cause).__name__}: {cause}" if isinstance(cause, Exception) else str(cause)
+        if isinstance(cause, ssl.SSLError):
+            return f"tls: {cause.reason or cause}".lower()
+        if isinstance(cause, OSError):
+            return (cause.strerror or str(cause) or type(cause).__name__).lower()
+        return type(cause).__name__
 
 
 def _read(body: bytes) -> Any:

@@ -1,7 +1,7 @@
 """Others are told of a run: of its start and its verdict, and of its phases as a trace.
 
-Each has a thread of its own, off the measuring loop. Whoever hangs, refuses or answers nonsense costs the run a warning,
-and at its end a few seconds at most.
+Each has a thread of its own, off the measuring loop. Whoever hangs, refuses or answers nonsense costs the run a
+warning, and at its end a few seconds at most.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Spans by OTLP, with OpenTelemetry's own SDK, which reads its own environment variables; an extra, imported only here."""
+"""Spans by OTLP, with OpenTelemetry's SDK, which reads its own environment variables; an extra, imported only here."""
 
 from __future__ import annotations
 
@@ -51,9 +51,8 @@ def _made(spans: Sequence[Span], offset: int) -> list[ReadableSpan]:
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
     from opentelemetry.trace import Status, StatusCode
 
-    named = bool(os.environ.get("OTEL_SERVICE_NAME")) or "service.name=" in os.environ.get(
-        "OTEL_RESOURCE_ATTRIBUTES", ""
-    )
+    said = ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES")
+    named = os.environ.get(said[0]) or "service.name=" in os.environ.get(said[1], "")
     own = {"service.version": __version__} | ({} if named else {"service.name": "veloz-chaos"})
     kept = InMemorySpanExporter()
     provider = TracerProvider(resource=Resource.create(own), shutdown_on_exit=False)
