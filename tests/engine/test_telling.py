@@ -82,7 +82,8 @@ def test_who_does_not_listen_changes_nothing(
     assert result.judgement.verdict == "passed", verdicts(result)
     lines = result.note.splitlines()
     assert len(lines) >= 2
-    assert all(line.startswith(("Grafana was not told", "Slack was not told")) and said in line for line in lines)
+    assert [line for line in lines if not line.startswith(("Grafana was not told", "Slack was not told"))] == []
+    assert [line for line in lines if said not in line] == []
     assert "s3cr3t" not in result.note
     assert "s3cr3t" not in (result.folder / "journal.jsonl").read_text()
     assert [one.json["event"] for one in other.heard] == ["run-started", "run-ended"]

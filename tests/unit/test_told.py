@@ -46,7 +46,8 @@ def test_a_start() -> None:
 
 
 @pytest.mark.parametrize(
-    ("paper", "verdict", "colour"), [(Paper(), "passed", "good"), (SLOW, "failed", "danger"), (Paper(ended=False), "inconclusive", "warning")]
+    ("paper", "verdict", "colour"),
+    [(Paper(), "passed", "good"), (SLOW, "failed", "danger"), (Paper(ended=False), "inconclusive", "warning")],
 )  # fmt: skip
 def test_a_verdict(paper: Paper, verdict: str, colour: str) -> None:
     made = json.loads(json.dumps(told.webhook(end(paper)), allow_nan=False))

@@ -73,7 +73,9 @@ class Telling:
             self._ears[-1].hear("the phases", news)
         deadline = time.monotonic() + ALL
         for ear in self._ears:
-            ear.close(deadline)
+            ear.hear_no_more()
+        for ear in self._ears:
+            ear.await_end(deadline)
         return [self._secrets.redact(problem) for ear in self._ears for problem in ear.problems]
 
 
@@ -99,8 +101,10 @@ class _Ear(Thread):
                 reason = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
                 self.problems.append(f"{self._who} was not told of {what}: {plain(reason)}")
 
-    def close(self, deadline: float) -> None:
+    def hear_no_more(self) -> None:
         self._news.put(None)
+
+    def await_end(self, deadline: float) -> None:
         self.join(max(0.0, deadline - time.monotonic()))
         if self.is_alive():
             self.problems.append(f"{self._who} was not told in time: no answer within {ALL:g} s")
