@@ -14,6 +14,8 @@ from veloz_chaos.errors import UsageError
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
+#: Characters of what the SDK says.
+_LONGEST = 300
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
 
@@ -37,7 +39,7 @@ def export(spans: Sequence[Span], offset: int, timeout: float) -> None:
         if (made := _made(spans, offset)) and (
             OTLPSpanExporter(timeout=timeout).export(made) is not SpanExportResult.SUCCESS  # type: ignore[arg-type]
         ):
-            raise UsageError(words.last or "the spans were not taken")
+            raise UsageError(words.first or "the spans were not taken")
     finally:
         logger.removeHandler(words)
 
@@ -70,11 +72,11 @@ def _made(spans: Sequence[Span], offset: int) -> list[ReadableSpan]:
 
 
 class _Words(logging.Handler):
-    """What the SDK would have printed."""
+    """What the SDK would have printed; the first tells why, the others that it gives up."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.last = ""
+        self.first = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.last = record.getMessage()
+        self.first = self.first or record.getMessage()[:_LONGEST]
