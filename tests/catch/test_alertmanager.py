@@ -48,11 +48,10 @@ def awaited(catcher: Running, server: alertmanager.Server, count: int, after: in
 
 @pytest.mark.parametrize("group_by", [["alertname"], [], ["failure"], ["..."], ["severity", "alertname"]])
 def test_it_fires_and_is_resolved_on_every_channel(group_by: list[str]) -> None:
-    labels = {"failure": "engine-crash", "severity": "critical", "instance": "engine:9100"}
     with both(*group_by) as (catcher, server):
-        server.alert("EngineCrash", **labels)
+        server.alert("EngineCrash", failure="engine-crash", severity="critical", instance="engine:9100")
         fired = awaited(catcher, server, 3)
-        server.alert("EngineCrash", ended=True, **labels)
+        server.alert("EngineCrash", ended=True, failure="engine-crash", severity="critical", instance="engine:9100")
         resolved = awaited(catcher, server, 3, after=3)
     for found, action in ((fired, "firing"), (resolved, "resolved")):
         assert [(one["kind"], one["action"], one["alerts"]) for one in found] == [

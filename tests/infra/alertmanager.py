@@ -32,7 +32,7 @@ def program() -> str | None:
     return next((path for path in named if path and os.access(path, os.X_OK)), None)
 
 
-def told(name: str, ended: bool = False, **labels: str) -> dict[str, Any]:
+def told(name: str, *, ended: bool = False, **labels: str) -> dict[str, Any]:
     """An alert as its API takes it."""
     now = datetime.now(UTC)
     end = now if ended else now + timedelta(minutes=5)
@@ -64,9 +64,9 @@ class Server:
         with _OPENER.open(request, timeout=10) as response:
             return json.loads(response.read() or b"null")
 
-    def alert(self, name: str, ended: bool = False, **labels: str) -> None:
+    def alert(self, name: str, *, ended: bool = False, **labels: str) -> None:
         """What a Prometheus would send: it fires, or it did until now."""
-        self.call("POST", "/api/v2/alerts", [told(name, ended, **labels)])
+        self.call("POST", "/api/v2/alerts", [told(name, ended=ended, **labels)])
 
     def log(self) -> str:
         self._log.flush()

@@ -75,7 +75,7 @@ class Catcher:
         if not NAME.fullmatch(name):
             raise web.HTTPNotFound(reason="a channel's name is of letters, digits and - . _")
         try:
-            body = _parsed(await _whole(request))
+            body: dict[str, Any] = _parsed(await _whole(request))
             at = time.clock_gettime_ns(_CLOCK)
             found = read(body)
         except Malformed as error:

@@ -36,9 +36,8 @@ def export(spans: Sequence[Span], offset: int, timeout: float) -> None:
     logger.addHandler(words)
     logger.propagate = False
     try:
-        if (made := _made(spans, offset)) and (
-            OTLPSpanExporter(timeout=timeout).export(made) is not SpanExportResult.SUCCESS  # type: ignore[arg-type]
-        ):
+        made = _made(spans, offset)
+        if made and OTLPSpanExporter(timeout=timeout).export(made) is not SpanExportResult.SUCCESS:
             raise UsageError(words.first or "the spans were not taken")
     finally:
         logger.removeHandler(words)
