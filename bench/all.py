@@ -15,6 +15,7 @@ BENCHES = (
     ["memory"],
     ["audit"],
     ["http_proxy"],
+    ["catching"],
     ["workload"],
     ["workload", "--bare"],
     ["experiments"],

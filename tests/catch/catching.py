@@ -22,8 +22,8 @@ class Running:
     process: subprocess.Popen[str]
     url: str
 
-    def call(self, path: str, data: bytes | None = None, **headers: str) -> tuple[int, str]:
-        request = urllib.request.Request(self.url + path, data, headers)
+    def call(self, path: str, data: bytes | None = None, headers: dict[str, str] | None = None) -> tuple[int, str]:
+        request = urllib.request.Request(self.url + path, data, headers or {})
         try:
             with _OPENER.open(request, timeout=30) as answer:
                 return answer.status, answer.read().decode()
@@ -31,7 +31,7 @@ class Running:
             return error.code, error.read().decode()
 
     def post(self, path: str, body: Any) -> tuple[int, str]:
-        return self.call(path, json.dumps(body).encode(), **{"Content-Type": "application/json"})
+        return self.call(path, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
     def get(self, path: str) -> Any:
         status, text = self.call(path)

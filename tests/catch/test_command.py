@@ -138,7 +138,7 @@ def test_a_compressed_body_is_not_unpacked() -> None:
 
     with catching("-q") as running:
         bomb = gzip.compress(b" " * (64 << 20))
-        status, _ = running.call("/webhook/a", bomb, **{"Content-Encoding": "gzip"})
+        status, _ = running.call("/webhook/a", bomb, {"Content-Encoding": "gzip"})
         assert status == 400
 
 
@@ -160,8 +160,8 @@ def test_what_is_no_channel(path: str) -> None:
 
 def test_browsers_are_not_served() -> None:
     with catching("-q") as running:
-        assert running.call("/slack/a", b'{"text": "x"}', Origin="http://evil.example")[0] == 403
-        assert running.call("/api/notifications", **{"User-Agent": "Mozilla/5.0"})[0] == 403
+        assert running.call("/slack/a", b'{"text": "x"}', {"Origin": "http://evil.example"})[0] == 403
+        assert running.call("/api/notifications", headers={"User-Agent": "Mozilla/5.0"})[0] == 403
 
 
 def test_nothing_hostile_reaches_the_screen() -> None:

@@ -82,6 +82,7 @@ def only(found: list[Notification]) -> Notification:
         ("[FIRING:1] engine-crash (EngineCrash critical)", ("EngineCrash",)),
         ("[FIRING:1] engine_down (critical)", ("engine_down",)),
         ("[FIRING:3] ", ()),
+        ("[FIRING:2] critical", ()),
     ],
 )
 def test_slack_s_default_title(title: str, alerts: tuple[str, ...]) -> None:

@@ -1,7 +1,8 @@
 """The listener: each service's own way to be spoken to and to answer, and the API that tells what came.
 
 POST /slack/NAME, /pagerduty/NAME (also with /v2/enqueue, /v2/change/enqueue), /webhook/NAME; NAME is what the site
-calls the channel. GET /api/notifications?after=N, /api/status. What is sent is read as JSON and nothing else is done with it.
+calls the channel. GET /api/notifications?after=N, /api/status. What is sent is read as JSON; nothing else is done with
+it.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Catcher:
         if not NAME.fullmatch(name):
             raise web.HTTPNotFound(reason="a channel's name is of letters, digits and - . _")
         try:
-            body = _parsed(await _whole(request))
+            body: dict[str, Any] = _parsed(await _whole(request))
             at = time.clock_gettime_ns(_CLOCK)
             found = read(body)
         except Malformed as error:

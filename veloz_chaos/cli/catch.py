@@ -37,7 +37,10 @@ def command(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print them.")] = False,
 ) -> int:
-    """Take an Alertmanager's notifications for Slack, PagerDuty and webhooks, until interrupted."""
+    """Take notifications in place of Slack, PagerDuty and webhooks.
+
+    Listens until it is interrupted; GET /api/notifications tells what came.
+    """
     host, port = split_address(listen)
     lines = _Lines()
     try:

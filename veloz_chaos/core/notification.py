@@ -29,7 +29,7 @@ _ALERT = re.compile(
 )
 _FAILURE = re.compile(rf"(?<![\w.-])failure{_SAYS}([A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME}}})", re.IGNORECASE)
 #: Alertmanager's default subject: values of the labels it groups by, then the other common ones; no names of labels.
-_SUBJECT = re.compile(r"\[(FIRING|RESOLVED)(?::\d{1,6})?\]([^(|\n]{0,1000})(?:\(([^)\n]{0,1000}))?")
+_SUBJECT = re.compile(r"\[(FIRING|RESOLVED)(?::(\d{1,6}))?\]([^(|\n]{0,1000})(?:\(([^)\n]{0,1000}))?")
 _RESOLVED = re.compile(r"\W{0,8}resolved\b", re.IGNORECASE)
 
 
@@ -223,11 +223,12 @@ class _Said:
 
 
 def _of_subject(text: str) -> Iterator[str]:
-    """Alertmanager sorts an alert's name before all other labels, but says first what it groups by."""
+    """Alertmanager sorts an alert's name before all other labels, but says first what it groups by, and no names of
+    labels at all: the first word with a capital is taken for it, or, where one alert alone is told of, the first."""
     for match in _SUBJECT.finditer(text):
-        words = [*match.group(2).split(), *(match.group(3) or "").split()]
-        written = (word for word in words if word[:1].isupper())
-        yield from [next(written, words[0])] if words else []
+        words = [*match.group(3).split(), *(match.group(4) or "").split()]
+        alone = words[:1] if match.group(2) == "1" else []
+        yield from ([word for word in words if word[0].isupper()] or alone)[:1]
 
 
 def _made(kind: Kind, action: Action, said: _Said, title: str) -> Notification:
