@@ -16,6 +16,8 @@ from veloz_chaos.mechanisms import http, monitoring
 
 #: Of one look, so that a storm does not fill the journal.
 MOST = 200
+#: No notification has a number like this: asked for what comes after it, a catcher says which was the last.
+BEYOND = 10**17
 
 
 @dataclass(config=ConfigDict(extra="forbid"))
@@ -36,7 +38,7 @@ class Caught(Probe):
         await self._way(eye).open(self.url)
 
     async def look(self, eye: Eye) -> Seen:
-        after = -1 if self._last is None else self._last
+        after = BEYOND if self._last is None else self._last
         path = f"/api/notifications?after={after}"
         seen = await monitoring.get(self.url, path, self.headers, self._way(eye), eye)
         if why := monitoring.failed(seen):
