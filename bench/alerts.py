@@ -3,8 +3,8 @@
     python -m bench.alerts [--runs 50]
 
 Runs of engine-crash (its rule has no `for`) and network-partition (it has) in turn. The truth: of pending, firing and
-resolved the instants of Prometheus' evaluations, from its own series ALERTS, up to 0.1 s later (only when it is done does
-it tell of it); of received what Alertmanager itself says (`updatedAt`), asked for every 100 ms beside the run; of
+resolved the instants of Prometheus' evaluations, by its own series ALERTS, up to 0.1 s later (only when done does
+it tell of it); of received what Alertmanager says (`updatedAt`), asked for every 100 ms beside the run; of
 delivered the catcher's own clock. Wall clocks are converted by the journal's pairs of both: all is one machine.
 """
 
