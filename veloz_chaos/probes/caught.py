@@ -15,7 +15,7 @@ from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.mechanisms import http, monitoring
 
 #: Of one look, so that a storm does not fill the journal.
-MOST = 200
+MOST = 1000
 #: No notification has a number like this: asked for what comes after it, a catcher says which was the last.
 BEYOND = 10**17
 
