@@ -196,7 +196,7 @@ def test_a_sites_own_severity_is_the_right_one() -> None:
 def test_a_channel_that_is_not_reached_fails() -> None:
     elsewhere: Any = ((0, held()), (1600, held(LABELS, to="chat")), (2300, held()))
     found = said(run(manager=elsewhere, catcher=((0, []), (1700, [caught(1, "slack")]))), "channels")
-    assert (found.verdict, found.reason) == ("failed", "also slack: the document says pagerduty")
+    assert (found.verdict, found.reason) == ("failed", "not pagerduty, but slack: the document says pagerduty")
     found = said(run(catcher=((0, []),)), "channels")
     assert (found.verdict, found.reason) == ("failed", "not delivered to pagerduty")
 
@@ -223,7 +223,7 @@ def test_receivers_of_the_site_count_as_the_documents_channels() -> None:
     made = planned({"prometheus": "http://p", "alertmanager": "http://a", "channels": {"pagerduty": ["oncall"]}})
     assert said(run(made=made), "channels").verdict == "passed"
     made = planned({"prometheus": "http://p", "alertmanager": "http://a", "channels": {"pagerduty": ["night"]}})
-    assert said(run(made=made), "channels").reason == "also oncall/pagerduty: the document says pagerduty"
+    assert said(run(made=made), "channels").reason == "not pagerduty, but oncall/pagerduty: the document says pagerduty"
 
 
 def test_one_that_stays_after_the_recovery_fails() -> None:
