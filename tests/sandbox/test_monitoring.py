@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -76,7 +76,7 @@ def killed(service: str) -> Hurt:
     return hurting
 
 
-def on_link(link: str, *toxics: dict[str, object]) -> Hurt:
+def on_link(link: str, *toxics: Mapping[str, object]) -> Hurt:
     @contextlib.contextmanager
     def hurting(stack: Watched) -> Iterator[None]:
         for toxic in toxics:
@@ -168,7 +168,7 @@ def raises_its_own_alert(stack: Watched, row: str) -> None:
     assert alert
     wanted, begun, after = set(alert.channels), time.time(), len(stack.caught())
     with HURTS[row](stack):
-        labels = until(lambda: stack.firing().get(row))
+        labels = until(lambda: stack.labels(row))
         until(lambda: stack.told(row, "firing", after) == wanted)
     assert (labels["alertname"], labels["severity"]) == (alert.as_.replace(" ", ""), alert.severity)
     until(lambda: stack.told(row, "resolved", after) == wanted and not stack.alerts())
@@ -218,11 +218,11 @@ def test_what_died_before_the_alerts_does_not_matter(real: Watched) -> None:
 def test_flaws_of_severity_and_channel(tmp_path: Path) -> None:
     with started(tmp_path / "sandbox", "alert-wrong-severity") as stack:
         stack.kill("engine", signal.SIGKILL)
-        assert until(lambda: stack.firing().get("engine-crash"))["severity"] == "high"
+        assert until(lambda: stack.labels("engine-crash"))["severity"] == "high"
         until(lambda: stack.told("engine-crash", "resolved", 0) == {"pagerduty"})
     with started(tmp_path / "sandbox", "alert-wrong-channel") as stack:
         stack.kill("engine", signal.SIGKILL)
-        assert until(lambda: stack.firing().get("engine-crash"))["severity"] == "critical"
+        assert until(lambda: stack.labels("engine-crash"))["severity"] == "critical"
         until(lambda: stack.told("engine-crash", "resolved", 0) == {"slack"})
 
 
@@ -290,8 +290,8 @@ def test_it_dies_with_its_supervisor(tmp_path: Path) -> None:
     assert not directory.exists()
 
 
-def test_a_port_that_is_taken_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever keeps Alertmanager from starting, its own words are passed on."""
+def test_what_keeps_it_from_starting_is_told(tmp_path: Path) -> None:
+    """In its own words."""
     (tmp_path / "templates").mkdir()
     for file in TEMPLATES.iterdir():
         text = file.read_text()

@@ -28,6 +28,10 @@ class Watched(Stack):
         fire = [one["labels"] for one in self.alerts() if one["state"] == "firing"]
         return {labels.get("failure") or labels["alertname"]: labels for labels in fire}
 
+    def labels(self, failure: str) -> dict[str, str]:
+        """Of what fires; none while it does not."""
+        return self.firing().get(failure, {})
+
     def fired_since(self, wall: float) -> set[str]:
         """Whatever fired in any evaluation."""
         seconds = math.ceil(time.time() - wall)
