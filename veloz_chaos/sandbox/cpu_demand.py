@@ -34,14 +34,14 @@ def kept_to_the_same_cpu(pid: int) -> list[int]:
     mine = _affinity(pid)
     if len(mine) == os.cpu_count():
         return [pid]
-    others = map(int, filter(str.isdigit, os.listdir("/proc")))
+    others = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
     return [one for one in others if mine and _affinity(one) == mine and _is_program(one)]
 
 
 def _is_program(pid: int) -> bool:
     """And no thread of the kernel."""
     try:
-        return bool(os.readlink(f"/proc/{pid}/exe"))
+        return bool(Path(f"/proc/{pid}/exe").readlink())
     except OSError:
         return False
 
@@ -56,7 +56,7 @@ def _affinity(pid: int) -> set[int]:
 def _threads(pid: int) -> Iterator[tuple[str, int]]:
     """Each thread that still exists, by its id, and the nanoseconds that it ran and waited."""
     with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
             with contextlib.suppress(OSError, ValueError):
-                ran, waited, _ = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()
-                yield thread, int(ran) + int(waited)
+                ran, waited, _ = (thread / "schedstat").read_text().split()
+                yield thread.name, int(ran) + int(waited)
