@@ -48,4 +48,5 @@ class Watched(Stack):
 
 
 def start(directory: Path, *flaws: str, **options: Any) -> Watched:
-    return Watched(control.up(directory, free_ports=True, flaws=flaws, monitored=TEMPLATES, **options))
+    base = TEMPLATES.parent / "sandbox.yaml"
+    return Watched(control.up(directory, free_ports=True, flaws=flaws, base=base, monitored=TEMPLATES, **options))
