@@ -14,10 +14,13 @@ from veloz_chaos.sandbox.flaws import FLAWS
 
 ROOT = Path(__file__).parent.parent.parent
 EXPERIMENTS = files.names("experiments")
-CAUGHT = [(experiment, flaw) for flaw, row in FLAWS.items() for experiment in row.caught_by]
+CAUGHT = [(experiment, flaw) for flaw, row in FLAWS.items() for experiment in row.caught_by if not row.monitored]
+#: Of the monitoring, where it is started.
+CAUGHT_BY_ALERT = [(experiment, flaw) for flaw, row in FLAWS.items() for experiment in row.caught_by if row.monitored]
 
-#: One flaw for each experiment.
+#: One flaw for each experiment; each of the monitoring's with one experiment.
 SEEDED = dict(CAUGHT)
+ALARMED = {flaw: experiment for experiment, flaw in reversed(CAUGHT_BY_ALERT)}
 #: What is another matter in a container or a pod: how it dies, strains and links by a helper, names.
 FEW = ["pod-kill", "engine-crash", "network-partition", "cpu-stress", "disk-full", "dns-failure"]
 #: With EVERY=1 (`make experiments`) all that there is to try; else what shows the most in the time of a build.
