@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,12 @@ def judged(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == document["exit_code"], done.stderr
     return dict(document["runs"][0])
+
+
+def typed(experiment: str, runs: Path, *options: str) -> dict[str, Any]:
+    """One run, as a user types it, with no environment but what the options say; its document."""
+    command = [sys.executable, "-m", "veloz_chaos", "run", experiment, "--runs", str(runs), "--json", "-q", *options]
+    return judged(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False))
 
 
 def asked(run: Callable[[], subprocess.CompletedProcess[str]]) -> dict[str, Any]:

@@ -5,39 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.experiments.documents import (
-    ALARMED,
-    CAUGHT,
-    CAUGHT_BY_ALERT,
-    EVERY,
-    EXPERIMENTS,
-    ROOT,
-    SEEDED,
-    having,
-    judged,
-    told,
-)
-from tests.infra import prometheus
-from veloz_chaos.engine import files
+from tests.experiments.documents import CAUGHT, EVERY, EXPERIMENTS, ROOT, SEEDED, having, told
+from tests.experiments.documents import typed as run
 from veloz_chaos.sandbox.flaws import FLAWS
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(300)]
-
-
-EXPECT_AN_ALERT = [name for name in EXPERIMENTS if files.experiment(files.find("experiments", name))[0].expect.alert]
-ALERTS = {f"alert: {what}" for what in ("raised", "severity", "channels", "resolved", "noise")}
-
-
-def run(experiment: str, runs: Path, *options: str) -> dict[str, Any]:
-    """One run on a sandbox of its own, as a user types it; the document that --json prints for it."""
-    command = [sys.executable, "-m", "veloz_chaos", "run", experiment, "--runs", str(runs), "--json", "-q", *options]
-    return judged(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -48,38 +24,6 @@ def test_a_healthy_system_passes(experiment: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("experiment", "flaw"), CAUGHT if EVERY else SEEDED.items())
 def test_a_flaw_fails_its_expectation_and_no_other(experiment: str, flaw: str, tmp_path: Path) -> None:
-    result = run(experiment, tmp_path, "--flaw", flaw)
-    assert FLAWS[flaw].agrees(experiment, having(result, "failed")), told(result)
-    assert result["exit_code"] == 1, told(result)
-
-
-@pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The environment of a sandbox with a real Prometheus and Alertmanager."""
-    prometheus.require()
-    folder = tmp_path_factory.mktemp("watched") / "sandbox"
-    command = [sys.executable, "-m", "veloz_chaos", "sandbox"]
-    subprocess.run([*command, "up", "--monitoring", "--free-ports", "--dir", str(folder)], cwd=ROOT, check=True)
-    yield folder / "environment.yaml"
-    subprocess.run([*command, "down", "--dir", str(folder)], cwd=ROOT, check=True)
-
-
-@pytest.mark.prometheus
-@pytest.mark.parametrize("experiment", EXPECT_AN_ALERT)
-def test_a_healthy_system_raises_the_alert_of_the_document(watched: Path, experiment: str, tmp_path: Path) -> None:
-    result = run(experiment, tmp_path, "-e", str(watched))
-    assert result["verdict"] == "passed", told(result)
-    assert set(having(result, "passed")) >= ALERTS, told(result)
-
-
-@pytest.mark.prometheus
-@pytest.mark.parametrize(
-    ("experiment", "flaw"), CAUGHT_BY_ALERT if EVERY else [(name, flaw) for flaw, name in ALARMED.items()]
-)
-def test_a_flaw_of_the_monitoring_fails_its_expectation_and_no_other(
-    experiment: str, flaw: str, tmp_path: Path
-) -> None:
-    prometheus.require()
     result = run(experiment, tmp_path, "--flaw", flaw)
     assert FLAWS[flaw].agrees(experiment, having(result, "failed")), told(result)
     assert result["exit_code"] == 1, told(result)
