@@ -6,20 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.experiments.documents import CAUGHT, EVERY, EXPERIMENTS, ROOT, SEEDED, having, judged, told
+from tests.experiments.documents import CAUGHT, EVERY, EXPERIMENTS, ROOT, SEEDED, having, told
+from tests.experiments.documents import typed as run
 from veloz_chaos.sandbox.flaws import FLAWS
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(300)]
-
-
-def run(experiment: str, runs: Path, *options: str) -> dict[str, Any]:
-    """One run on a sandbox of its own, as a user types it; the document that --json prints for it."""
-    command = [sys.executable, "-m", "veloz_chaos", "run", experiment, "--runs", str(runs), "--json", "-q", *options]
-    return judged(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import time
 import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.sandbox.stack import Stack, call
+from tests.sandbox.stack import Stack, call, processes_of
 from veloz_chaos.sandbox import control
+from veloz_chaos.sandbox.settings import MONITORS
 
 TEMPLATES = Path(__file__).parents[2] / "environments" / "monitoring"
 
@@ -48,4 +51,21 @@ class Watched(Stack):
 
 
 def start(directory: Path, *flaws: str, **options: Any) -> Watched:
-    return Watched(control.up(directory, free_ports=True, flaws=flaws, monitored=TEMPLATES, **options))
+    base = TEMPLATES.parent / "sandbox.yaml"
+    return Watched(control.up(directory, free_ports=True, flaws=flaws, base=base, monitored=TEMPLATES, **options))
+
+
+@contextmanager
+def started(directory: Path, *flaws: str, **options: Any) -> Iterator[Watched]:
+    """Up while it lasts; then nothing of it is left."""
+    stack = start(directory, *flaws, **options)
+    pids = [stack.pid(name) for name in MONITORS]
+    try:
+        yield stack
+    finally:
+        control.down(directory)
+    assert gone(directory, pids) and not directory.exists()
+
+
+def gone(directory: Path, pids: list[int]) -> bool:
+    return not processes_of(directory) and not any(Path(f"/proc/{pid}/cmdline").exists() for pid in pids)
