@@ -12,7 +12,7 @@ from veloz_chaos.core.trace import SHOWN, Look
 
 def doubt(plan: Plan, history: History, m: Measurement) -> str:
     """The gravest one, in words; empty if there is none."""
-    if not plan.placebo and not m.in_place:
+    if not plan.placebo and not m.in_place and (history.struck or not plan.steps):
         return not_in_place(history)
     return _clock(history) or next(_before(plan, history), "")
 
