@@ -26,10 +26,11 @@ from veloz_chaos.errors import InvalidFile, Refused, UsageError
 from veloz_chaos.registry import Registry
 from veloz_chaos.targets import fake
 
-LOSS = {"name": "loss", "inject": [{"kill": {"service": "system"}}]}
-NOTICED = {"name": "noticed", "until": ["not healthy", "reported-down"], "within": "2s"}
-BACK = {"name": "back", "until": "steady-state", "within": "5s"}
-CUT = {"name": "cut", "inject": [{"pause": {"service": "system", "for": "20s"}}]}
+LOSS: dict[str, Any] = {"name": "loss", "inject": [{"kill": {"service": "system"}}]}
+NOTICED: dict[str, Any] = {"name": "noticed", "until": ["not healthy", "reported-down"], "within": "2s"}
+BACK: dict[str, Any] = {"name": "back", "until": "steady-state", "within": "5s"}
+CUT: dict[str, Any] = {"name": "cut", "inject": [{"pause": {"service": "system", "for": "20s"}}]}
+UNTIL = {"until": "decided", "at-most": "1s"}
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def confirming(system: System, step: str) -> Callable[[ev.Event], None]:
 
 def test_a_manual_step_is_confirmed_and_timed(system: System) -> None:
     steps = [LOSS, declared("10s"), BACK]
-    result, events = system.run(experiment(system, steps), observe=confirming(system, "declare"))
+    result, _events = system.run(experiment(system, steps), observe=confirming(system, "declare"))
     assert result.judgement.verdict == "passed", [f.as_json() for f in result.judgement.findings]
     finding = next(f for f in result.judgement.findings if f.expectation == "step declare")
     assert finding.reason == "confirmed by ada" and finding.limit == 10e9
@@ -168,7 +169,7 @@ def test_an_operator_who_never_answers_fails_at_the_deadline_and_the_system_is_m
 ) -> None:
     place = procedures(system, mend=python(f"open({str(tmp_path / 'mended')!r}, 'a').write('x')"))
     path = experiment(system, [LOSS, declared("500ms"), BACK], on_abort="mend")
-    result, events = system.run(path, place)
+    result, _events = system.run(path, place)
     assert result.judgement.exit_code == errors.FAILED
     assert verdicts(result) == {"step loss": "passed", "step declare": "failed", "step back": "inconclusive"}
     assert reason(result, "step declare") == "nobody confirmed it within 0.5 s"
@@ -191,7 +192,9 @@ def test_after_a_step_that_failed_none_is_taken_and_nothing_is_hurt(system: Syst
 def test_a_condition_that_never_comes_fails(system: System) -> None:
     result, _ = system.run(experiment(system, [LOSS, {"name": "alarm", "until": ["not alarm"], "within": "1s"}]))
     assert verdicts(result)["step alarm"] == "passed"
-    path = experiment(system, [LOSS, {"name": "gone", "until": [{"any-of": ["alarm", "reported-down"]}], "within": "2s"}])
+    path = experiment(
+        system, [LOSS, {"name": "gone", "until": [{"any-of": ["alarm", "reported-down"]}], "within": "2s"}]
+    )
     assert verdicts(system.run(path)[0])["step gone"] == "passed"
     silent = {"name": "silent", "until": ["reported-down"], "within": "1s"}
     result, _ = system.run(experiment(system, [{"name": "pause", "wait": "10ms"}, silent, LOSS]))
@@ -247,7 +250,9 @@ def test_of_a_flood_only_the_end_is_kept(system: System) -> None:
 
 def test_a_procedure_that_leaves_a_service_behind_is_not_waited_for(system: System) -> None:
     child = "import time; time.sleep(3)"
-    starts = python("import subprocess, sys", f"subprocess.Popen([sys.executable, '-c', {child!r}])", "print('started')")
+    starts = python(
+        "import subprocess, sys", f"subprocess.Popen([sys.executable, '-c', {child!r}])", "print('started')"
+    )
     result, told = run_procedure(system, starts)
     assert told.succeeded and told.output == "started"
     length = next(f.measured for f in result.judgement.findings if f.expectation == "step do")
@@ -304,7 +309,11 @@ def test_an_abort_in_the_midst_of_a_procedure_kills_it_and_mends(system: System,
 
 def test_a_procedure_that_does_not_mend_is_left_behind_and_run_by_revert(system: System, tmp_path: Path) -> None:
     good, log = tmp_path / "good", tmp_path / "log"
-    lines = ("import os, sys", f"open({str(log)!r}, 'a').write('x')", f"sys.exit(0 if os.path.exists({str(good)!r}) else 1)")
+    lines = (
+        "import os, sys",
+        f"open({str(log)!r}, 'a').write('x')",
+        f"sys.exit(0 if os.path.exists({str(good)!r}) else 1)",
+    )
     place = procedures(system, mend=python(*lines))
     path = experiment(system, [LOSS, declared("300ms")], on_abort="mend")
     result, _ = system.run(path, place)
@@ -327,9 +336,7 @@ def test_a_runner_killed_in_the_midst_is_ended_and_mended_by_revert(system: Syst
     import subprocess
 
     log = tmp_path / "log"
-    place = procedures(
-        system, slow=python("pass"), mend=python(f"open({str(log)!r}, 'a').write('mended')")
-    )
+    place = procedures(system, slow=python("pass"), mend=python(f"open({str(log)!r}, 'a').write('mended')"))
     path = experiment(system, [LOSS, {"name": "slow", "procedure": "slow"}, BACK], on_abort="mend")
     result, events = system.run(path, place)
     assert not log.exists()
@@ -353,7 +360,7 @@ def test_a_runner_killed_in_the_midst_is_ended_and_mended_by_revert(system: Syst
 
 def test_steps_that_all_ended_owe_nothing(system: System, tmp_path: Path) -> None:
     place = procedures(system, mend=python(f"open({str(tmp_path / 'log')!r}, 'a').write('x')"))
-    result, events = system.run(experiment(system, [LOSS, BACK], on_abort="mend"), place)
+    result, _events = system.run(experiment(system, [LOSS, BACK], on_abort="mend"), place)
     assert result.judgement.verdict == "passed" and not (tmp_path / "log").exists()
     assert json.loads((result.folder / "journal.jsonl").read_text().splitlines()[-1])["left"] == []
 
@@ -379,7 +386,7 @@ def test_steps_that_all_ended_owe_nothing(system: System, tmp_path: Path) -> Non
         ([{"name": "ready", "check": ["helthy"]}], {}, "has no probe `helthy`; did you mean `healthy`?"),
         ([{"name": "ready", "check": ["healthy"], "within": "100ms"}], {}, "a look of healthy may take 0.5s"),
         ([{"name": "x", "wait": "1s", "within": "2s"}], {}, "a `wait` says itself how long"),
-        ([{"name": "x", "inject": [{"pause": {"service": "system", "for": {"until": "decided", "at-most": "1s"}}}]}], {},
+        ([{"name": "x", "inject": [{"pause": {"service": "system", "for": UNTIL}}]}], {},
          "a step holds a fault for a length"),
     ],
 )  # fmt: skip

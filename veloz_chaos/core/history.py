@@ -203,12 +203,12 @@ def _step_ended(history: History, event: ev.StepEnded, entry: int) -> None:
     step.entries = (*step.entries, entry)
 
 
-def _procedure_began(history: History, event: ev.ProcedureBegan, entry: int) -> None:  # noqa: ARG001
+def _procedure_began(history: History, event: ev.ProcedureBegan, entry: int) -> None:
     if event.step in history.steps:
         history.steps[event.step].procedure_began = event.at
 
 
-def _procedure_ended(history: History, event: ev.ProcedureEnded, entry: int) -> None:  # noqa: ARG001
+def _procedure_ended(history: History, event: ev.ProcedureEnded, entry: int) -> None:
     if not event.step:
         history.mended.append(event)
     elif event.step in history.steps:

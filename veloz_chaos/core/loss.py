@@ -62,21 +62,18 @@ def _hull_of_last(orders: Orders, rows: list[int]) -> Interval | None:
 def findings(plan: Plan, history: History, m: Measurement, found: Flow) -> Iterator[Finding]:
     """One for each measure of the plan."""
     for name, measure in plan.measures.items():
-        limit = _limit(name, measure, plan)
+        stricter = objective(name, measure, plan)
+        limit = None if stricter is None else nanoseconds(stricter)
         if measure.at is not None:
             yield _of_loss(name, measure.at, plan, history, m, found, limit)
         else:
             yield _of_length(name, measure, plan, history, m, limit)
 
 
-def _limit(name: str, measure: PlannedMeasure, plan: Plan) -> int | None:
-    """The stricter of the two: an objective is the experiment's own, the other limit the matrix's."""
-    given = [one for one in (measure.objective, row_limit(name, plan)) if one is not None]
-    return nanoseconds(min(given)) if given else None
-
-
-def row_limit(name: str, plan: Plan) -> timedelta | None:
-    return {"rto": plan.limits.rto, "rpo": plan.limits.rpo}.get(name)
+def objective(name: str, measure: PlannedMeasure, plan: Plan) -> timedelta | None:
+    """The stricter of the two: the experiment's own objective, and the matrix's limit."""
+    row = {"rto": plan.limits.rto, "rpo": plan.limits.rpo}.get(name)
+    return min((one for one in (measure.objective, row) if one is not None), default=None)
 
 
 def _instant(name: str, plan: Plan, history: History, m: Measurement) -> Interval | None:

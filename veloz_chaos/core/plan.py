@@ -154,4 +154,3 @@ class Plan(Written):
         listed = [clauses for window in windows for clauses in window if clauses]
         listed += [step.until for step in self.steps if isinstance(step.until, list)]
         yield from (name for clauses in listed for clause in clauses for name in names_in(clause))
-

@@ -238,9 +238,7 @@ def pick(call: FaultCall, found: Sequence[Found], seed: int) -> list[Found]:
     return shuffled[:count]
 
 
-def _assemble(
-    written: Written, faults: list[PlannedFault], of_step: Mapping[int, list[str]], choices: Choices
-) -> Plan:
+def _assemble(written: Written, faults: list[PlannedFault], of_step: Mapping[int, list[str]], choices: Choices) -> Plan:
     e, environment = written.experiment, written.environment
     hold = e.expect.recovery.hold
     return Plan(
@@ -312,9 +310,7 @@ def _procedure(environment: Environment, name: str) -> PlannedRestore:
     return PlannedRestore(procedure=name, command=found.command, timeout=found.timeout, cwd=found.cwd)
 
 
-def _steps(
-    written: Written, faults: Sequence[PlannedFault], of_step: Mapping[int, list[str]]
-) -> list[PlannedStep]:
+def _steps(written: Written, faults: Sequence[PlannedFault], of_step: Mapping[int, list[str]]) -> list[PlannedStep]:
     steps = written.experiment.steps or []
     held = {fault.id for fault in faults if fault.held}
     of_name = {step.name: [f for f in of_step.get(n, ()) if f in held] for n, step in enumerate(steps)}

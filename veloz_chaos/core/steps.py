@@ -69,7 +69,9 @@ def _shown_once(clause: Clause, plan: Plan, history: History, began: int, upto: 
     shown = min((look for look in looks if look.outcome == SHOWN), key=lambda look: look.answered, default=None)
     if shown is not None:
         return Met(Interval(shown.asked, shown.answered), (shown.entry,))
-    return Met(Interval(max((look.asked for look in looks), default=began), math.inf), tuple(x.entry for x in looks[:1]))
+    return Met(
+        Interval(max((look.asked for look in looks), default=began), math.inf), tuple(x.entry for x in looks[:1])
+    )
 
 
 def _came_to_be(clause: Clause, plan: Plan, history: History, began: int, upto: float) -> Met:
@@ -89,9 +91,7 @@ def _came_to_be(clause: Clause, plan: Plan, history: History, began: int, upto: 
     return Met(Interval(min(at_least, first.answered), first.answered), (first.entry,))
 
 
-def _latest_answer(
-    name: str, history: History, last: Look, against_it: Callable[[Look], bool], upto: float
-) -> int:
+def _latest_answer(name: str, history: History, last: Look, against_it: Callable[[Look], bool], upto: float) -> int:
     """Looks overlap: one asked before the last may have been answered after it."""
     under_way = history.trace(name).answered_since(last.answered)
     return max((x.answered for x in under_way if x.entry < upto and against_it(x)), default=last.answered)

@@ -105,7 +105,7 @@ def _said(finding: Finding) -> str:
 
 
 def _times(findings: Sequence[Finding]) -> Iterator[str]:
-    words = {"detection": "detected after", "recovery": "recovered after"}
+    words = {"detection": "detected after", "recovery": "recovered after", "rto": "RTO", "rpo": "RPO"}
     for finding in findings:
         if finding.expectation in words and finding.measured is not None and not math.isinf(finding.measured.at_most):
             yield f"{words[finding.expectation]} {interval(finding.measured)}"
