@@ -70,7 +70,7 @@ def reason(result: Result, title: str) -> str:
 def test_steps_are_taken_in_their_order_and_each_is_an_expectation(system: System, tmp_path: Path) -> None:
     told = tmp_path / "told"
     place = procedures(system, tell=python(f"open({str(told)!r}, 'w').write('x')", "print('told')"))
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"name": "ready", "check": ["healthy"], "within": "2s"}, {"name": "pause", "wait": "100ms"}, LOSS, NOTICED,
         {"name": "tell", "procedure": "tell"}, BACK,
     ]  # fmt: skip
