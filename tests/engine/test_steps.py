@@ -365,6 +365,35 @@ def test_steps_that_all_ended_owe_nothing(system: System, tmp_path: Path) -> Non
     assert json.loads((result.folder / "journal.jsonl").read_text().splitlines()[-1])["left"] == []
 
 
+# --- what nobody can take out --------------------------------------------------------------------------------------
+
+WIPE: dict[str, Any] = {"name": "loss", "inject": [{"wipe": {"service": "system", "volume": "data"}}]}
+
+
+def test_what_is_wiped_is_mended_by_the_procedure_and_by_nothing_else(system: System, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    place = procedures(system, mend=python(f"open({str(log)!r}, 'a').write('x')"))
+    path = experiment(system, [WIPE, {"name": "never", "until": ["alarm"], "within": "500ms"}],
+                      irreversible=True, on_abort="mend")  # fmt: skip
+    result, events = system.run(path, place)
+    assert verdicts(result) == {"step loss": "passed", "step never": "failed"}
+    assert reason(result, "step loss") == "volume data is empty (before: 3 entries)"
+    assert log.read_text() == "x" and "revert-began" not in names(events)
+    fake.restart(system.name)
+    log.unlink()
+    result, _ = system.run(experiment(system, [WIPE], irreversible=True, on_abort="mend"), place)
+    assert result.judgement.verdict == "passed" and not log.exists()
+
+
+def test_what_can_not_be_undone_wants_to_be_meant(system: System) -> None:
+    with pytest.raises(InvalidFile, match="write irreversible: true, if that is meant"):
+        system.run(experiment(system, [WIPE], on_abort="mend"), procedures(system, mend=python("pass")))
+    with pytest.raises(InvalidFile, match="write on-abort: and the procedure that mends it"):
+        system.run(experiment(system, [WIPE], irreversible=True))
+    with pytest.raises(InvalidFile, match="only an experiment of `steps` may use it"):
+        system.run(system.experiment({"wipe": {"service": "system", "volume": "data"}}))
+
+
 # --- files ---------------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
+from veloz_chaos.core import sequence
 from veloz_chaos.core.capability import capability_of
 from veloz_chaos.core.checking import Path, Written, all_together, arguments, calls, fault_arguments, used_probes
 from veloz_chaos.core.environment import Environment, ProbeSpec, Service, ways
@@ -97,6 +98,8 @@ def _stand_in(
         return None
     home = written.homes.get(place[:2], written.environment_file)
     wrong = list(fault_arguments((*place, stand_in.kind), stand_in, home, known))
+    if sequence.is_irreversible(stand_in.kind, known):
+        wrong.append(written.there(place, f"a stand-in can't be `{stand_in.kind}`, which can't be undone"))
     if known.later("faults", stand_in.kind):
         wrong.append(written.there(place, f"`{stand_in.kind}` can't be injected by this version"))
     problems.extend(wrong)
