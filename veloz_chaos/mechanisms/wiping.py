@@ -67,7 +67,7 @@ def _empty(path: str, folder: int, device: int) -> bool:
 
 
 def _names(folder: int) -> list[str]:
-    return os.listdir(folder)  # noqa: PTH208  # of a descriptor
+    return os.listdir(folder)  # of a descriptor
 
 
 def _remove(folder: int, name: str, device: int) -> None:

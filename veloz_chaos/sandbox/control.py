@@ -19,7 +19,7 @@ from typing import Any
 from veloz_chaos.errors import UsageError
 from veloz_chaos.sandbox import database as databases
 from veloz_chaos.sandbox import flaws as known_flaws
-from veloz_chaos.sandbox import limits, ports, process, traces
+from veloz_chaos.sandbox import backup, limits, ports, process, site, traces
 from veloz_chaos.sandbox import settings as settings_file
 from veloz_chaos.sandbox.process import Identity
 from veloz_chaos.sandbox.settings import LOOPBACK, SERVICES, Settings
@@ -82,6 +82,7 @@ def up(
     database: str | None = None,
     lease: float = 30.0,
     emulated: bool = False,
+    backups: bool = False,
 ) -> Sandbox:
     """Start a sandbox in a directory and seed its orders; returns when it trades, about a second later.
 
@@ -89,10 +90,14 @@ def up(
     use, already up, an unknown flaw, a start that fails. Whatever goes wrong, nothing is left behind. Soon after
     the process `owner` is dead the sandbox ends by itself. `database` is "postgresql" or "stand-in", None for the first
     that this machine has; `lease` is how long what Vault leases lives, in seconds. `emulated`: no control group, no
-    mount, even for root.
+    mount, even for root. `backups`: of a PostgreSQL, whose disk and those of gateway and engine can then be lost; raises
+    Refused where there is none.
     """
     directory = directory.resolve()
     chosen = known_flaws.checked(flaws)
+    if backups:
+        backup.require()
+        database = databases.POSTGRESQL
     with traces.locked(directory) as made:
         if find(directory):
             raise UsageError(f"a sandbox is already up in {directory}; use it, or `veloz-chaos sandbox down` first")
@@ -101,8 +106,11 @@ def up(
             _clear(directory)
             settings = Settings(directory, ports.unused() if free_ports else ports.fixed(), chosen, made, owner=owner)
             settings = replace(settings, database=database or databases.kind(), lease=lease)
-            settings = replace(settings, group=limits.new_group(), emulated=emulated)
+            settings = replace(settings, group=limits.new_group(), emulated=emulated, backups=backups)
             _start(settings)
+            if backups:
+                backup.take(settings)
+                site.mark(directory)
             traces.write_environment(settings, base)
         except BaseException:
             _clear(directory)
@@ -162,6 +170,27 @@ def restart(directory: Path, service: str) -> None:
     _signal(ended, signal.SIGKILL)
     if not _until(lambda: not _alive(ended) and _serves(directory, service, supervisor, dead), READY_WITHIN):
         raise UsageError(f"{service} did not start; {_tail(directory.resolve())}")
+
+
+def end(directory: Path, services: Container[str]) -> None:
+    """Kill these, and wait until the supervisor knows: without their disks they stay down."""
+    ended = [one for one in _identities(directory) if one["service"] in services]
+    _signal(ended, signal.SIGKILL)
+
+    def known() -> bool:
+        found = status(directory)
+        states = {name: one.state for name, one in found.services.items() if name in services} if found else {}
+        return bool(states) and not _alive(ended) and set(states.values()) == {"down"}
+
+    if not _until(known, GRACE):
+        raise UsageError(f"{directory}: what is to be restored does not end")
+
+
+def start(directory: Path, services: Sequence[str]) -> None:
+    """What is down, at once; returns when all of these serve. Raises UsageError."""
+    supervisor = [one for one in _identities(directory) if one["service"] == "supervisor"]
+    if not _until(lambda: all([_serves(directory, name, supervisor, ()) for name in services]), READY_WITHIN):
+        raise UsageError(f"{', '.join(services)} did not start; {_tail(directory)}")
 
 
 def _serves(
