@@ -79,7 +79,7 @@ def command(
     paths = [files.find("experiments", name) for name in experiments]
     asked = options.assignments(settings)
     outcomes: list[Outcome] = []
-    with choice.environment(environment, flaw or ()) as place:
+    with choice.environment(environment, flaw or (), backups=choice.destroys(paths)) as place:
         _confirm(place, confirm)
         requests = [Request(path, place, asked, seed + n, placebo, runs) for path in paths for n in range(repeat)]
         for outcome in _outcomes(requests, once=repeat == 1, quiet=quiet, verbose=verbose):

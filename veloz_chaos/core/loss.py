@@ -111,7 +111,7 @@ def _of_loss(
         length = Interval(struck.since(cost.oldest).at_least, math.inf)
         word = "failed" if limit is not None and length.at_least > limit else "inconclusive"
         return Finding(name, word, f"none survived: {said}", length, limit)  # type: ignore[arg-type]
-    return _judged(name, struck.since(cost.newest), limit, f"the newest that survived is that old; {said}")
+    return _judged(name, struck.since(cost.newest), limit, said)
 
 
 def _named(ids: tuple[str, ...]) -> str:

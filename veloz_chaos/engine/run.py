@@ -225,10 +225,15 @@ class Run:
         except TargetError as error:
             raise Refused(f"{planned.on}: {error}") from error
         await self._mirrored()
-        reasons = self._not_steady(self.history.baseline_began or 0) if first else []
+        reasons = self._not_steady(self._steady_since()) if first else []
         if reasons:
             raise Refused("\n".join(reasons))
         return hands
+
+    def _steady_since(self) -> int:
+        """Steps may take their time before anything strikes: then it is the last moments that count."""
+        began = self.history.baseline_began or 0
+        return max(began, now() - nanoseconds(self.plan.baseline)) if self.plan.steps else began
 
     async def _mirrored(self) -> None:
         """What undoes the run is in the cluster, too. Raises Refused if it can't be."""

@@ -8,7 +8,6 @@ a folder of their own, with a server of their own, and counting.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import select
 import shlex
@@ -243,7 +242,3 @@ def _await_ready(server: subprocess.Popen[bytes]) -> None:
         lines = said.decode(errors="replace").strip().splitlines()
         last = [line for line in lines if " FATAL: " in line or " PANIC: " in line] or lines[-3:]
         raise UsageError("\n".join(["what was restored can't be served:", *last]))
-
-
-def told(found: Mapping[str, Any]) -> str:
-    return json.dumps(found)

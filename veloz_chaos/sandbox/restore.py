@@ -7,10 +7,12 @@ the database; the engine gets its books from the gateway, and both ask the excha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import time
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,8 @@ _TRADES_WITHIN = 20.0
 def restore(directory: Path, to: str = "") -> int:
     """How many orders came back. May be called whatever is left of the site, and again. Raises UsageError."""
     directory = directory.resolve()
-    settings = _settings(directory)
+    settings = settings_of(directory)
+    _require_instant(to)
     truth = TruthLog(directory, "restore")
     truth.write("began", to=to)
     site.unmark(directory)
@@ -55,13 +58,21 @@ def restore(directory: Path, to: str = "") -> int:
     return len(orders)
 
 
-def _settings(directory: Path) -> Settings:
+def settings_of(directory: Path) -> Settings:
+    """Of a sandbox that is up, with backups. Raises UsageError."""
     if control.find(directory) is None:
         raise UsageError(f"no sandbox is up in {directory}; start it with: veloz-chaos sandbox up --backups")
-    settings = settings_file.read(directory)
+    settings = settings_file.read(directory.resolve())
     if not settings.backups:
         raise UsageError(f"the sandbox in {directory} has no backups; start it with: veloz-chaos sandbox up --backups")
     return settings
+
+
+def _require_instant(to: str) -> None:
+    with contextlib.suppress(ValueError):
+        if not to or datetime.fromisoformat(to).tzinfo is not None:
+            return
+    raise UsageError(f"`{to}` is no instant; write one as 2026-01-02T03:04:05Z")
 
 
 def _clear(folder: Path) -> None:
