@@ -13,8 +13,13 @@ from veloz_chaos.engine import files
 from veloz_chaos.sandbox.flaws import FLAWS
 
 ROOT = Path(__file__).parent.parent.parent
-EXPERIMENTS = files.names("experiments")
-CAUGHT = [(experiment, flaw) for flaw, row in FLAWS.items() for experiment in row.caught_by]
+ALL = files.names("experiments")
+#: What destroys, and needs backups of a real PostgreSQL: tried by test_disaster.py.
+DISASTERS = [name for name in ALL if files.experiment(files.find("experiments", name))[0].irreversible]
+EXPERIMENTS = [name for name in ALL if name not in DISASTERS]
+CAUGHT = [
+    (experiment, flaw) for flaw, row in FLAWS.items() for experiment in row.caught_by if experiment in EXPERIMENTS
+]
 
 #: One flaw for each experiment.
 SEEDED = dict(CAUGHT)

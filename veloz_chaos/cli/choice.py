@@ -63,9 +63,7 @@ def _own(flaws: Sequence[str], backups: bool) -> Iterator[Path]:
     folder = Path(tempfile.gettempdir()) / f"veloz-chaos-sandbox-{os.urandom(4).hex()}"
     with terminable():
         try:
-            started = control.up(
-                folder, free_ports=True, flaws=flaws, base=base, owner=os.getpid(), backups=backups
-            )
+            started = control.up(folder, free_ports=True, flaws=flaws, base=base, owner=os.getpid(), backups=backups)
             yield started.environment
         finally:
             control.down(folder)

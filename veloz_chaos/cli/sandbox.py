@@ -60,7 +60,11 @@ def up(
     kubeconfig: Kubeconfig = "",
 ) -> int:
     """Start it; returns when it trades."""
-    _fit(on, directory != SANDBOX or free_ports or emulated or backups, bool(image or context or kubeconfig) or replicas != 1)
+    _fit(
+        on,
+        directory != SANDBOX or free_ports or emulated or backups,
+        bool(image or context or kubeconfig) or replicas != 1,
+    )
     if on:
         with terminable():
             if on == DOCKER:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from veloz_chaos.errors import UsageError
+from veloz_chaos.sandbox import backup, limits, ports, process, site, traces
 from veloz_chaos.sandbox import database as databases
 from veloz_chaos.sandbox import flaws as known_flaws
-from veloz_chaos.sandbox import backup, limits, ports, process, site, traces
 from veloz_chaos.sandbox import settings as settings_file
 from veloz_chaos.sandbox.process import Identity
 from veloz_chaos.sandbox.settings import LOOPBACK, SERVICES, Settings
