@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from veloz_chaos.cli import validate
+from veloz_chaos.errors import InvalidFile
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / "environments"

@@ -121,9 +121,7 @@ def whole(stack: control.Sandbox) -> bool:
     return control.trades(stack.ports["gateway"]) and seeds <= known
 
 
-def test_an_abort_in_the_midst_of_the_restore_runs_it_again_to_its_end(
-    stack: control.Sandbox, experiment: Path
-) -> None:
+def test_an_abort_in_the_midst_of_the_restore_runs_it_to_its_end(stack: control.Sandbox, experiment: Path) -> None:
     going = begin(stack, experiment)
     until(lambda: happened(stack, "procedure-began"))
     going.send_signal(signal.SIGTERM)

@@ -49,8 +49,8 @@ def _running(backups: bool) -> Path | None:
     sandbox = control.find(SANDBOX)
     if sandbox and backups and not settings_file.read(sandbox.directory).backups:
         raise Refused(
-            "the sandbox that is up has no backups; `veloz-chaos sandbox down`, then `sandbox up --backups`, or let run "
-            "start one of its own"
+            "the sandbox that is up has no backups; take it down and start it with: veloz-chaos sandbox up --backups, "
+            "or let run start one of its own"
         )
     return sandbox.environment if sandbox else None
 

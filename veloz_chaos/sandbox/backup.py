@@ -1,8 +1,8 @@
 """The sandbox's backups: a base backup by pg_basebackup, and every segment of the write-ahead log from then on.
 
 They are beside the cluster, in `backup/`: `base/base.tar` and `wal/<segment>.gz`. A segment is archived a second after
-its first record at the latest, so no more than about that is lost with the site. They are proven by restoring them: into
-a folder of their own, with a server of their own, and counting.
+its first record, so no more than about that is lost with the site. They are proven by restoring them: into a folder of
+their own, with a server of their own, and counting.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def unpack(settings: Settings, data: Path, to: str = "") -> None:
 
 
 def check(settings: Settings) -> dict[str, Any]:
-    """Restore it for real, into a folder and a server of its own, and count. Raises UsageError if that can't be done."""
+    """Restore it for real, into a folder and a server of its own, and count. Raises UsageError where that can't be."""
     with _scratch(settings.directory) as data:
         unpack(settings, data)
         (data / "postmaster.pid").unlink(missing_ok=True)
@@ -181,7 +181,7 @@ async def _counted(port: int) -> tuple[int, int, float]:
 
     connection = await asyncpg.connect(f"postgresql://veloz@{LOOPBACK}:{port}/veloz", ssl=False, timeout=10)
     try:
-        row = await connection.fetchrow(COUNTS)
+        (row,) = await connection.fetch(COUNTS)
         return int(row[0]), int(row[1]), float(row[2])
     finally:
         await connection.close()

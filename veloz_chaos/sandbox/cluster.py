@@ -20,6 +20,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from veloz_chaos.sandbox.settings import LOOPBACK
 from veloz_chaos.sandbox.unprivileged import Way
@@ -173,7 +174,7 @@ def _unpack(kept: Path, data: Path, way: Way) -> bool:
 
 def run(arguments: Sequence[str], way: Way, given: bytes = b"", seconds: float | None = None) -> None:
     """As who may. Raises ClusterError."""
-    how = {"preexec_fn": way.enter, "cwd": "/", "env": environment()}
+    how: dict[str, Any] = {"preexec_fn": way.enter, "cwd": "/", "env": environment()}
     try:
         done = subprocess.run(arguments, input=given, capture_output=True, check=False, timeout=seconds, **how)
     except subprocess.TimeoutExpired:

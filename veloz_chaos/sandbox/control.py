@@ -90,8 +90,8 @@ def up(
     use, already up, an unknown flaw, a start that fails. Whatever goes wrong, nothing is left behind. Soon after
     the process `owner` is dead the sandbox ends by itself. `database` is "postgresql" or "stand-in", None for the first
     that this machine has; `lease` is how long what Vault leases lives, in seconds. `emulated`: no control group, no
-    mount, even for root. `backups`: of a PostgreSQL, whose disk and those of gateway and engine can then be lost; raises
-    Refused where there is none.
+    mount, even for root. `backups`: of a PostgreSQL, whose disk and those of gateway and engine can then be lost;
+    raises Refused where there is none.
     """
     directory = directory.resolve()
     chosen = known_flaws.checked(flaws)
@@ -189,7 +189,7 @@ def end(directory: Path, services: Container[str]) -> None:
 def start(directory: Path, services: Sequence[str]) -> None:
     """What is down, at once; returns when all of these serve. Raises UsageError."""
     supervisor = [one for one in _identities(directory) if one["service"] == "supervisor"]
-    if not _until(lambda: all([_serves(directory, name, supervisor, ()) for name in services]), READY_WITHIN):
+    if not _until(lambda: all(_serves(directory, name, supervisor, ()) for name in services), READY_WITHIN):
         raise UsageError(f"{', '.join(services)} did not start; {_tail(directory)}")
 
 
