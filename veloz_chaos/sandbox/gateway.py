@@ -38,6 +38,7 @@ class Announcer:
 
     def __init__(self, settings: Settings, events: EventStream) -> None:
         self.truth, self._events = TruthLog(settings.directory, "gateway"), events
+        self._settings, self._acknowledged = settings, set[str]()
 
     def engine(self, connected: bool, why: str) -> None:
         self.truth.write("engine-connected" if connected else "engine-lost", why=why)
@@ -67,6 +68,12 @@ class Announcer:
         self.truth.write("dns-status", status=status, why=why)
         log.log(logging.INFO if status == "ok" else logging.WARNING, "DNS is %s: %s", status, why)
         self._events.publish("dns", {"status": status})
+
+    def saved(self, order: Order) -> None:
+        """Where disks can be lost: from now on it is acknowledged."""
+        if self._settings.backups and order.order_id is not None and order.client_order_id not in self._acknowledged:
+            self._acknowledged.add(order.client_order_id)
+            self.truth.write("acknowledged", order=order.client_order_id)
 
     def serving(self, orders: int) -> None:
         self.truth.write("serving", pid=os.getpid())
@@ -104,6 +111,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     def saved(number: int, order: Order) -> None:
         events.publish("order", shown(vars(order)), number)
         persistence.order_saved(number, order)
+        announcer.saved(order)
 
     store = OrderStore(
         history,

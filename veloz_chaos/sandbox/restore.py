@@ -54,7 +54,7 @@ def restore(directory: Path, to: str = "") -> int:
         if time.monotonic() > deadline:
             raise UsageError(f"the site is restored, but does not trade; see the logs in {directory / 'log'}")
         time.sleep(0.02)
-    truth.write("done", orders=len(orders))
+    truth.write("done", orders=[order.client_order_id for order in orders])
     return len(orders)
 
 
