@@ -6,7 +6,6 @@ because nothing was seen.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -99,7 +98,7 @@ def _owed(planned: PlannedRestore) -> str:
     """What an irreversible fault destroyed is not put right yet."""
     return (
         f"`{planned.procedure}` has not mended what the steps did; run it by: veloz-chaos revert, "
-        f"or by hand: {shlex.join(planned.command)}"
+        f"or by hand: {planned.by_hand}"
     )
 
 

@@ -5,6 +5,7 @@ It is the first thing in a journal, and all that `measure` and `judge` know of w
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Literal
@@ -62,6 +63,12 @@ class PlannedRestore(Written):
     command: list[str]
     timeout: Duration
     cwd: str | None
+
+    @property
+    def by_hand(self) -> str:
+        """As a shell takes it."""
+        words = shlex.join(self.command).replace("'{python}'", "python3")
+        return f"cd {shlex.quote(self.cwd)} && {words}" if self.cwd else words
 
 
 class PlannedStep(Written):

@@ -5,7 +5,6 @@ What can't be taken out is mended by the experiment's `on-abort` procedure, unle
 
 from __future__ import annotations
 
-import shlex
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -66,7 +65,7 @@ def _mend(events: list[ev.Event], by: ev.By, journal: Journal) -> str:
     owed, started = of(events).owed, events[0] if events else None
     if owed is None or not isinstance(started, ev.RunStarted):
         return ""
-    by_hand = shlex.join(owed.command)
+    by_hand = owed.by_hand
     if started.host != socket.gethostname():
         return f"`{owed.procedure}` must be run on {started.host}: veloz-chaos revert there, or by hand: {by_hand}"
     outcome = _run(owed, by, journal)

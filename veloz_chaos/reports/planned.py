@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -151,8 +150,8 @@ def _after_steps(plan: Plan) -> Iterator[str]:
         yield "take out what is still held; look until it has been gone for 2 s"
     yield f"watch for a relapse until the steady state has held for {length(plan.settle)}"
     if plan.on_abort is not None:
-        command = shlex.join(plan.on_abort.command)
-        yield f"if the steps do not all end well: {plan.on_abort.procedure} mends the system ({command})"
+        procedure = plan.on_abort
+        yield f"if the steps do not all end well: {procedure.procedure} mends the system ({procedure.by_hand})"
     for name, measure in plan.measures.items():
         limit = objective(name, measure, plan)
         what = f"from {measure.from_} to {measure.to}" if measure.at is None else f"what {measure.at} cost in orders"
@@ -170,7 +169,7 @@ def _step(step: PlannedStep, plan: Plan) -> str:
     if step.revert:
         return f"take out {_names(f for f in plan.faults if f.id in step.revert)}"
     if step.procedure is not None:
-        return f"run {step.procedure.procedure} ({shlex.join(step.procedure.command)}){within}"
+        return f"run {step.procedure.procedure} ({step.procedure.by_hand}){within}"
     if step.manual is not None:
         return f"{step.manual.by} confirms{within}: {step.manual.do}"
     if step.wait is not None:
