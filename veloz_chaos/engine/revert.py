@@ -62,8 +62,11 @@ def _end_procedures(events: list[ev.Event]) -> None:
 
 def _mend(events: list[ev.Event], by: ev.By, journal: Journal) -> str:
     """Run the procedure that is owed. What is left then, in words; empty if nothing is."""
-    owed, started = of(events).owed, events[0] if events else None
-    if owed is None or not isinstance(started, ev.RunStarted):
+    started = events[0] if events else None
+    if not isinstance(started, ev.RunStarted) or started.plan.on_abort is None:
+        return ""
+    owed = of(events).owed
+    if owed is None:
         return ""
     by_hand = owed.by_hand
     if started.host != socket.gethostname():

@@ -101,6 +101,9 @@ def limits_in_words(limits: Limits) -> Iterator[tuple[str, str]]:
     yield "detection", _limit(limits.detection, "the document gives no limit: measured, not judged")
     given_up = f"variable: measured, and failed beyond {length(limits.give_up)}"
     yield "recovery", _limit(limits.recovery, given_up)
+    yield from (
+        (name, length(limit)) for name, limit in (("RTO", limits.rto), ("RPO", limits.rpo)) if limit is not None
+    )
     yield "manual action", limits.manual_action
 
 
