@@ -18,6 +18,7 @@ BENCHES = (
     ["workload"],
     ["workload", "--bare"],
     ["experiments"],
+    ["drill"],
     ["docker"],
     ["kubernetes"],
 )

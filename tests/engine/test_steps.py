@@ -358,6 +358,17 @@ def test_a_runner_killed_in_the_midst_is_ended_and_mended_by_revert(system: Syst
     assert judged.reasons == ("the runner died; what it had injected was taken out, and `mend` was run",)
 
 
+def test_a_step_that_takes_too_long_by_far_is_a_runner_that_hangs() -> None:
+    from veloz_chaos.engine import guardian
+    from veloz_chaos.engine.clock import moment, now
+
+    late = ev.StepBegan(step="x", deadline=now() - guardian.GRACE - 1, **moment())
+    assert guardian._step_hangs([late])
+    assert not guardian._step_hangs([late, ev.StepEnded(step="x", outcome="done", **moment())])
+    assert not guardian._step_hangs([ev.StepBegan(step="x", deadline=now(), **moment())])
+    assert not guardian._step_hangs([])
+
+
 def test_steps_that_all_ended_owe_nothing(system: System, tmp_path: Path) -> None:
     place = procedures(system, mend=python(f"open({str(tmp_path / 'log')!r}, 'a').write('x')"))
     result, _events = system.run(experiment(system, [LOSS, BACK], on_abort="mend"), place)
