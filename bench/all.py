@@ -20,6 +20,7 @@ BENCHES = (
     ["workload"],
     ["workload", "--bare"],
     ["experiments"],
+    ["drill"],
     ["docker"],
     ["kubernetes"],
 )

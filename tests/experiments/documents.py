@@ -14,10 +14,14 @@ from veloz_chaos.engine import files
 from veloz_chaos.sandbox.flaws import FLAWS
 
 ROOT = Path(__file__).parent.parent.parent
-EXPERIMENTS = files.names("experiments")
-CAUGHT = [(experiment, flaw) for flaw, row in FLAWS.items() for experiment in row.caught_by if not row.monitored]
+ALL = files.names("experiments")
+#: What destroys, and needs backups of a real PostgreSQL: tried by test_disaster.py.
+DISASTERS = [name for name in ALL if files.experiment(files.find("experiments", name))[0].irreversible]
+EXPERIMENTS = [name for name in ALL if name not in DISASTERS]
+PAIRS = [(experiment, flaw, row) for flaw, row in FLAWS.items() for experiment in row.caught_by]
+CAUGHT = [(experiment, flaw) for experiment, flaw, row in PAIRS if experiment in EXPERIMENTS and not row.monitored]
 #: Of the monitoring, where it is started.
-CAUGHT_BY_ALERT = [(experiment, flaw) for flaw, row in FLAWS.items() for experiment in row.caught_by if row.monitored]
+CAUGHT_BY_ALERT = [(experiment, flaw) for experiment, flaw, row in PAIRS if row.monitored]
 
 #: One flaw for each experiment; each of the monitoring's with one experiment.
 SEEDED = dict(CAUGHT)

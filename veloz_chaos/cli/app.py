@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "matrix": "Show which rows of the response matrix are proven.",
     "revert": "Take out what unfinished runs left in place.",
     "abort": "End a run under way: revert first, then stop.",
+    "drill": "Confirm what a run waits for.",
     "doctor": "Check whether runs can work, and be undone, on this machine.",
     "sandbox": "Start and stop the embedded trading stack.",
     "proxy": "Run fault proxies until interrupted; the faults http and dns control them.",

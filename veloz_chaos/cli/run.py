@@ -17,6 +17,7 @@ import typer
 
 from veloz_chaos import __version__, errors
 from veloz_chaos.cli import choice, options, screen
+from veloz_chaos.cli.operator import Operator
 from veloz_chaos.cli.progress import shown
 from veloz_chaos.engine import files
 from veloz_chaos.engine import journal as journals
@@ -78,7 +79,7 @@ def command(
     paths = [files.find("experiments", name) for name in experiments]
     asked = options.assignments(settings)
     outcomes: list[Outcome] = []
-    with choice.environment(environment, flaw or ()) as place:
+    with choice.environment(environment, flaw or (), backups=choice.destroys(paths)) as place:
         _confirm(place, confirm)
         requests = [Request(path, place, asked, seed + n, placebo, runs) for path in paths for n in range(repeat)]
         for outcome in _outcomes(requests, once=repeat == 1, quiet=quiet, verbose=verbose):
@@ -112,7 +113,7 @@ def _outcomes(requests: Sequence[Request], *, once: bool, quiet: bool, verbose: 
 def _one(request: Request, *, quiet: bool, verbose: bool) -> Outcome:
     try:
         with shown(quiet=quiet, verbose=verbose) as observe:
-            result = conduct(request, Registry(), observe)
+            result = conduct(request, Registry(), Operator(request.runs, observe))
     except errors.Error as error:
         return Outcome(request.experiment, request.environment, error=error)
     finally:

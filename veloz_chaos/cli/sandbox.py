@@ -4,6 +4,7 @@ pods; `run` starts one of its own, of processes, where none is up."""
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,8 @@ On = Annotated[
 Context = Annotated[str, typer.Option("--context", metavar="NAME", help="Which cluster; without it the current one.")]
 Kubeconfig = Annotated[str, typer.Option("--kubeconfig", metavar="FILE", help="Where clusters are named.")]
 DOCKER, KUBERNETES = "docker", "kubernetes"
+#: Proving a backup must not disturb who trades.
+_POLITE = 10
 
 app = typer.Typer(
     help="Start and stop the embedded trading stack.",
@@ -45,6 +48,9 @@ def up(
     monitored: Annotated[
         bool, typer.Option("--monitoring", help="With a real Prometheus, Alertmanager, and a catcher.")
     ] = False,
+    backups: Annotated[
+        bool, typer.Option("--backups", help="Of a real PostgreSQL; its disk and the others' can then be lost.")
+    ] = False,
     on: On = "",
     variant: Annotated[
         str, typer.Option("--variant", metavar="NAME", help="child: engine in gateway; hardened: of containers.")
@@ -59,7 +65,7 @@ def up(
     """Start it; returns when it trades."""
     _fit(
         on,
-        directory != SANDBOX or free_ports or emulated or monitored,
+        directory != SANDBOX or free_ports or emulated or monitored or backups,
         bool(image or context or kubeconfig) or replicas != 1,
     )
     if on:
@@ -75,7 +81,13 @@ def up(
     base = files.find("environments", "sandbox")
     watched = monitoring(flaw or (), monitored)
     sandbox = control.up(
-        directory, free_ports=free_ports, flaws=flaw or (), base=base, emulated=emulated, monitored=watched
+        directory,
+        free_ports=free_ports,
+        flaws=flaw or (),
+        base=base,
+        emulated=emulated,
+        monitored=watched,
+        backups=backups,
     )
     screen.out(f"the sandbox is up: {sandbox.url('gateway')}", f"environment: {directory / sandbox.environment.name}")
     screen.out(_database(sandbox), *_alerts(sandbox))
@@ -131,7 +143,8 @@ def _fit(on: str, of_processes: bool, of_pods: bool) -> None:
         raise UsageError(f"--on {on}: it is docker or kubernetes, or leave it out for processes of this machine")
     if on and of_processes:
         raise UsageError(
-            f"--dir, --free-ports, --emulated and --monitoring are of processes: leave them out with --on {on}"
+            "--dir, --free-ports, --emulated, --monitoring and --backups are of processes: "
+            f"leave them out with --on {on}"
         )
     if on != KUBERNETES and of_pods:
         raise UsageError("--context, --kubeconfig, --replicas and --image are of pods: add --on kubernetes")
@@ -193,4 +206,36 @@ def restart(
         raise UsageError(f"no sandbox is up in {directory}; start it with: veloz-chaos sandbox up")
     control.restart(directory, service)
     screen.out(f"{service} is starting again")
+    return PASSED
+
+
+@app.command()
+def backup(
+    directory: Directory = SANDBOX,
+    check: Annotated[bool, typer.Option("--check", help="Restore the last one somewhere else, and count.")] = False,
+) -> int:
+    """Take a base backup, or prove the last one; of a sandbox that is up with --backups."""
+    from veloz_chaos.sandbox import backup as backups
+    from veloz_chaos.sandbox import restore as restoring
+
+    settings = restoring.settings_of(directory)
+    if check:
+        os.nice(_POLITE)
+        screen.out(json.dumps(backups.check(settings)))
+    else:
+        screen.out(f"the base backup has {backups.take(settings)} bytes")
+    return PASSED
+
+
+@app.command()
+def restore(
+    directory: Directory = SANDBOX,
+    to: Annotated[
+        str, typer.Option("--to", metavar="TIME", help="An instant, as 2026-01-02T03:04:05Z; else all there is.")
+    ] = "",
+) -> int:
+    """Bring gateway, engine and database back from the backups, whatever is left of them."""
+    from veloz_chaos.sandbox import restore as restoring
+
+    screen.out(f"the site is restored, with {restoring.restore(directory, to)} orders")
     return PASSED

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from veloz_chaos.core import condition, window, workload
+from veloz_chaos.core import condition, sequence, window, workload
 from veloz_chaos.core.document import Document, problems_of
 from veloz_chaos.core.environment import Environment, ProbeSpec
 from veloz_chaos.core.experiment import AlertExpectation, Experiment, FaultCall, UntilDecided
@@ -60,6 +60,10 @@ def experiment_alone(
         )
     for path, call in calls(experiment):
         yield from fault_arguments(path, call, file, known)
+    if experiment.fault is not None and sequence.is_irreversible(experiment.fault.kind, known):
+        kind = experiment.fault.kind
+        yield file.problem(("fault", kind), f"`{kind}` can't be undone", "only an experiment of `steps` may use it")
+    yield from sequence.problems(experiment, file, matrix, known)
     for name in experiment.expect.while_:
         if name not in window.WINDOWS and name not in {step.name for step in experiment.steps or ()}:
             yield file.problem(
@@ -132,12 +136,7 @@ def all_together(written: Written, known: Vocabulary) -> Iterator[Problem]:
 
 def _not_yet(written: Written, known: Vocabulary) -> Iterator[Problem]:
     """Grammar that is read, but cannot run yet."""
-    e = written.experiment
-    asked: list[tuple[Path, str]] = []
-    asked += [(("steps",), "steps")] if e.steps else []
-    for path, what in asked:
-        yield written.here(path, f"{what} can't be run by this version", "leave it out")
-    for path, call in calls(e):
+    for path, call in calls(written.experiment):
         if known.later("faults", call.kind):
             yield written.here(
                 path, f"`{call.kind}` can't be injected by this version", did_you_mean("", known.faults())
@@ -157,6 +156,7 @@ def used_probes(e: Experiment) -> list[tuple[Path, str]]:
         for quantifier, clause in window.clauses(said):
             named += [(("expect", "while", name, quantifier), probe) for probe in window.probe_names(clause)]
     named += [(("expect", "keeps", n), name) for n, name in enumerate(e.expect.keeps)]
+    named += sequence.probes(e)
     named += [(("abort-when", n), name) for n, name in enumerate(e.abort_when)]
     return named
 
@@ -174,6 +174,7 @@ def _names(written: Written) -> Iterator[Problem]:
         kind = "service" if call.service else "link"
         if call.on not in known:
             yield written.here((*path, kind), f"{where} has no {kind} `{call.on}`", did_you_mean(call.on, known))
+    yield from sequence.unknown(written.experiment, environment, written.here)
     for name, service in environment.services.items():
         if service.restore and service.restore not in environment.procedures:
             yield written.there(

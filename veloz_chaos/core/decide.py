@@ -62,6 +62,16 @@ def _told(plan: Plan, history: History, m: Measurement, now: int) -> bool:
     return alerts.raised_decided(plan, history, m, now) and alerts.over_decided(plan, history, m, now)
 
 
+def steps_over(plan: Plan, history: History, now: int) -> bool:
+    """After the last step: has the steady state been good for as long as it must settle, or is nothing to be hoped?"""
+    m = measure(history)
+    if m.began is None:
+        return True
+    ended = max((step.ended or 0 for step in history.steps.values()), default=0)
+    settled = _settled(plan, history, m, now) and now >= ended + nanoseconds(plan.settle)
+    return settled or now > ended + nanoseconds(plan.limits.give_up)
+
+
 def _noticed(plan: Plan, m: Measurement, now: int) -> bool:
     """The detection is decided: seen, not expected, or its limit has passed."""
     return plan.detection is None or m.detected or _passed(plan, m, now)

@@ -19,8 +19,8 @@ from veloz_chaos.core.capability import Reference, What
 from veloz_chaos.core.plan import Plan
 
 #: The version of the journal's format; a newer one is refused, an older one is read. 2: `target-reported`. 3: the
-#: plan's cluster.
-FORMAT = 3
+#: plan's cluster. 4: steps.
+FORMAT = 4
 Outcome = Literal["shown", "not-shown", "unanswered"]
 Fate = Literal["accepted", "refused", "unknown"]
 By = Literal["runner", "guardian", "revert", "itself"]
@@ -253,6 +253,48 @@ class WorkloadEnded(_Event):
     error: str = ""
 
 
+class StepBegan(_Event):
+    event: Literal["step-began"] = "step-began"
+    step: str
+    #: the latest instant at which a runner that does not hang has ended it
+    deadline: int
+
+
+class StepEnded(_Event):
+    """`done`: the next one may begin. What it was like is judged from what was seen meanwhile."""
+
+    event: Literal["step-ended"] = "step-ended"
+    step: str
+    outcome: Literal["done", "failed", "aborted"]
+    reason: str = ""
+    #: who said that a manual step is done
+    confirmed: str = ""
+
+
+class ProcedureBegan(_Event):
+    """A command of the site's own: its process leads a group of its own."""
+
+    event: Literal["procedure-began"] = "procedure-began"
+    procedure: str
+    #: empty: not one of the steps, but what is to happen when they do not end as they should
+    step: str = ""
+    by: By
+    pid: int
+    pid_start: int
+
+
+class ProcedureEnded(_Event):
+    event: Literal["procedure-ended"] = "procedure-ended"
+    procedure: str
+    step: str = ""
+    by: By
+    succeeded: bool
+    #: None: it never began, or was killed
+    status: int | None = None
+    #: the end of what it wrote
+    output: str = ""
+
+
 class RunnerFailed(_Event):
     """Our own bug, or a world that does not let us go on."""
 
@@ -294,6 +336,10 @@ Event = Annotated[
     | ServiceRestored
     | WorkloadStarted
     | WorkloadEnded
+    | StepBegan
+    | StepEnded
+    | ProcedureBegan
+    | ProcedureEnded
     | RunnerFailed
     | RunEnded,
     Field(discriminator="event"),

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from veloz_chaos.core import alert_findings as alerts
+from veloz_chaos.core import loss, steps
 from veloz_chaos.core.coverage import ASKED, Counts, unwatched, watched_until
 from veloz_chaos.core.doubt import completed, not_in_place
 from veloz_chaos.core.duration import nanoseconds
@@ -26,12 +27,28 @@ from veloz_chaos.core.window import Quantifier, Ruling, clauses, interior, rule
 
 
 def expectations(plan: Plan, history: History, m: Measurement, found: Flow) -> Iterator[Finding]:
+    if plan.steps:
+        yield from _of_steps(plan, history, m, found)
+        return
     yield _in_place(history, m)
     if plan.detection is not None:
         yield _unless_cut_short(_detection(plan, history, m), m)
     yield _impact(plan, history, m, found)
     yield from found.impact
     yield _recovery(plan, history, m, found)
+    yield from _whiles(plan, history, m)
+    yield from (_kept(name, history, m) for name in plan.keeps)
+    yield from fates(plan, found)
+    yield from alerts.findings(plan, history, m)
+
+
+def _of_steps(plan: Plan, history: History, m: Measurement, found: Flow) -> Iterator[Finding]:
+    """The steps say what is expected and when, recovery too; what else is asked for is judged as ever."""
+    yield from steps.findings(plan, history)
+    if plan.detection is not None:
+        yield _unless_cut_short(_detection(plan, history, m), m)
+    yield from found.impact
+    yield from loss.findings(plan, history, m, found)
     yield from _whiles(plan, history, m)
     yield from (_kept(name, history, m) for name in plan.keeps)
     yield from fates(plan, found)

@@ -21,7 +21,7 @@ from veloz_chaos.core.history import History
 from veloz_chaos.core.matrix import ResponseMatrix
 from veloz_chaos.core.measure import Measurement, measure
 from veloz_chaos.core.orders import Orders
-from veloz_chaos.core.plan import Plan
+from veloz_chaos.core.plan import Plan, PlannedRestore
 from veloz_chaos.core.window import Verdict
 
 __all__ = ["Finding", "Judgement", "judge", "worst"]
@@ -85,6 +85,7 @@ def _no_verdict(history: History) -> tuple[str, list[str]]:
         if record.prepared and record.inject_began is not None and not record.cleared and _held(history, name)
     ]
     down = [f"{service} is still down" for service in (history.ended.down if history.ended else [])]
+    left += [_owed(history.owed)] if history.owed else []
     if history.ended is not None and (left or down):
         return "left-behind", left + down
     if history.refused:
@@ -94,8 +95,17 @@ def _no_verdict(history: History) -> tuple[str, list[str]]:
     if history.aborted:
         return "aborted", [history.aborted]
     if history.ended is not None and history.ended.cause == "interrupted":
-        return "aborted", ["the runner died; what it had injected was taken out"]
+        mended = f", and `{history.mended[-1].procedure}` was run" if history.mended else ""
+        return "aborted", [f"the runner died; what it had injected was taken out{mended}"]
     return "", []
+
+
+def _owed(planned: PlannedRestore) -> str:
+    """What an irreversible fault destroyed is not put right yet."""
+    return (
+        f"`{planned.procedure}` has not mended what the steps did; run it by: veloz-chaos revert, "
+        f"or by hand: {planned.by_hand}"
+    )
 
 
 def _held(history: History, name: str) -> bool:

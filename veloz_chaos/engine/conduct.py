@@ -174,8 +174,12 @@ def refuse_leftovers(runs: Path, key: str) -> None:
             continue
         events = journals.read(path.parent)
         first = events[0] if events else None
-        if isinstance(first, ev.RunStarted) and first.plan.lock == key and ev.open_faults(events):
+        if not isinstance(first, ev.RunStarted) or first.plan.lock != key:
+            continue
+        if ev.open_faults(events):
             raise Refused(f"an earlier run left a fault open; take it out first: veloz-chaos revert {path.parent}")
+        if first.plan.steps and (owed := of(events).owed):
+            raise Refused(f"an earlier run still owes `{owed.procedure}`; run it by: veloz-chaos revert {path.parent}")
 
 
 @contextmanager

@@ -146,7 +146,7 @@ def _with_references(part: Any) -> Any:
 
 
 def _of_key(key: str, value: Any) -> Any:
-    if key == "properties":
+    if key in ("properties", "patternProperties"):
         return {name: _with_references(item) for name, item in value.items()}
     descends = key in ("anyOf", "oneOf", "allOf", "items", "additionalProperties", "prefixItems")
     return _with_references(value) if descends else value

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from veloz_chaos.errors import UsageError
+from veloz_chaos.sandbox import backup, limits, monitoring, ports, process, site, traces
 from veloz_chaos.sandbox import database as databases
 from veloz_chaos.sandbox import flaws as known_flaws
-from veloz_chaos.sandbox import limits, monitoring, ports, process, traces
 from veloz_chaos.sandbox import settings as settings_file
 from veloz_chaos.sandbox.process import Identity
 from veloz_chaos.sandbox.settings import LOOPBACK, Settings
@@ -89,6 +89,7 @@ def up(
     lease: float = 30.0,
     emulated: bool = False,
     monitored: Path | None = None,
+    backups: bool = False,
 ) -> Sandbox:
     """Start a sandbox in a directory and seed its orders; returns when it trades, about a second later.
 
@@ -97,11 +98,16 @@ def up(
     the process `owner` is dead the sandbox ends by itself. `database` is "postgresql" or "stand-in", None for the first
     that this machine has; `lease` is how long what Vault leases lives, in seconds. `emulated`: no control group, no
     mount, even for root. `monitored`: with a Prometheus, an Alertmanager and a catcher, by the files in that folder.
+    `backups`: of a PostgreSQL, whose disk and those of gateway and engine can then be lost; raises Refused where there
+    is none.
     """
     directory = directory.resolve()
     chosen = known_flaws.checked(flaws, monitored is not None)
     if monitored:
         monitoring.require()
+    if backups:
+        backup.require()
+        database = databases.POSTGRESQL
     with traces.locked(directory) as made:
         if find(directory):
             raise UsageError(f"a sandbox is already up in {directory}; use it, or `veloz-chaos sandbox down` first")
@@ -111,8 +117,11 @@ def up(
             numbers = (ports.unused if free_ports else ports.fixed)(monitored is not None)
             settings = Settings(directory, numbers, chosen, made, owner=owner)
             settings = replace(settings, database=database or databases.kind(), lease=lease)
-            settings = replace(settings, group=limits.new_group(), emulated=emulated)
+            settings = replace(settings, group=limits.new_group(), emulated=emulated, backups=backups)
             _start(settings, monitored)
+            if backups:
+                backup.take(settings)
+                site.mark(directory)
             traces.write_environment(settings, base)
         except BaseException:
             _clear(directory)
@@ -173,6 +182,27 @@ def restart(directory: Path, service: str) -> None:
     _signal(ended, signal.SIGKILL)
     if not _until(lambda: not _alive(ended) and _serves(directory, service, supervisor, dead), READY_WITHIN):
         raise UsageError(f"{service} did not start; {_tail(directory.resolve())}")
+
+
+def end(directory: Path, services: Container[str]) -> None:
+    """Kill these, and wait until the supervisor knows: without their disks they stay down."""
+    ended = [one for one in _identities(directory) if one["service"] in services]
+    _signal(ended, signal.SIGKILL)
+
+    def known() -> bool:
+        found = status(directory)
+        states = {name: one.state for name, one in found.services.items() if name in services} if found else {}
+        return bool(states) and not _alive(ended) and set(states.values()) == {"down"}
+
+    if not _until(known, GRACE):
+        raise UsageError(f"{directory}: what is to be restored does not end")
+
+
+def start(directory: Path, services: Sequence[str]) -> None:
+    """What is down, at once; returns when all of these serve. Raises UsageError."""
+    supervisor = [one for one in _identities(directory) if one["service"] == "supervisor"]
+    if not _until(lambda: all(_serves(directory, name, supervisor, ()) for name in services), READY_WITHIN):
+        raise UsageError(f"{', '.join(services)} did not start; {_tail(directory)}")
 
 
 def _serves(

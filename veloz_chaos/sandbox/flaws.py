@@ -114,6 +114,8 @@ FLAWS: Mapping[str, Flaw] = {
         oom_kill="while fault: always memory-logged-before-kill",
         memory_pressure="impact",
     ),
+    "backup-not-restorable": _row("Half of the base backup is missing", full_dr_test="step backups"),
+    "wal-archive-behind": _row("The database's log is archived a minute late", full_dr_test="rpo"),
     "refuses-when-slow": _row(
         "Every third order is refused while the gateway is short of CPU", cpu_stress="while fault: always orders-served"
     ),

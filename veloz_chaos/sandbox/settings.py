@@ -55,6 +55,8 @@ class Settings:
     made: tuple[Path, ...] = ()
     weight_limit: int = 60_000
     owner: int | None = None
+    #: Base backups and an archive of the database's log; the disks of the site can be lost.
+    backups: bool = False
     #: "postgresql" or "stand-in"; how long a credential leased from Vault lives, in seconds.
     database: str = "postgresql"
     lease: float = 30.0
@@ -93,6 +95,7 @@ def to_json(settings: Settings) -> str:
         "lease": settings.lease,
         "group": settings.group,
         "emulated": settings.emulated,
+        "backups": settings.backups,
     }
     return json.dumps(fields, indent=2) + "\n"
 
@@ -101,7 +104,7 @@ def from_json(directory: Path, text: str) -> Settings:
     fields: dict[str, Any] = json.loads(text)
     settings = Settings(directory, fields["ports"], tuple(fields["flaws"]), tuple(map(Path, fields["made"])))
     settings = replace(settings, database=fields["database"], lease=fields["lease"])
-    settings = replace(settings, group=fields["group"], emulated=fields["emulated"])
+    settings = replace(settings, group=fields["group"], emulated=fields["emulated"], backups=fields["backups"])
     return replace(settings, weight_limit=fields["weight_limit"], owner=fields["owner"])
 
 

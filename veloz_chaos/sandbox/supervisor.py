@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from veloz_chaos.sandbox import limits, monitoring, plain_http, process, service_metrics, traces
+from veloz_chaos.sandbox import limits, monitoring, plain_http, process, service_metrics, site, traces
 from veloz_chaos.sandbox import settings as settings_file
 from veloz_chaos.sandbox.limits import LIMITED, Limits
 from veloz_chaos.sandbox.settings import MONITORS, Settings
@@ -61,7 +61,13 @@ class Service:
             self.wanted.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.wanted.wait(), restart_delay(self.name, self.settings))
+            await self._until_its_disk_is_there()
             self.restarts += 1
+
+    async def _until_its_disk_is_there(self) -> None:
+        while site.lost(self.settings.directory, self.name):
+            self.wanted.clear()
+            await self.wanted.wait()
 
     async def _live_once(self) -> None:
         child = self.process = await spawn(self.name, self.settings, self.limits)
