@@ -1,5 +1,5 @@
-"""With a real Prometheus and Alertmanager: each flaw of these fails its expectation alone, and each experiment whose
-row has an alert passes by it."""
+"""With a real Prometheus and Alertmanager: each flaw of these fails its expectation alone, and each experiment that
+expects an alert passes by it."""
 
 from __future__ import annotations
 

@@ -11,20 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from tests.sandbox.stack import Stack, call, processes_of
-from veloz_chaos.sandbox import control
+from veloz_chaos.sandbox import control, monitoring
 from veloz_chaos.sandbox.settings import MONITORS
 
 TEMPLATES = Path(__file__).parents[2] / "environments" / "monitoring"
 
 
 class Watched(Stack):
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        path = f"/api/v1/query?query={urllib.parse.quote(expression)}"
-        return list(call(self.sandbox.alerts["prometheus"] + path).json["data"]["result"])
+    def prometheus(self, what: str) -> Any:
+        return call(f"{self.sandbox.alerts['prometheus']}/api/v1/{what}").json
+
+    def watches(self) -> bool:
+        """Its targets have answered and its rules were evaluated since it was started."""
+        return monitoring.watches(self.prometheus("targets?state=active"), self.prometheus("rules"))
 
     def alerts(self) -> list[dict[str, Any]]:
         """Pending and firing."""
-        return list(call(self.sandbox.alerts["prometheus"] + "/api/v1/alerts").json["data"]["alerts"])
+        return list(self.prometheus("alerts")["data"]["alerts"])
 
     def firing(self) -> dict[str, dict[str, str]]:
         """Failure (or, of an alert that names none, its name) -> labels."""
@@ -38,7 +41,8 @@ class Watched(Stack):
     def fired_since(self, wall: float) -> set[str]:
         """Whatever fired in any evaluation."""
         seconds = math.ceil(time.time() - wall)
-        series = self.query(f'last_over_time(ALERTS{{alertstate="firing"}}[{seconds}s])')
+        expression = f'last_over_time(ALERTS{{alertstate="firing"}}[{seconds}s])'
+        series = self.prometheus(f"query?query={urllib.parse.quote(expression)}")["data"]["result"]
         return {one["metric"].get("failure") or one["metric"]["alertname"] for one in series}
 
     def caught(self, after: int = 0) -> list[dict[str, Any]]:
