@@ -126,7 +126,7 @@ def test_without_the_variables_nothing_is_imported() -> None:
 
     code = (
         "import sys; import veloz_chaos.engine.conduct as c; print(c.telling(None));"
-        "heavy = ('opentelemetry', 'urllib.request', 'veloz_chaos.reports.told');"
+        "heavy = ('opentelemetry', 'urllib.request', 'veloz_chaos.reports.announced');"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

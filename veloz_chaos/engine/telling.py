@@ -23,7 +23,7 @@ from veloz_chaos.errors import UsageError
 if TYPE_CHECKING:
     from veloz_chaos.core.judge import Judgement
     from veloz_chaos.engine.speaking import Speaker
-    from veloz_chaos.reports.told import Told
+    from veloz_chaos.reports.announced import Told
 
 #: Seconds: for one request, and for all that is still to be told when a run is over.
 ONCE, ALL = 3.0, 4.0
@@ -52,7 +52,7 @@ class Telling:
 
     def note(self, event: ev.Event) -> None:
         if isinstance(event, ev.RunStarted):
-            from veloz_chaos.reports import told
+            from veloz_chaos.reports import announced as told
 
             self._started = event
             for ear in self._ears:
@@ -61,7 +61,7 @@ class Telling:
     def end(self, history: History, judgement: Judgement) -> list[str]:
         if self._started is None:
             return []
-        from veloz_chaos.reports import told
+        from veloz_chaos.reports import announced as told
 
         began = self._started
         at = began.wall + (history.last_at - began.at) / 1e9
@@ -113,7 +113,7 @@ class _Ear(Thread):
 def _listeners(tell: Tell, secrets: Secrets) -> Iterator[tuple[str, Callable[[Told], None]]]:
     """Imported here, before the run: it takes a moment."""
     from veloz_chaos.engine.speaking import Speaker
-    from veloz_chaos.reports import told
+    from veloz_chaos.reports import announced as told
 
     if tell.grafana is not None:
         yield "Grafana", _Grafana(Speaker(tell.grafana, secrets, ONCE), tell.grafana.tags).tell
@@ -139,7 +139,7 @@ class _Grafana:
         self._id: Any = None
 
     def tell(self, told: Told) -> None:
-        from veloz_chaos.reports.told import annotation
+        from veloz_chaos.reports.announced import annotation
 
         body = annotation(told, self._tags)
         if self._id is not None:

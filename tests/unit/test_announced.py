@@ -12,8 +12,8 @@ from veloz_chaos.core import event as ev
 from veloz_chaos.core.finding import Finding
 from veloz_chaos.core.history import of
 from veloz_chaos.core.judge import judge
-from veloz_chaos.reports import told
-from veloz_chaos.reports.told import Told
+from veloz_chaos.reports import announced as told
+from veloz_chaos.reports.announced import Told
 
 
 def start(paper: Paper) -> Told:
