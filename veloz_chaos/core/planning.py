@@ -17,7 +17,7 @@ from veloz_chaos.core.environment import Environment, ProbeSpec, Service, ways
 from veloz_chaos.core.experiment import FaultCall, UntilDecided
 from veloz_chaos.core.guard import blast, guard, warnings
 from veloz_chaos.core.nearest import did_you_mean
-from veloz_chaos.core.plan import Plan, PlannedFault, PlannedHold, PlannedProbe, PlannedRestore
+from veloz_chaos.core.plan import Occasion, Plan, PlannedFault, PlannedHold, PlannedProbe, PlannedRestore
 from veloz_chaos.core.survey import Found, Inventory, Wanted
 from veloz_chaos.core.vocabulary import Vocabulary
 from veloz_chaos.core.workload import PlannedWorkload
@@ -32,6 +32,7 @@ class Choices:
     seed: int = 0
     placebo: bool = False
     sources: Mapping[str, str] = field(default_factory=dict)
+    occasion: Occasion | None = None
 
 
 @dataclass(frozen=True)
@@ -235,6 +236,7 @@ def _assemble(written: Written, faults: list[PlannedFault], choices: Choices) ->
         parameters=dict(choices.parameters),
         seed=choices.seed,
         placebo=choices.placebo,
+        occasion=choices.occasion,
         baseline=e.baseline,
         hold=hold,
         settle=e.expect.recovery.settle or 2 * hold,

@@ -19,6 +19,8 @@ from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.errors import UsageError
 
 FILE = "journal.jsonl"
+#: Bytes; what is left and down at the end of a run, and what was judged then, fit in.
+_TAIL = 16_384
 
 
 class Journal:
@@ -57,7 +59,8 @@ class Journal:
         text = ev.write(event)
         safe = self._secrets.redact_line(text)
         line = safe.encode() + b"\n"
-        if os.write(self._descriptor, line) != len(line):
+        if (written := os.write(self._descriptor, line)) != len(line):
+            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
             raise OSError("the journal's disk is full")
         if sync:
             os.fsync(self._descriptor)
@@ -125,20 +128,35 @@ def about_faults(file: BinaryIO) -> list[ev.Event]:
 
 def finished(folder: Path) -> bool:
     """Does the journal say at its very end how the run ended? Reads no more than that."""
-    return b'"event":"run-ended"' in _last_line(folder)
+    return b'"event":"run-ended"' in _end(folder)
 
 
 def ended_clean(folder: Path) -> bool:
     """Does it say so, and that nothing was left in place?"""
-    return finished(folder) and b'"left":[]' in _last_line(folder)
+    end = _end(folder)
+    return b'"event":"run-ended"' in end and b'"left":[]' in end
 
 
-def _last_line(folder: Path) -> bytes:
-    """The last whole line; empty if the file ends in a torn one."""
+def _end(folder: Path) -> bytes:
+    """The last whole line, but for what was judged then; empty if the file ends in a torn one."""
     with (folder / FILE).open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
-        tail = file.read().split(b"\n")
-    return tail[-2] if len(tail) > 1 and tail[-1] == b"" else b""
+        return end_of(tail(file))[0]
+
+
+def tail(file: BinaryIO) -> bytes:
+    """Of an open journal, as much as surely holds its last two lines."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+    return file.read()
+
+
+def end_of(data: bytes) -> tuple[bytes, bytes]:
+    """The last event of the run itself, and what was judged then; either empty where there is none."""
+    lines = data.split(b"\n")
+    if len(lines) < 2 or lines[-1]:
+        return b"", b""
+    if b'"event":"run-judged"' in lines[-2]:
+        return lines[-3] if len(lines) > 2 else b"", lines[-2]
+    return lines[-2], b""
 
 
 def find(runs: Path, name: str) -> Path:
