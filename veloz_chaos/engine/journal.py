@@ -100,11 +100,17 @@ def lines(folder: Path) -> Iterator[ev.Event]:
         yield _event(line, path, number)
 
 
-def _event(line: bytes, path: Path, number: int) -> ev.Event:
-    if number == 1 and b'"format":' in line and _format(line) > ev.FORMAT:
+def refuse_newer(first: bytes, path: Path) -> None:
+    """Of a journal's first line. Raises UsageError."""
+    if b'"format":' in first and (written := _format(first)) > ev.FORMAT:
         raise UsageError(
-            f"{path}: written by a newer veloz-chaos (journal format {_format(line)}); this one reads {ev.FORMAT}"
+            f"{path}: written by a newer veloz-chaos (journal format {written}); this one reads {ev.FORMAT}"
         )
+
+
+def _event(line: bytes, path: Path, number: int) -> ev.Event:
+    if number == 1:
+        refuse_newer(line, path)
     try:
         return ev.read(line)
     except ValidationError as error:
