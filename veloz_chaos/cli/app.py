@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "list": "List experiments, environments, faults and probes.",
     "show": "Show a run again from its journal, or an experiment in words.",
     "judge": "Judge a run again from its journal.",
+    "history": "List and compare runs; bring those of other machines.",
     "matrix": "Show which rows of the response matrix are proven.",
     "revert": "Take out what unfinished runs left in place.",
     "abort": "End a run under way: revert first, then stop.",

@@ -16,11 +16,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic_core import PydanticSerializationError
 
 from veloz_chaos.core.capability import Reference, What
+from veloz_chaos.core.journal_format import FORMAT as FORMAT
 from veloz_chaos.core.plan import Plan
 
-#: The version of the journal's format; a newer one is refused, an older one is read. 2: `target-reported`. 3: the
-#: plan's cluster. 4: `run-judged`, the plan's occasion.
-FORMAT = 4
 Outcome = Literal["shown", "not-shown", "unanswered"]
 Fate = Literal["accepted", "refused", "unknown"]
 By = Literal["runner", "guardian", "revert", "itself"]

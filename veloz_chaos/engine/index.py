@@ -71,6 +71,15 @@ class Index:
         )
         return {(experiment, environment, verdict): n for experiment, environment, verdict, n in rows}
 
+    def unsettled(self) -> set[str]:
+        """Folders of runs whose journal does not say that all is over, and those that can't be read."""
+        return {folder for (folder,) in self._rows("SELECT folder FROM open", ())}
+
+    def same(self, run: str, started: float) -> Record | None:
+        """The run under whatever name its folder bears."""
+        rows = self._rows("SELECT * FROM runs WHERE run = ? AND started = ?", (run, started))
+        return index_file.record_of(rows[0]) if rows else None
+
     def _rows(self, statement: str, values: Sequence[Any]) -> list[Any]:
         """A file may turn out to be damaged only where it is read."""
         try:

@@ -58,9 +58,7 @@ def database(runs: Path, notes: list[str], *, again: bool = False) -> sqlite3.Co
         return memory()
     try:
         path.parent.mkdir(exist_ok=True)
-        if again:
-            remove(path)
-        return _file(path)
+        return _file(path, again=again)
     except _Newer as newer:
         notes.append(f"{path}: made by a newer veloz-chaos ({newer}); left alone, read from the journals this time")
         return memory()
@@ -80,14 +78,14 @@ class _Newer(Exception):
     """Its argument is the schema's number."""
 
 
-def _file(path: Path) -> sqlite3.Connection:
+def _file(path: Path, *, again: bool = False) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
     try:
         database.execute("BEGIN IMMEDIATE")
         (schema,) = database.execute("PRAGMA user_version").fetchone()
         if schema > SCHEMA:
             raise _Newer(schema)
-        if schema != SCHEMA:
+        if schema != SCHEMA or again:
             _create(database)
         database.execute("COMMIT")
     except BaseException:
@@ -136,7 +134,7 @@ def instead(runs: Path, notes: list[str], error: sqlite3.DatabaseError) -> sqlit
     path = place(runs)
     if isinstance(error, sqlite3.OperationalError):
         notes.append(f"{path}: can't be used ({error}); kept in memory this time")
-        return memory()
+        return _copied(path)
     notes.append(f"{path}: damaged ({error}); made again from the journals")
     with suppress(OSError, sqlite3.DatabaseError):
         remove(path)

@@ -15,12 +15,10 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from veloz_chaos.core import event as ev
+from veloz_chaos.engine.journal_ends import FILE as FILE
+from veloz_chaos.engine.journal_ends import end_of, refuse_newer, tail
 from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.errors import UsageError
-
-FILE = "journal.jsonl"
-#: Bytes; what is left and down at the end of a run, and what was judged then, fit in.
-_TAIL = 16_384
 
 
 class Journal:
@@ -100,14 +98,6 @@ def lines(folder: Path) -> Iterator[ev.Event]:
         yield _event(line, path, number)
 
 
-def refuse_newer(first: bytes, path: Path) -> None:
-    """Of a journal's first line. Raises UsageError."""
-    if b'"format":' in first and (written := _format(first)) > ev.FORMAT:
-        raise UsageError(
-            f"{path}: written by a newer veloz-chaos (journal format {written}); this one reads {ev.FORMAT}"
-        )
-
-
 def _event(line: bytes, path: Path, number: int) -> ev.Event:
     if number == 1:
         refuse_newer(line, path)
@@ -116,12 +106,6 @@ def _event(line: bytes, path: Path, number: int) -> ev.Event:
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"{path}:{number}: not an event of a journal: {first['msg']}; the file was changed") from None
-
-
-def _format(line: bytes) -> int:
-    digits = line.split(b'"format":', 1)[1].lstrip()
-    end = next((i for i, c in enumerate(digits) if not chr(c).isdigit()), len(digits))
-    return int(digits[:end] or b"0")
 
 
 def about_faults(file: BinaryIO) -> list[ev.Event]:
@@ -147,22 +131,6 @@ def _end(folder: Path) -> bytes:
     """The last whole line, but for what was judged then; empty if the file ends in a torn one."""
     with (folder / FILE).open("rb") as file:
         return end_of(tail(file))[0]
-
-
-def tail(file: BinaryIO) -> bytes:
-    """Of an open journal, as much as surely holds its last two lines."""
-    file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-    return file.read()
-
-
-def end_of(data: bytes) -> tuple[bytes, bytes]:
-    """The last event of the run itself, and what was judged then; either empty where there is none."""
-    lines = data.split(b"\n")
-    if len(lines) < 2 or lines[-1]:
-        return b"", b""
-    if b'"event":"run-judged"' in lines[-2]:
-        return lines[-3] if len(lines) > 2 else b"", lines[-2]
-    return lines[-2], b""
 
 
 def find(runs: Path, name: str) -> Path:

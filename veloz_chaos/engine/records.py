@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from veloz_chaos.core.record import INTERRUPTED, UNDER_WAY, Record, Time, time_of
-from veloz_chaos.engine import journal as journals
+from veloz_chaos.engine import journal_ends as ends
 from veloz_chaos.errors import UsageError
 
 #: Bytes read at once: the whole plan, as a rule.
@@ -37,16 +37,25 @@ class Found(NamedTuple):
 
 def read(folder: Path) -> Found:
     """Raises UsageError for what is no journal, or one of a newer version; FileNotFoundError if there is none."""
-    path = folder / journals.FILE
+    path = folder / ends.FILE
     with path.open("rb", buffering=0) as file:
         head = file.read(_HEAD)
         whole = len(head) < _HEAD
-        end, judged = journals.end_of(head if whole else journals.tail(file))
+        end, judged = ends.end_of(head if whole else ends.tail(file))
     first = _first(path, head)
     record = _of_plan(first, folder.name)
     if judged and b'"event":"run-ended"' in end:
         return _found(_as_judged(record, json.loads(judged)))
     return _judge(record, folder)
+
+
+def peek(folder: Path) -> Record | None:
+    """What it was to be, without how it went; None for what is no run that can be read."""
+    try:
+        with (folder / ends.FILE).open("rb", buffering=0) as file:
+            return _of_plan(_first(folder / ends.FILE, file.read(_HEAD)), folder.name)
+    except (OSError, UsageError):
+        return None
 
 
 def resolved(found: Found, alive: bool) -> Record:
@@ -65,7 +74,7 @@ def _first(path: Path, head: bytes) -> dict[str, Any]:
         newline = line[-1:]
     if newline != b"\n":
         raise UsageError(f"{path}: the journal {_CHANGED}")
-    journals.refuse_newer(line, path)
+    ends.refuse_newer(line, path)
     try:
         first = json.loads(line)
     except ValueError:
@@ -98,7 +107,7 @@ def _of_plan(first: Mapping[str, Any], folder: str) -> Record:
             due=datetime.fromisoformat(occasion["due"]).timestamp() if occasion else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise UsageError(f"{folder}/{journals.FILE}: the journal {_CHANGED}") from None
+        raise UsageError(f"{folder}/{ends.FILE}: the journal {_CHANGED}") from None
 
 
 def _as_judged(record: Record, judged: Mapping[str, Any]) -> Record:
@@ -126,9 +135,9 @@ def _judge(record: Record, folder: Path) -> Found:
     from veloz_chaos.core.history import of
     from veloz_chaos.core.judge import judge
     from veloz_chaos.core.told import told
-    from veloz_chaos.engine import order_history
+    from veloz_chaos.engine import journal, order_history
 
-    events = journals.read(folder)
+    events = journal.read(folder)
     history = of(events)
     if history.ended is None:
         started: Any = events[0]
@@ -144,7 +153,7 @@ def _judge(record: Record, folder: Path) -> Found:
 def signature(folder: Path) -> tuple[int, int] | None:
     """Size and time of change of the journal: while they stay nothing was written. None if there is none."""
     try:
-        said = (folder / journals.FILE).stat()
+        said = (folder / ends.FILE).stat()
     except OSError:
         return None
     return said.st_size, said.st_mtime_ns
