@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "judge": "Judge a run again from its journal.",
     "history": "List and compare runs; bring those of other machines.",
     "matrix": "Show which rows of the response matrix are proven.",
+    "schedule": "Show what is due when and where, run it, check the evidence.",
     "revert": "Take out what unfinished runs left in place.",
     "abort": "End a run under way: revert first, then stop.",
     "doctor": "Check whether runs can work, and be undone, on this machine.",

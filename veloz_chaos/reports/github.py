@@ -1,0 +1,71 @@
+"""A schedule as a workflow of GitHub Actions, whose times are UTC: an entry of a zone with summer time has two.
+
+The runs of earlier jobs come from the cache; what GitHub has thrown away is not known to it any more.
+"""
+
+from __future__ import annotations
+
+from veloz_chaos.core.trigger import crons_in_utc
+from veloz_chaos.reports.exported import Export
+
+_JOB = """\
+permissions:
+  contents: read
+# One at a time, and none is broken off: what it hurt must be put back.
+concurrency:
+  group: chaos-@NAME@
+  cancel-in-progress: false
+jobs:
+  chaos:
+    runs-on: ubuntu-latest
+    timeout-minutes: 120
+    steps:
+      - uses: actions/checkout@v4
+      - uses: actions/setup-python@v5
+        with:
+          python-version: "3.11"
+      - run: pip install veloz-chaos
+      - name: The runs of earlier jobs
+        uses: actions/cache/restore@v4
+        with:
+          path: runs
+          key: chaos-@NAME@-${{ github.run_id }}
+          restore-keys: chaos-@NAME@-
+      - name: What is due
+        run: veloz-chaos schedule run @NAME@ --quiet@LATE@ --junit results/junit.xml --results results
+      - name: Is the evidence there?
+        if: always()
+        run: veloz-chaos schedule check @NAME@
+      - name: Keep the runs
+        if: always()
+        uses: actions/cache/save@v4
+        with:
+          path: runs
+          key: chaos-@NAME@-${{ github.run_id }}
+      - if: always()
+        uses: actions/upload-artifact@v4
+        with:
+          name: chaos-@NAME@-${{ github.run_id }}
+          path: results
+          if-no-files-found: ignore
+          retention-days: 90
+"""
+
+
+def render(export: Export) -> dict[str, str]:
+    times: dict[str, list[str]] = {}
+    for entry in export.schedule.entries:
+        for cron in crons_in_utc(export.trigger(entry), export.now):
+            times.setdefault(cron, []).append(entry.id)
+    lines = [*export.head, f"name: chaos {export.name}", "on:", "  workflow_dispatch:", "  schedule:"]
+    lines += [f'    - cron: "{cron}"  # {", ".join(ids)}' for cron, ids in times.items()]
+    text = "\n".join(lines) + "\n" + _JOB.replace("@NAME@", export.name).replace("@LATE@", _late(export))
+    return {f".github/workflows/chaos-{export.name}.yml": text}
+
+
+def _late(export: Export) -> str:
+    """Jitter is waited for: GitHub starts when it likes anyway."""
+    from veloz_chaos.core.duration import show
+
+    longest = max((entry.jitter for entry in export.schedule.entries if entry.jitter), default=None)
+    return "" if longest is None else f" --wait {show(longest)}"
