@@ -49,13 +49,14 @@ app = typer.Typer(
 def list_(
     schedule: Names = None,
     environment: Instead = None,
+    entry: Entries = None,
     now: Now = None,
     runs: options.Runs = Path("runs"),
     as_json: options.Json = False,
 ) -> int:
     """Show every entry: how it stands, and when it is next due."""
     moment = _now(now)
-    with _standings(schedule, environment, moment, runs) as (found, standings):
+    with _standings(_chosen(_bound(schedule, environment), entry), moment, runs) as (found, standings):
         if as_json:
             _json(found, standings, moment, PASSED)
         else:
@@ -68,13 +69,14 @@ def list_(
 def due(
     schedule: Names = None,
     environment: Instead = None,
+    entry: Entries = None,
     now: Now = None,
     runs: options.Runs = Path("runs"),
     as_json: options.Json = False,
 ) -> int:
     """Show what is due, and what is overdue."""
     moment = _now(now)
-    with _standings(schedule, environment, moment, runs) as (found, standings):
+    with _standings(_chosen(_bound(schedule, environment), entry), moment, runs) as (found, standings):
         if as_json:
             _json(found, [s for s in report.in_turn(standings) if s.state in ("due", "overdue")], moment, PASSED)
         else:
@@ -87,13 +89,14 @@ def due(
 def check(
     schedule: Names = None,
     environment: Instead = None,
+    entry: Entries = None,
     now: Now = None,
     runs: options.Runs = Path("runs"),
     as_json: options.Json = False,
 ) -> int:
     """Exit 1 if evidence is missing, failed or overdue, 3 if it is inconclusive; say which."""
     moment = _now(now)
-    with _standings(schedule, environment, moment, runs) as (found, standings):
+    with _standings(_chosen(_bound(schedule, environment), entry), moment, runs) as (found, standings):
         problems = {s.problem for s in standings} - {""}
         code = PASSED if not problems else INCONCLUSIVE if problems == {"inconclusive"} else FAILED
         if as_json:
@@ -156,6 +159,7 @@ def run(
 def export(
     schedule: Annotated[str, typer.Argument(metavar="SCHEDULE", help="A file or a name in schedules/.")],
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="cron, systemd, github, gitlab or kubernetes.")],
+    entry: Entries = None,
     directory: Annotated[
         Path | None, typer.Option("--directory", metavar="DIR", help="Where it runs; otherwise here.")
     ] = None,
@@ -172,7 +176,11 @@ def export(
     render = exported.FORMATS.get(to)
     if render is None:
         raise UsageError(f"--to {to}: there is no such format; {did_you_mean(to, exported.FORMATS)}")
-    made = render(exported.Export(path.stem, read, datetime.now(UTC), str((directory or Path()).absolute()), image))
+    chosen = {bound.entry.id for bound in _chosen(schedules.bind(path), entry)}
+    read = read.model_copy(update={"entries": [one for one in read.entries if one.id in chosen]})
+    place = str((directory or Path()).absolute())
+    export_ = exported.Export(path.stem, read, datetime.now(UTC), place, path.read_text(), image, bool(entry))
+    made = render(export_)
     if output is None:
         screen.out(*exported.printed(made))
         return PASSED
@@ -209,10 +217,7 @@ def _bound(names: Sequence[str] | None, environment: str | None) -> list[Bound]:
 
 
 @contextmanager
-def _standings(
-    names: Sequence[str] | None, environment: str | None, now: datetime, runs: Path
-) -> Iterator[tuple[Index, list[Standing]]]:
-    bound = _bound(names, environment)
+def _standings(bound: Sequence[Bound], now: datetime, runs: Path) -> Iterator[tuple[Index, list[Standing]]]:
     with index.opened(runs, screen.err) as found:
         yield found, schedules.stand(bound, found, now)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -64,6 +65,8 @@ class Scheduler:
     done: list[Done] = field(default_factory=list)
     #: of what earlier runs had left
     codes: list[int] = field(default_factory=list)
+    #: entries that a person must start, and why
+    held: dict[Occasion, str] = field(default_factory=dict)
     _places: ExitStack = field(default_factory=ExitStack)
     _sandbox: Path | None = None
 
@@ -90,6 +93,9 @@ class Scheduler:
                 if not _waited(self.asked.clock(), next_, until):
                     return
                 continue
+            if why := self._for_people(bound):
+                self.held[_occasion(bound, standing)] = f"{standing.entry.id}: not run: {why}"
+                continue
             self.done.append(self._one(bound, standing))
             yield self.done[-1]
             if self.done[-1].outcome.exit_code in (errors.ABORTED, errors.LEFT_BEHIND, errors.BUG):
@@ -98,7 +104,7 @@ class Scheduler:
     def _turn(self) -> tuple[Bound | None, Standing | None, datetime]:
         """What has waited longest and was not tried yet; and when the next one is due."""
         now = self.asked.clock()
-        tried = {(done.occasion.schedule, done.occasion.entry, done.occasion.due) for done in self.done}
+        tried = {done.occasion for done in self.done} | set(self.held)
         with index.opened(self.asked.runs, screen.err) as found:
             standings = schedules.stand(self.asked.bound, found, now)
         ready = [
@@ -106,7 +112,7 @@ class Scheduler:
             for bound, standing in zip(self.asked.bound, standings, strict=True)
             if standing.runnable
             and (self.asked.late is None or now - _start(standing) <= self.asked.late)
-            and tuple(vars(_occasion(bound, standing)).values()) not in tried
+            and _occasion(bound, standing) not in tried
         ]
         bound, standing = min(ready, key=lambda pair: _start(pair[1]), default=(None, None))
         return bound, standing, min(standing.upcoming.start for standing in standings)
@@ -125,6 +131,14 @@ class Scheduler:
             return Done(standing, occasion, Outcome(*paths, error=error))
         request = Request(paths[0], place, standing.entry.with_, runs=self.asked.runs, occasion=occasion)
         return Done(standing, occasion, outcomes.one(request, quiet=self.asked.quiet, verbose=self.asked.verbose))
+
+    def _for_people(self, bound: Bound) -> str:
+        """Production wants its name typed: without it nobody is here who may start it. That is no refusal."""
+        if bound.environment_file is None or bound.environment in self.asked.confirmed or sys.stdin.isatty():
+            return ""
+        if files.peek(bound.environment_file).data.get("tier") != "production":
+            return ""
+        return f"{bound.environment} is production; start it by hand, or give --confirm {bound.environment}"
 
     def _place(self, bound: Bound) -> Path:
         """The environment's file; the sandbox is started, once, where it is not up."""
@@ -154,6 +168,8 @@ class Scheduler:
     def closing(self, width: int) -> list[str]:
         from veloz_chaos.reports.table import table
 
+        if self.held:
+            screen.err(*self.held.values())
         if not self.done:
             if errors.LEFT_BEHIND in self.codes:
                 return ["nothing was run: an earlier run left something in place"]
@@ -171,7 +187,7 @@ class Scheduler:
         from veloz_chaos.reports import document
 
         told = [outcomes.as_json(d.outcome) | {"occasion": d.occasion.model_dump()} for d in self.done]
-        return document.document(told, self.exit_code, __version__)
+        return document.document(told, self.exit_code, __version__) | {"held_back": list(self.held.values())}
 
 
 def _occasion(bound: Bound, standing: Standing) -> Occasion:

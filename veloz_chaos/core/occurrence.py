@@ -26,7 +26,7 @@ from veloz_chaos.core.schedule import ORDINALS, WEEKDAYS, Blackout, Entry, Sched
 
 _DAY = timedelta(days=1)
 #: Longer than any entry's period, with the jitter and clock changes of its edges.
-_PERIODS = {"day": 3, "week": 9, "month": 33, "quarter": 95, "year": 368}
+_PERIODS = {"day": 3, "week": 9, "month": 38, "quarter": 106, "year": 375}
 #: How far back a blackout may have begun.
 _REACH = {"day": 2, "week": 8, "month": 32, "year": 367}
 #: The months in which quarters and years begin, and end.

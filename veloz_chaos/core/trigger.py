@@ -1,8 +1,8 @@
 """An entry in the words of other schedulers: when they must start `schedule run`, which then looks what is due.
 
-Where a scheduler can't say when exactly (cron has no first Saturday, and GitHub no time zones), it is told to start more
-often: on each of the seven days that may be the first Saturday, at both of the hours that ten o'clock may be. What is not
-due, or was run, is not run again.
+Where a scheduler can't say when exactly (cron has no first Saturday, and GitHub no time zones), it is told to start
+more often: on each of the seven days that may be the first Saturday, at both of the hours that ten o'clock may be. What
+is not due, or was run, is not run again.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def _named(room: str, name: str, instead: Path | None, problems: list[str]) -> t
         path = instead or files.find(room, name)
         return path, str(files.document(path).data.get("name") or name)
     except UsageError as error:
-        problems.append(str(error).splitlines()[0])
+        problems.append(str(error).splitlines()[0].split("; known:")[0])
         return None, name
 
 

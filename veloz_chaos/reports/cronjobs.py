@@ -1,5 +1,5 @@
-"""A schedule as CronJobs of Kubernetes, one for each entry, with a claim for the runs. What they may do there, the
-environment's ConfigMap and the namespace are those of `deploy/kubernetes`."""
+"""A schedule as CronJobs of Kubernetes, one for each entry, with the schedule itself and a claim for the runs. What
+they may do there, the environment's ConfigMap and the namespace are those of `deploy/kubernetes`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _NAMESPACE, _IMAGE = "veloz-chaos", "veloz-chaos:latest"
 #: CronJobs' names leave room for what is added to their Jobs'.
 _LONGEST = 52
 _ENVIRONMENT = "/etc/veloz-chaos/environment.yaml"
+_SCHEDULES = "/etc/veloz-chaos-schedules"
 _RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -23,9 +24,36 @@ _RESTRICTED = {
 
 
 def render(export: Export) -> dict[str, str]:
-    made: list[dict[str, Any]] = [_claim(), *(_cron_job(export, entry) for entry in export.schedule.entries)]
-    text = "\n".join(export.head) + "\n" + yaml.safe_dump_all(made, sort_keys=False, width=120)
+    made: list[dict[str, Any]] = [
+        _claim(),
+        _schedule(export),
+        *(_cron_job(export, entry) for entry in export.schedule.entries),
+    ]
+    text = "\n".join(export.head) + "\n" + yaml.dump_all(made, Dumper=_Plain, sort_keys=False, width=120)
     return {f"{export.name}-cronjobs.yaml": text}
+
+
+class _Plain(yaml.SafeDumper):
+    """Without anchors; text of several lines as such."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        style = "|" if "\n" in data else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Plain.add_representer(str, _Plain.represent_str)
+
+
+def _schedule(export: Export) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": f"veloz-chaos-schedule-{export.name}", "namespace": _NAMESPACE},
+        "data": {f"{export.name}.yaml": export.text},
+    }
 
 
 def _claim() -> dict[str, Any]:
@@ -56,7 +84,13 @@ def _cron_job(export: Export, entry: Entry) -> dict[str, Any]:
 
 
 def _pod(export: Export, entry: Entry) -> dict[str, Any]:
-    words = [*export.arguments(entry), "--environment", _ENVIRONMENT, "--runs", "/runs"]
+    words = [
+        *export.arguments(entry, f"{_SCHEDULES}/{export.name}.yaml"),
+        "--environment",
+        _ENVIRONMENT,
+        "--runs",
+        "/runs",
+    ]
     return {
         "serviceAccountName": "veloz-chaos",
         "restartPolicy": "Never",
@@ -72,6 +106,7 @@ def _pod(export: Export, entry: Entry) -> dict[str, Any]:
         "containers": [_container(export, "run", words)],
         "volumes": [
             {"name": "environment", "configMap": {"name": "veloz-chaos-environment"}},
+            {"name": "schedules", "configMap": {"name": f"veloz-chaos-schedule-{export.name}"}},
             {"name": "runs", "persistentVolumeClaim": {"claimName": "veloz-chaos-runs"}},
             {"name": "tmp", "emptyDir": {}},
         ],
@@ -87,6 +122,7 @@ def _container(export: Export, name: str, arguments: list[str]) -> dict[str, Any
         "resources": {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "512Mi"}},
         "volumeMounts": [
             {"name": "environment", "mountPath": "/etc/veloz-chaos", "readOnly": True},
+            {"name": "schedules", "mountPath": _SCHEDULES, "readOnly": True},
             {"name": "runs", "mountPath": "/runs"},
             {"name": "tmp", "mountPath": "/tmp"},
         ],

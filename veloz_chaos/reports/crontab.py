@@ -9,6 +9,8 @@ from veloz_chaos.reports.exported import Export
 
 #: Where jitter puts starts between the entries' own minutes, it is started so often (minutes).
 _OFTEN = 10
+#: Zones differ by whole hours, and a few by half of one or a quarter.
+_SHIFTS = (0, 15, 30, 45)
 
 
 def render(export: Export) -> dict[str, str]:
@@ -22,11 +24,7 @@ def render(export: Export) -> dict[str, str]:
     directory = quote(export.directory).replace("%", r"\%")
     lines = [
         *export.head,
-        "# Exit codes other than 0 are for whoever reads the mail: 1 failed, 3 inconclusive, 6 something is left behind.",
-        f"{minutes} * * * * cd {directory} && veloz-chaos schedule run {export.name} --quiet",
+        "# Exit codes, for whoever reads the mail: 1 failed, 3 inconclusive, 4 refused, 6 something is left behind.",
+        f"{minutes} * * * * cd {directory} && veloz-chaos schedule run {export.whole} --quiet",
     ]
     return {f"{export.name}.crontab": "\n".join(lines) + "\n"}
-
-
-#: Zones differ by whole hours, and a few by half of one or a quarter.
-_SHIFTS = (0, 15, 30, 45)

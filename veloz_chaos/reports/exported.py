@@ -22,14 +22,24 @@ class Export:
     now: datetime
     #: where the schedule, the environments and the runs are
     directory: str
+    #: the schedule's file, as it is written
+    text: str = ""
     image: str = ""
+    #: not all of the schedule's entries
+    part: bool = False
+
+    @property
+    def whole(self) -> str:
+        """The words for all entries that are exported."""
+        words = [self.name, *(word for entry in self.schedule.entries if self.part for word in ("--entry", entry.id))]
+        return " ".join(words)
 
     def trigger(self, entry: Entry) -> Trigger:
         return trigger(self.schedule, entry)
 
-    def arguments(self, entry: Entry) -> list[str]:
-        """`schedule run` of one entry."""
-        words = ["schedule", "run", self.name, "--entry", entry.id]
+    def arguments(self, entry: Entry, file: str = "") -> list[str]:
+        """`schedule run` of one entry. `file`: where the schedule is there."""
+        words = ["schedule", "run", file or self.name, "--entry", entry.id]
         if entry.jitter is not None:
             words += ["--wait", show(entry.jitter)]
         return words if self.trigger(entry).exact else [*words, "--late", LATE]
@@ -38,8 +48,8 @@ class Export:
     def head(self) -> list[str]:
         """What each file begins with."""
         return [
-            f"# The schedule {self.name}, by `veloz-chaos schedule export`. It may start `schedule run` when nothing is",
-            "# due: that looks what is due, and does nothing else.",
+            f"# The schedule {self.name}, by `veloz-chaos schedule export`. It may well start when nothing is due:",
+            "# `schedule run` looks what is, and does nothing else.",
         ]
 
 

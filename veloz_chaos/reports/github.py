@@ -32,10 +32,10 @@ jobs:
           key: chaos-@NAME@-${{ github.run_id }}
           restore-keys: chaos-@NAME@-
       - name: What is due
-        run: veloz-chaos schedule run @NAME@ --quiet@LATE@ --junit results/junit.xml --results results
+        run: veloz-chaos schedule run @WHOLE@ --quiet@LATE@ --junit results/junit.xml --results results
       - name: Is the evidence there?
         if: always()
-        run: veloz-chaos schedule check @NAME@
+        run: veloz-chaos schedule check @WHOLE@
       - name: Keep the runs
         if: always()
         uses: actions/cache/save@v4
@@ -59,7 +59,11 @@ def render(export: Export) -> dict[str, str]:
             times.setdefault(cron, []).append(entry.id)
     lines = [*export.head, f"name: chaos {export.name}", "on:", "  workflow_dispatch:", "  schedule:"]
     lines += [f'    - cron: "{cron}"  # {", ".join(ids)}' for cron, ids in times.items()]
-    text = "\n".join(lines) + "\n" + _JOB.replace("@NAME@", export.name).replace("@LATE@", _late(export))
+    text = (
+        "\n".join(lines)
+        + "\n"
+        + _JOB.replace("@NAME@", export.name).replace("@WHOLE@", export.whole).replace("@LATE@", _late(export))
+    )
     return {f".github/workflows/chaos-{export.name}.yml": text}
 
 

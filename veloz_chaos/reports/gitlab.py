@@ -26,8 +26,8 @@ chaos-@NAME@:
   before_script:
     - pip install veloz-chaos
   script:
-    - veloz-chaos schedule run @NAME@ --quiet@WAIT@ --junit results/junit.xml --results results
-    - veloz-chaos schedule check @NAME@
+    - veloz-chaos schedule run @WHOLE@ --quiet@WAIT@ --junit results/junit.xml --results results
+    - veloz-chaos schedule check @WHOLE@
   artifacts:
     when: always
     expire_in: 1 year
@@ -45,6 +45,10 @@ def render(export: Export) -> dict[str, str]:
         words = ["glab", "schedule", "create", "--ref", "main", "--description", entry.id]
         words += ["--cron", cron(t), "--cronTimeZone", t.zone]
         lines.append("#   " + " ".join(map(quote, words)))
-    job = _JOB.replace("@NAME@", export.name).replace("@IMAGE@", export.image or "python:3.11-slim")
+    job = (
+        _JOB.replace("@NAME@", export.name)
+        .replace("@WHOLE@", export.whole)
+        .replace("@IMAGE@", export.image or "python:3.11-slim")
+    )
     wait = "" if longest is None else f" --wait {show(longest)}"
     return {".gitlab-ci.yml": "\n".join(lines) + "\n" + job.replace("@WAIT@", wait)}
