@@ -179,7 +179,7 @@ def export(
     chosen = {bound.entry.id for bound in _chosen(schedules.bind(path), entry)}
     read = read.model_copy(update={"entries": [one for one in read.entries if one.id in chosen]})
     place = str((directory or Path()).absolute())
-    export_ = exported.Export(path.stem, read, datetime.now(UTC), place, path.read_text(), image, bool(entry))
+    export_ = exported.Export(path.stem, read, place, path.read_text(), image, bool(entry))
     made = render(export_)
     if output is None:
         screen.out(*exported.printed(made))

@@ -1,16 +1,13 @@
 """An entry in the words of other schedulers: when they must start `schedule run`, which then looks what is due.
 
-Where a scheduler can't say when exactly (cron has no first Saturday, and GitHub no time zones), it is told to start
-more often: on each of the seven days that may be the first Saturday, at both of the hours that ten o'clock may be. What
-is not due, or was run, is not run again.
+Where a scheduler can't say when exactly (cron has no first Saturday), it is told to start more often: on each of the
+seven days that may be one. What is not due, or was run, is not run again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from veloz_chaos.core.schedule import ORDINALS, WEEKDAYS, Entry, Schedule
 
@@ -60,26 +57,6 @@ def cron(t: Trigger) -> str:
     return f"{t.minute} {t.hour} {_days(t.days)} {_months(t.months)} {_weekday(t) if t.days is None else '*'}"
 
 
-def crons_in_utc(t: Trigger, now: datetime) -> list[str]:
-    """The same for a scheduler that knows no zones: one for each offset that the zone has in the year from now on."""
-    zone = ZoneInfo(t.zone)
-    offsets = {(now + timedelta(days=n)).astimezone(zone).utcoffset() or timedelta(0) for n in range(0, 367, 7)}
-    return sorted({_shifted(t, offset) for offset in offsets})
-
-
-def _shifted(t: Trigger, offset: timedelta) -> str:
-    minutes = t.hour * 60 + t.minute - int(offset.total_seconds()) // 60
-    days, rest = divmod(minutes, 24 * 60)
-    hour, minute = divmod(rest, 60)
-    at = f"{minute} {hour}"
-    if t.days is None:
-        weekday = "*" if t.weekday is None else str((t.weekday + days + 1) % 7)
-        return f"{at} * * {weekday}"
-    if days == 0:
-        return f"{at} {_days(t.days)} {_months(t.months)} *"
-    return f"{at} * * *"  # over the edge of a month, as it may be: `schedule run` knows
-
-
 def _days(days: tuple[int, int] | None) -> str:
     if days is None:
         return "*"
@@ -96,13 +73,15 @@ def _weekday(t: Trigger) -> str:
 
 
 def calendar(t: Trigger) -> str:
-    """systemd's `OnCalendar`: exact, but for the last day of a month of fewer days."""
+    """systemd's `OnCalendar`: exact, but for a 29th or 30th, which in a short month is its last day."""
     weekday = "" if t.weekday is None else f"{WEEKDAYS[t.weekday][:3].capitalize()} "
     months = ",".join(f"{month:02}" for month in t.months) or "*"
     if t.days is None:
         day = "-*"
     elif t.ordinal == "last":
         day = "~07/1"
+    elif t.days == (_FEWEST_DAYS, 31) and t.weekday is None:
+        day = "~01"
     elif t.days[0] == t.days[1]:
         day = f"-{t.days[0]:02}"
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from veloz_chaos.core.duration import show
 from veloz_chaos.core.schedule import Entry, Schedule
@@ -18,8 +17,6 @@ LATE = "12h"
 class Export:
     name: str
     schedule: Schedule
-    #: seasons are those of the year from here on
-    now: datetime
     #: where the schedule, the environments and the runs are
     directory: str
     #: the schedule's file, as it is written

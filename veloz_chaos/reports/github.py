@@ -1,11 +1,11 @@
-"""A schedule as a workflow of GitHub Actions, whose times are UTC: an entry of a zone with summer time has two.
+"""A schedule as a workflow of GitHub Actions.
 
 The runs of earlier jobs come from the cache; what GitHub has thrown away is not known to it any more.
 """
 
 from __future__ import annotations
 
-from veloz_chaos.core.trigger import crons_in_utc
+from veloz_chaos.core.trigger import cron
 from veloz_chaos.reports.exported import Export
 
 _JOB = """\
@@ -32,7 +32,7 @@ jobs:
           key: chaos-@NAME@-${{ github.run_id }}
           restore-keys: chaos-@NAME@-
       - name: What is due
-        run: veloz-chaos schedule run @WHOLE@ --quiet@LATE@ --junit results/junit.xml --results results
+        run: veloz-chaos schedule run @WHOLE@ --quiet@WAIT@ --junit results/junit.xml --results results
       - name: Is the evidence there?
         if: always()
         run: veloz-chaos schedule check @WHOLE@
@@ -53,21 +53,23 @@ jobs:
 
 
 def render(export: Export) -> dict[str, str]:
-    times: dict[str, list[str]] = {}
+    times: dict[tuple[str, str], list[str]] = {}
     for entry in export.schedule.entries:
-        for cron in crons_in_utc(export.trigger(entry), export.now):
-            times.setdefault(cron, []).append(entry.id)
+        t = export.trigger(entry)
+        times.setdefault((cron(t), t.zone), []).append(entry.id)
     lines = [*export.head, f"name: chaos {export.name}", "on:", "  workflow_dispatch:", "  schedule:"]
-    lines += [f'    - cron: "{cron}"  # {", ".join(ids)}' for cron, ids in times.items()]
+    for (when, zone), ids in times.items():
+        lines.append(f'    - cron: "{when}"  # {", ".join(ids)}')
+        lines += [] if zone == "UTC" else [f"      timezone: {zone}"]
     text = (
         "\n".join(lines)
         + "\n"
-        + _JOB.replace("@NAME@", export.name).replace("@WHOLE@", export.whole).replace("@LATE@", _late(export))
+        + _JOB.replace("@NAME@", export.name).replace("@WHOLE@", export.whole).replace("@WAIT@", _wait(export))
     )
     return {f".github/workflows/chaos-{export.name}.yml": text}
 
 
-def _late(export: Export) -> str:
+def _wait(export: Export) -> str:
     """Jitter is waited for: GitHub starts when it likes anyway."""
     from veloz_chaos.core.duration import show
 
