@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -35,6 +36,22 @@ def place(tmp_path: Path) -> Iterator[Path]:
         call("sandbox", "down", "--dir", "sandbox", cwd=tmp_path)
 
 
+def published(place: Path) -> None:
+    """What a job keeps is readable, and another machine's history takes it."""
+    suite = ElementTree.parse(place / "junit.xml").getroot()[0]
+    assert suite.get("name") == "engine-crash on sandbox"
+    assert {case.get("name") for case in suite.iter("testcase")} >= {"in place", "detection", "recovery", "orders lost"}
+    assert suite.get("failures") == suite.get("errors") == "0"
+    assert (place / "results" / "junit.xml").read_text() == (place / "junit.xml").read_text()
+    assert "✅ passed" in (place / "summary.md").read_text()
+    (run,) = json.loads((place / "results" / "results.json").read_text())["runs"]
+    assert (place / "results" / "runs" / Path(run["folder"]).name / "orders.jsonl").is_file()
+    brought = call("history", "import", "results", "--runs", "elsewhere", cwd=place)
+    assert brought.stdout.startswith("1 brought"), brought.stderr
+    judged = call("judge", run["run"], "--runs", "elsewhere", "--json", cwd=place)
+    assert json.loads(judged.stdout)["runs"][0]["findings"] == run["findings"]
+
+
 def test_a_week(place: Path) -> None:
     def schedule(*words: str, now: str) -> tuple[int, str]:
         answer = call("schedule", *words, "--now", now, "-e", "sandbox/environment.yaml", cwd=place)
@@ -45,8 +62,10 @@ def test_a_week(place: Path) -> None:
         "nothing is due; next: engine-crash@staging, 2030-01-07 09:00 UTC\n",
     )
     assert schedule("check", now="2030-01-07T09:00")[0] == 0
-    code, said = schedule("run", "--quiet", now="2030-01-07T09:05")
+    keep = ("--junit", "junit.xml", "--markdown", "summary.md", "--results", "results")
+    code, said = schedule("run", "--quiet", *keep, now="2030-01-07T09:05")
     assert code == 0, said
+    published(place)
     assert "PASSED engine-crash on sandbox" in said
     assert schedule("run", "--quiet", now="2030-01-07T09:20")[1].startswith("nothing is due")
     assert schedule("check", now="2030-01-08")[0] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from veloz_chaos.registry import Registry
 if TYPE_CHECKING:
     from veloz_chaos.core.judge import Judgement
     from veloz_chaos.core.plan import Plan
+    from veloz_chaos.reports.told import Told
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class Outcome:
     environment: Path
     result: Recorded | None = None
     error: errors.Error | None = None
+    #: when it was begun, in seconds since 1970, and how long it took
+    started: float = 0.0
+    seconds: float = 0.0
 
     @property
     def exit_code(self) -> int:
@@ -48,18 +53,18 @@ class Outcome:
 
 
 def one(request: Request, *, quiet: bool, verbose: bool) -> Outcome:
+    began, clock = time.time(), time.monotonic()
     try:
         with shown(quiet=quiet, verbose=verbose) as observe:
             result = conduct(request, Registry(), observe)
     except errors.Error as error:
-        return Outcome(request.experiment, request.environment, error=error)
+        return Outcome(request.experiment, request.environment, None, error, began, time.monotonic() - clock)
     finally:
         choice.catch()
     plan = result.history.plan
     assert plan is not None
-    return Outcome(
-        request.experiment, request.environment, Recorded(result.judgement, plan, result.folder, result.note)
-    )
+    recorded = Recorded(result.judgement, plan, result.folder, result.note)
+    return Outcome(request.experiment, request.environment, recorded, None, began, time.monotonic() - clock)
 
 
 def note(outcome: Outcome) -> None:
@@ -74,8 +79,8 @@ def tell(outcome: Outcome) -> None:
         return
     from veloz_chaos.reports import verdict  # reports are not imported before there is something to report
 
-    told = outcome.result
-    screen.out(*verdict.report(told.judgement, told.plan, str(told.folder), screen.width()))
+    done = outcome.result
+    screen.out(*verdict.report(done.judgement, done.plan, str(done.folder), screen.width()))
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -87,6 +92,20 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         return document.no_run(outcome.experiment.stem, str(outcome.environment), outcome.exit_code, reasons)
     started = next(journals.lines(result.folder)).at
     return document.run(result.judgement, result.plan, str(result.folder), started)
+
+
+def told(outcome: Outcome, occasion: str = "") -> Told:
+    from veloz_chaos.reports.told import Told
+
+    result, when = outcome.result, (outcome.started, outcome.seconds)
+    if result is None:
+        verdict = "refused" if outcome.exit_code == errors.REFUSED else "invalid"
+        reasons = tuple(str(outcome.error).splitlines()) if outcome.error else ()
+        names = outcome.experiment.stem, outcome.environment.stem
+        return Told(*names, verdict, outcome.exit_code, reasons, None, None, "", *when, occasion)
+    j, plan = result.judgement, result.plan
+    names = plan.experiment, plan.environment
+    return Told(*names, j.verdict, j.exit_code, (), j, plan, str(result.folder), *when, occasion)
 
 
 def word(outcome: Outcome) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from veloz_chaos import __version__, errors
-from veloz_chaos.cli import choice, options, screen
+from veloz_chaos.cli import choice, options, published, screen
 from veloz_chaos.cli import outcome as outcomes
 from veloz_chaos.cli.outcome import Outcome
 from veloz_chaos.engine import files
@@ -38,6 +38,9 @@ def command(
     confirm: Annotated[
         str | None, typer.Option("--confirm", metavar="NAME", help="The environment's name: production wants it.")
     ] = None,
+    junit: published.Junit = None,
+    markdown: published.Markdown = None,
+    results: published.Results = None,
     as_json: options.Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every look.")] = False,
@@ -46,21 +49,41 @@ def command(
     paths = [files.find("experiments", name) for name in experiments]
     asked = options.assignments(settings)
     done: list[Outcome] = []
-    with choice.environment(environment, flaw or ()) as place:
-        outcomes.confirm(place, confirm)
-        requests = [Request(path, place, asked, seed + n, placebo, runs) for path in paths for n in range(repeat)]
-        for outcome in _outcomes(requests, once=repeat == 1, quiet=quiet, verbose=verbose):
-            done.append(outcome)
-            outcomes.note(outcome)
-            if not as_json:
-                outcomes.tell(outcome)
-    code = errors.worst([outcome.exit_code for outcome in done])
+    publish = published.Published(junit, markdown, results)
+    publish.prepare()
+    try:
+        with choice.environment(environment, flaw or ()) as place:
+            outcomes.confirm(place, confirm)
+            requests = [Request(path, place, asked, seed + n, placebo, runs) for path in paths for n in range(repeat)]
+            for outcome in _outcomes(requests, once=repeat == 1, quiet=quiet, verbose=verbose):
+                done.append(outcome)
+                outcomes.note(outcome)
+                if not as_json:
+                    outcomes.tell(outcome)
+                if repeat == 1:
+                    _publish(publish, done)
+    except errors.Error as error:
+        left = [Outcome(path, Path(environment or "sandbox"), error=error) for path in paths[len(done) :]]
+        _publish(publish, [*done, *left])
+        publish.end([outcomes.told(one) for one in [*done, *left]], error.exit_code)
+        raise
+    _publish(publish, done)
+    code = _worst(done)
     repeats = [_repeated(path, done, repeat) for path in dict.fromkeys(paths)] if repeat > 1 else []
     if as_json:
         _print_json(done, repeats, code)
     else:
         _print_all(paths, done, repeats)
-    return code
+    return publish.end([outcomes.told(one) for one in done], code)
+
+
+def _publish(publish: published.Published, done: Sequence[Outcome]) -> None:
+    if publish:
+        publish.write([outcomes.told(one) for one in done], _document(done, [], _worst(done)))
+
+
+def _worst(done: Sequence[Outcome]) -> int:
+    return errors.worst([outcome.exit_code for outcome in done])
 
 
 def _outcomes(requests: Sequence[Request], *, once: bool, quiet: bool, verbose: bool) -> Iterator[Outcome]:
@@ -88,11 +111,14 @@ def _print_all(paths: Sequence[Path], done: Sequence[Outcome], repeats: Sequence
 
 
 def _print_json(done: Sequence[Outcome], repeats: Sequence[Repeated], code: int) -> None:
+    screen.out(json.dumps(_document(done, repeats, code), ensure_ascii=False))
+
+
+def _document(done: Sequence[Outcome], repeats: Sequence[Repeated], code: int) -> dict[str, Any]:
     from veloz_chaos.reports import document, repeated
 
     told = [repeated.as_json(each) for each in repeats]
-    whole = document.document([outcomes.as_json(outcome) for outcome in done], code, __version__, told)
-    screen.out(json.dumps(whole, ensure_ascii=False))
+    return document.document([outcomes.as_json(outcome) for outcome in done], code, __version__, told)
 
 
 def _repeated(path: Path, done: Sequence[Outcome], asked: int) -> Repeated:

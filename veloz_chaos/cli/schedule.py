@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from veloz_chaos import __version__
-from veloz_chaos.cli import options, screen
+from veloz_chaos.cli import options, published, screen
 from veloz_chaos.cli.history import tell
 from veloz_chaos.core import duration, instant
 from veloz_chaos.core.nearest import did_you_mean
@@ -123,6 +123,9 @@ def run(
     confirm: Annotated[
         list[str] | None, typer.Option("--confirm", metavar="NAME", help="An environment's name: production wants it.")
     ] = None,
+    junit: published.Junit = None,
+    markdown: published.Markdown = None,
+    results: published.Results = None,
     as_json: options.Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every look.")] = False,
@@ -143,16 +146,22 @@ def run(
         quiet=quiet,
         verbose=verbose,
     )
+    publish = published.Published(junit, markdown, results)
+    publish.prepare()
     scheduler = Scheduler(asked)
     with scheduler.at_work():
         for done in scheduler.run():
             if not as_json:
                 scheduler.tell(done)
+            if publish:
+                publish.write(scheduler.told(), scheduler.as_json())
+        if publish and not scheduler.done:
+            publish.write([], scheduler.as_json())
     if as_json:
         screen.out(json.dumps(scheduler.as_json(), ensure_ascii=False))
     else:
         screen.out(*scheduler.closing(screen.width()))
-    return scheduler.exit_code
+    return publish.end(scheduler.told(), scheduler.exit_code)
 
 
 @app.command()

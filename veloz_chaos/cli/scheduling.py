@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from veloz_chaos import __version__, errors
 from veloz_chaos.cli import choice, screen
@@ -32,6 +32,9 @@ from veloz_chaos.engine.conduct import Request
 from veloz_chaos.engine.index import Query
 from veloz_chaos.engine.schedules import Bound
 from veloz_chaos.reports import schedule as report
+
+if TYPE_CHECKING:
+    from veloz_chaos.reports.told import Told
 
 #: While it waits, the clock is looked at so often: it may be set meanwhile. Seconds.
 _TICK = 5.0
@@ -164,6 +167,9 @@ class Scheduler:
     def tell(self, done: Done) -> None:
         outcomes.note(done.outcome)
         outcomes.tell(done.outcome)
+
+    def told(self) -> list[Told]:
+        return [outcomes.told(d.outcome, f"{d.occasion.entry}, due {d.occasion.due}") for d in self.done]
 
     def closing(self, width: int) -> list[str]:
         from veloz_chaos.reports.table import table

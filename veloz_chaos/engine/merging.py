@@ -86,7 +86,7 @@ def _copy(source: Path, goal: Path) -> Path:
     half = goal.with_name(f"{_HALF}{goal.name}-{os.getpid()}")
     shutil.rmtree(half, ignore_errors=True)
     try:
-        shutil.copytree(source, half, ignore=_no_files)
+        shutil.copytree(source, half, ignore=no_files)
         half.rename(goal)
     except BaseException:
         shutil.rmtree(half, ignore_errors=True)
@@ -94,7 +94,8 @@ def _copy(source: Path, goal: Path) -> Path:
     return goal
 
 
-def _no_files(folder: str, names: list[str]) -> Iterator[str]:
+def no_files(folder: str, names: list[str]) -> Iterator[str]:
+    """Links, sockets and the like, for `shutil.copytree`."""
     for name in names:
         path = Path(folder) / name
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
