@@ -40,7 +40,7 @@ def published(place: Path) -> None:
     """What a job keeps is readable, and another machine's history takes it."""
     suite = ElementTree.parse(place / "junit.xml").getroot()[0]
     assert suite.get("name") == "engine-crash on sandbox"
-    assert {case.get("name") for case in suite.iter("testcase")} >= {"in place", "detection", "recovery", "orders lost"}
+    assert {case.get("name") for case in suite.iter("testcase")} >= {"in place", "detection", "recovery"}
     assert suite.get("failures") == suite.get("errors") == "0"
     assert (place / "results" / "junit.xml").read_text() == (place / "junit.xml").read_text()
     assert "✅ passed" in (place / "summary.md").read_text()

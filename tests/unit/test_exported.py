@@ -223,3 +223,10 @@ def test_what_the_user_did_wrong(arguments: tuple[str, ...], message: str) -> No
     answer = call("schedule", "export", *arguments)
     assert answer.returncode == 2
     assert message in answer.stderr
+
+
+@pytest.mark.parametrize("to", ["github", "gitlab"])
+def test_the_page_about_ci_shows_what_is_printed(to: str) -> None:
+    entries = ("--entry", "pod-kill@staging", "--entry", "network-latency@staging")
+    printed = call("schedule", "export", "veloz", "--to", to, *entries).stdout
+    assert f"```yaml\n{printed}```" in (ROOT / "docs" / "ci.md").read_text()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from junitparser import Error, Failure, JUnitXml  # type: ignore[import-untyped]
+from junitparser import Error, Failure, JUnitXml
 
 from tests.unit.cli_runs import SECOND, Paper, events, plan
 from veloz_chaos.core import event as ev
@@ -87,7 +88,8 @@ def test_the_counts_agree_also_for_another_reader() -> None:
     results = [result for suite in read for case in suite for result in case.result]
     assert read.failures == sum(isinstance(result, Failure) for result in results) > 0
     assert read.errors == sum(isinstance(result, Error) for result in results) > 0
-    properties = {p.name: p.value for p in next(iter(read)).properties()}
+    first: Any = next(iter(read))
+    properties = {p.name: p.value for p in first.properties()}
     assert (properties["verdict"], properties["run"], properties["failure"]) == ("passed", "0badcafe", "engine-crash")
 
 
@@ -111,7 +113,7 @@ def test_the_summary_is_a_table_and_what_did_not_pass() -> None:
     assert re.match(r"\| engine-crash \| paper \| ✅ passed \| .* ms \| 1\.\d+–1\.\d+ s \| detected after", table[1])
     assert "### ❌ engine-crash on paper: failed" in text
     assert re.search(
-        r"- \*\*failed: recovery\*\* \(≥ 2\d s, limit 10 s\): took at least 2\d s, the limit is 10 s", text
+        r"- \*\*failed: recovery\*\* \(≥ 2\d\.\d s, limit 10 s\): took at least 2\d\.\d s, the limit is 10 s", text
     )
     assert "undo --it" in text
     assert text.count("<details>") == text.count("</details>") == 3
