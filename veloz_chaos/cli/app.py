@@ -24,7 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "show": "Show a run again from its journal, or an experiment in words.",
     "judge": "Judge a run again from its journal.",
     "history": "List and compare runs; bring those of other machines.",
-    "matrix": "Show which rows of the response matrix are proven.",
+    "matrix": "Show which rows of the response matrix are proven, where, and what is due.",
     "schedule": "Show what is due when and where, run it, check the evidence.",
     "revert": "Take out what unfinished runs left in place.",
     "abort": "End a run under way: revert first, then stop.",

@@ -211,12 +211,10 @@ def _now(text: str | None) -> datetime:
 
 
 def _paths(names: Sequence[str] | None) -> list[Path]:
-    """Those of this folder; those that ship with veloz-chaos where there are none."""
     if names:
         return [files.find("schedules", name) for name in names]
-    for shelf in files.shelves("schedules"):
-        if found := sorted(shelf.glob("*.yaml")):
-            return found
+    if found := schedules.paths():
+        return found
     raise UsageError("there is no schedule; write one in schedules/")
 
 

@@ -17,8 +17,8 @@ from veloz_chaos.engine import files
 from veloz_chaos.engine.index import Index, Query
 from veloz_chaos.errors import Error, InvalidFile, Problem, UsageError
 
-#: Named by the design, to be built.
-LATER = frozenset({"full-dr-test"})
+#: Named by the design, to be built: each with its row of the response matrix.
+LATER = {"full-dr-test": "full-dr"}
 #: Runs of one experiment on one environment that are looked at: more than there are retries of one occurrence.
 _RUNS = 500
 
@@ -36,6 +36,14 @@ class Bound:
     experiment_file: Path | None = None
     environment_file: Path | None = None
     problem: str = ""
+
+
+def paths() -> list[Path]:
+    """Those of this folder; those that ship with veloz-chaos where there are none."""
+    for shelf in files.shelves("schedules"):
+        if found := sorted(shelf.glob("*.yaml")):
+            return found
+    return []
 
 
 def read(path: Path) -> tuple[Schedule, Document]:
