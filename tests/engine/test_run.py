@@ -292,12 +292,16 @@ def test_a_probe_that_is_broken_is_our_bug_and_leaves_nothing(tmp_path: Path) ->
 
 
 def test_the_journal_alone_gives_the_same_judgement(tmp_path: Path) -> None:
+    from veloz_chaos.core.event import RunJudged
     from veloz_chaos.core.history import of
     from veloz_chaos.core.judge import judge
+    from veloz_chaos.core.told import told
 
     with running(tmp_path) as system:
         result, events = system.run(system.experiment())
-    read = journal.read(result.folder)
+    *read, kept = journal.read(result.folder)
     assert read == events
+    assert isinstance(kept, RunJudged)
+    assert kept == RunJudged(**told(result.judgement), at=kept.at, wall=kept.wall)
     assert judge(of(read)) == result.judgement
     assert any(isinstance(event, LookTaken) for event in read)

@@ -1,34 +1,112 @@
-"""`veloz-chaos matrix`: which rows are proven, where, when and how well."""
+"""`veloz-chaos matrix`: which rows are proven, where, when and how well; and what is overdue."""
 
 from __future__ import annotations
 
 import json
-import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
-from veloz_chaos.cli import options, recorded, screen
-from veloz_chaos.engine import files
-from veloz_chaos.engine import journal as journals
-from veloz_chaos.errors import PASSED
+import typer
+
+from veloz_chaos import __version__
+from veloz_chaos.cli import options, screen
+from veloz_chaos.cli.history import tell
+from veloz_chaos.core import duration, instant
+from veloz_chaos.core.nearest import did_you_mean
+from veloz_chaos.core.proof import STATUSES, Proof, proofs
+from veloz_chaos.core.record import JUDGED, Record
+from veloz_chaos.core.standing import Standing
+from veloz_chaos.engine import files, index, schedules
+from veloz_chaos.engine.index import Index, Query
+from veloz_chaos.errors import FAILED, PASSED, Error, UsageError
 from veloz_chaos.reports import coverage
-from veloz_chaos.reports.coverage import Proof
 
-#: What a run must have ended with to say anything of its row.
-_JUDGED = ("passed", "failed", "inconclusive")
+_FAILING = tuple(status for status in STATUSES if status != "passed")
+_STDOUT = "-"
 
 
 def command(
-    environment: options.Environment = None, runs: options.Runs = Path("runs"), as_json: options.Json = False
+    environment: Annotated[
+        list[str] | None,
+        typer.Option("--environment", "-e", metavar="ENV", help="Every row on this one; may be given several times."),
+    ] = None,
+    runs: options.Runs = Path("runs"),
+    fail_on: Annotated[
+        str | None, typer.Option("--fail-on", metavar="WORDS", help="Exit 1 for any of: stale,failed,unproven.")
+    ] = None,
+    max_age: Annotated[
+        str | None, typer.Option("--max-age", metavar="LENGTH", help="What passed longer ago is stale: 90d.")
+    ] = None,
+    markdown: Annotated[
+        str | None, typer.Option("--markdown", metavar="FILE", help="Also as Markdown; - prints nothing else.")
+    ] = None,
+    now: Annotated[str | None, typer.Option("--now", metavar="WHEN", help="As if it were then.")] = None,
+    as_json: options.Json = False,
 ) -> int:
-    """Show which rows of the response matrix are proven."""
-    name = files.environment(files.find("environments", environment)).environment.name if environment else None
-    matrix, experiments, proofs = files.matrix(), _experiments(), _proofs(runs, name)
-    now = time.time()
-    if as_json:
-        screen.out(json.dumps({"rows": coverage.as_json(matrix, experiments, proofs, now)}, ensure_ascii=False))
-    else:
-        screen.out(*coverage.describe(matrix, experiments, proofs, now, screen.width()))
-    return PASSED
+    """Show which rows of the response matrix are proven, where, and what is due."""
+    failing, oldest, moment = _failing(fail_on), _length(max_age), _now(now)
+    matrix, experiments = files.matrix(), _experiments()
+    with index.opened(runs, screen.err) as found:
+        standings = _standings(found, experiments, moment)
+        wanted = _names(environment)
+        told = proofs(matrix.rows, wanted, _latest(found), standings, moment.timestamp(), oldest)
+        code = FAILED if any(proof.status in failing for proof in told) else PASSED
+        if markdown is not None:
+            _write(markdown, coverage.markdown(matrix, experiments, told, moment.timestamp()))
+        if as_json:
+            rows = coverage.as_json(matrix, experiments, told, str(runs), moment.timestamp())
+            whole = {"tool": "veloz-chaos", "version": __version__, "rows": rows, "exit_code": code}
+            screen.out(json.dumps(whole, ensure_ascii=False))
+        elif markdown != _STDOUT:
+            screen.out(*coverage.describe(matrix, experiments, told, moment.timestamp(), screen.width()))
+            tell(found)
+    screen.err(*(_because(proof) for proof in told if proof.status in failing))
+    return code
+
+
+def _because(proof: Proof) -> str:
+    where = f" on {proof.environment}" if proof.environment else ""
+    why = [standing.said for standing in proof.standings if standing.problem] or [
+        proof.last.reason if proof.last else ""
+    ]
+    return f"{proof.status}: {proof.row}{where}" + (f": {'; '.join(why)}" if any(why) else "")
+
+
+def _failing(words: str | None) -> set[str]:
+    found = {word.strip() for word in (words or "").split(",")} - {""}
+    for word in found:
+        if word not in _FAILING:
+            raise UsageError(f"--fail-on {word}: it is {', '.join(_FAILING)}; {did_you_mean(word, _FAILING)}")
+    return found
+
+
+def _length(text: str | None) -> float | None:
+    try:
+        return None if text is None else duration.parse(text).total_seconds()
+    except ValueError as error:
+        raise UsageError(f"--max-age: {error}") from None
+
+
+def _now(text: str | None) -> datetime:
+    try:
+        return instant.parse(text or "now", datetime.now(UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"--now: {error}") from None
+
+
+def _names(environments: Sequence[str] | None) -> list[str]:
+    """What they call themselves; one whose file is not here is meant by its name."""
+    found = []
+    for name in environments or ():
+        try:
+            found.append(str(files.document(files.find("environments", name)).data.get("name") or name))
+        except Error:
+            if "/" in name or name.endswith((".yaml", ".yml")):
+                raise
+            found.append(name)
+    return found
 
 
 def _experiments() -> dict[str, list[str]]:
@@ -40,16 +118,33 @@ def _experiments() -> dict[str, list[str]]:
     return found
 
 
-def _proofs(runs: Path, environment: str | None) -> dict[str, Proof]:
-    """The latest judged run of each row; placebos prove nothing."""
-    found: dict[str, Proof] = {}
-    for folder in recorded.folders(runs):
-        started = recorded.first_event(folder)
-        if started is None or started.plan.placebo or started.plan.limits.row in found or not journals.finished(folder):
-            continue
-        if environment is not None and started.plan.environment != environment:
-            continue
-        judgement = recorded.read(folder).judged()
-        if judgement.verdict in _JUDGED:
-            found[started.plan.limits.row] = Proof(started.plan, judgement, str(folder), started.wall)
-    return found
+def _latest(found: Index) -> Iterator[Record]:
+    """The last judged run of each experiment on each environment."""
+    judged = Query(verdicts=JUDGED, placebos=False)
+    for experiment, where in {(experiment, where) for experiment, where, _ in found.count(judged)}:
+        yield from found.find(Query((experiment,), (where,), JUDGED, placebos=False, limit=1))
+
+
+def _standings(found: Index, experiments: dict[str, list[str]], now: datetime) -> dict[tuple[str, str], list[Standing]]:
+    """By row and environment, of every schedule."""
+    rows = {name: row for row, names in experiments.items() for name in names}
+    told: dict[tuple[str, str], list[Standing]] = {}
+    bound = [one for path in schedules.paths() for one in schedules.bind(path)]
+    for one, standing in zip(bound, schedules.stand(bound, found, now), strict=True):
+        row = (
+            rows.get(Path(one.entry.experiment).stem) or rows.get(one.experiment) or schedules.LATER.get(one.experiment)
+        )
+        if row is not None:
+            told.setdefault((row, one.environment), []).append(standing)
+    return told
+
+
+def _write(file: str, text: str) -> None:
+    if file == _STDOUT:
+        screen.out(*text.splitlines())
+        return
+    try:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{file}: can't be written: {error.strerror}") from None

@@ -18,8 +18,7 @@ from veloz_chaos.core.document import Document, validate
 from veloz_chaos.core.environment import Bound, EnvironmentPart, LinkBinding, Service, ways
 from veloz_chaos.core.matrix import ResponseMatrix
 from veloz_chaos.core.nearest import did_you_mean
-from veloz_chaos.core.schedule import Schedule
-from veloz_chaos.engine import files
+from veloz_chaos.engine import files, schedules
 from veloz_chaos.errors import InvalidFile, Problem, UsageError
 from veloz_chaos.registry import Registry
 
@@ -107,7 +106,7 @@ def _of_kind(read: Document, path: Path, against: Path | None) -> Iterable[Probl
         case "ResponseMatrix":
             validate(ResponseMatrix, read)
         case "Schedule":
-            validate(Schedule, read)
+            schedules.read(path)
         case None:
             return [read.problem((), "it does not say what kind of file it is", f"write kind: {' or '.join(_KINDS)}")]
         case kind:

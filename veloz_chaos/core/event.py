@@ -16,11 +16,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic_core import PydanticSerializationError
 
 from veloz_chaos.core.capability import Reference, What
+from veloz_chaos.core.journal_format import FORMAT as FORMAT
 from veloz_chaos.core.plan import Plan
 
-#: The version of the journal's format; a newer one is refused, an older one is read. 2: `target-reported`. 3: the
-#: plan's cluster. 4: steps.
-FORMAT = 4
 Outcome = Literal["shown", "not-shown", "unanswered"]
 Fate = Literal["accepted", "refused", "unknown"]
 By = Literal["runner", "guardian", "revert", "itself"]
@@ -312,6 +310,30 @@ class RunEnded(_Event):
     left: list[str] = Field(default_factory=list)
 
 
+class JudgedTime(BaseModel):
+    """Detection or recovery as it was judged, in nanoseconds; the most is None where it never came."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    verdict: Literal["passed", "failed", "inconclusive"]
+    #: both None: nothing was measured
+    at_least: int | None = None
+    at_most: int | None = None
+    #: None: the document gives none
+    limit: int | None = None
+
+
+class RunJudged(_Event):
+    """What was told when the run had ended, by the limits in its plan. Nothing is judged by it: `judge` says it again
+    from what stands above. It is there so that thousands of runs can be listed without judging each again."""
+
+    event: Literal["run-judged"] = "run-judged"
+    verdict: str
+    #: in one line
+    reason: str
+    detection: JudgedTime | None = None
+    recovery: JudgedTime | None = None
+
+
 Event = Annotated[
     RunStarted
     | BaselineBegan
@@ -341,7 +363,8 @@ Event = Annotated[
     | ProcedureBegan
     | ProcedureEnded
     | RunnerFailed
-    | RunEnded,
+    | RunEnded
+    | RunJudged,
     Field(discriminator="event"),
 ]
 

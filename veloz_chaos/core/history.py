@@ -95,6 +95,8 @@ class History:
 
     def add(self, event: ev.Event) -> None:
         self.entries += 1
+        if isinstance(event, ev.RunJudged):
+            return  # what was said of the run is no part of it
         self.last_at = max(self.last_at, event.at)
         handle = _HANDLERS.get(type(event))
         if handle is not None:

@@ -8,16 +8,16 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 
-from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.interval import Interval, Nanoseconds
 
 _UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns"))
 _MINUTES = 120e9
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def length(value: Nanoseconds | timedelta) -> str:
     """One length in nanoseconds: `6.2 s`, `250 ms`, `10 min`, `2 min 5 s`."""
-    n = nanoseconds(value) if isinstance(value, timedelta) else value
+    n = value // _MICROSECOND * 1_000 if isinstance(value, timedelta) else value
     if math.isinf(n):
         return "for ever"
     if n >= _MINUTES:

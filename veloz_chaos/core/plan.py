@@ -100,6 +100,14 @@ class PlannedMeasure(Written):
     objective: Duration | None = None
 
 
+class Occasion(Written):
+    """What of a schedule a run was for: the entry, and when it was due (ISO 8601, in UTC)."""
+
+    schedule: str
+    entry: str
+    due: str
+
+
 class Plan(Written):
     experiment: str
     title: str
@@ -140,6 +148,8 @@ class Plan(Written):
     lock: str
     #: where the run holds a lease, and what undoes it is kept
     cluster: Cluster | None = None
+    #: None: nobody's schedule asked for it
+    occasion: Occasion | None = None
     warnings: list[str] = Field(default_factory=list)
 
     @property

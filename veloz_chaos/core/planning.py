@@ -30,6 +30,7 @@ from veloz_chaos.core.experiment import AlertExpectation, FaultCall, Step, Until
 from veloz_chaos.core.guard import blast, guard, warnings
 from veloz_chaos.core.nearest import did_you_mean
 from veloz_chaos.core.plan import (
+    Occasion,
     Plan,
     PlannedFault,
     PlannedHold,
@@ -52,6 +53,7 @@ class Choices:
     seed: int = 0
     placebo: bool = False
     sources: Mapping[str, str] = field(default_factory=dict)
+    occasion: Occasion | None = None
 
 
 @dataclass(frozen=True)
@@ -266,6 +268,7 @@ def _assemble(written: Written, faults: list[PlannedFault], of_step: Mapping[int
         parameters=dict(choices.parameters),
         seed=choices.seed,
         placebo=choices.placebo,
+        occasion=choices.occasion,
         baseline=e.baseline,
         hold=hold,
         settle=e.expect.recovery.settle or 2 * hold,

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from veloz_chaos.core import event as ev
 from veloz_chaos.core.checking import Written
 from veloz_chaos.core.environment import Environment
 from veloz_chaos.core.history import History, of
-from veloz_chaos.core.plan import Plan
+from veloz_chaos.core.plan import Occasion, Plan
 from veloz_chaos.core.planning import Choices, lock_key, plan, wanted
 from veloz_chaos.core.vocabulary import Vocabulary
 from veloz_chaos.engine import files, lock, rights
@@ -60,6 +60,7 @@ class Request:
     seed: int = 0
     placebo: bool = False
     runs: Path = Path("runs")
+    occasion: Occasion | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def _plan(written: Written, parameters: Mapping[str, Any], request: Request, reg
         parameters=parameters,
         seed=request.seed,
         placebo=request.placebo,
+        occasion=request.occasion,
         sources=files.digests(request.experiment, request.environment),
     )
     asked = wanted(written, registry)
@@ -132,8 +134,22 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
     from veloz_chaos.engine import order_history
 
     judgement = judge(history, orders=order_history.beside(folder, history))
+    if history.ended is not None:
+        _keep(judgement, folder)
     notes = [note, *(others.end(history, judgement) if others is not None else [])]
     return Result(judgement, folder, history, "\n".join(filter(None, notes)))
+
+
+def _keep(judgement: Judgement, folder: Path) -> None:
+    """The journal's last line. If it can't be written nothing is lost: whoever asks judges again."""
+    from veloz_chaos.core.told import told
+
+    with suppress(OSError):
+        journal = Journal.reopen(folder, wait=False)
+        try:
+            journal.append(ev.RunJudged(**told(judgement), **moment()))
+        finally:
+            journal.close()
 
 
 @contextmanager

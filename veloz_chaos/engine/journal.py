@@ -15,10 +15,10 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from veloz_chaos.core import event as ev
+from veloz_chaos.engine.journal_ends import FILE as FILE
+from veloz_chaos.engine.journal_ends import end_of, refuse_newer, tail
 from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.errors import UsageError
-
-FILE = "journal.jsonl"
 
 
 class Journal:
@@ -57,7 +57,8 @@ class Journal:
         text = ev.write(event)
         safe = self.secrets.redact_line(text)
         line = safe.encode() + b"\n"
-        if os.write(self._descriptor, line) != len(line):
+        if (written := os.write(self._descriptor, line)) != len(line):
+            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
             raise OSError("the journal's disk is full")
         if sync:
             os.fsync(self._descriptor)
@@ -98,21 +99,13 @@ def lines(folder: Path) -> Iterator[ev.Event]:
 
 
 def _event(line: bytes, path: Path, number: int) -> ev.Event:
-    if number == 1 and b'"format":' in line and _format(line) > ev.FORMAT:
-        raise UsageError(
-            f"{path}: written by a newer veloz-chaos (journal format {_format(line)}); this one reads {ev.FORMAT}"
-        )
+    if number == 1:
+        refuse_newer(line, path)
     try:
         return ev.read(line)
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"{path}:{number}: not an event of a journal: {first['msg']}; the file was changed") from None
-
-
-def _format(line: bytes) -> int:
-    digits = line.split(b'"format":', 1)[1].lstrip()
-    end = next((i for i, c in enumerate(digits) if not chr(c).isdigit()), len(digits))
-    return int(digits[:end] or b"0")
 
 
 def about_faults(file: BinaryIO) -> list[ev.Event]:
@@ -127,20 +120,19 @@ def about_faults(file: BinaryIO) -> list[ev.Event]:
 
 def finished(folder: Path) -> bool:
     """Does the journal say at its very end how the run ended? Reads no more than that."""
-    return b'"event":"run-ended"' in _last_line(folder)
+    return b'"event":"run-ended"' in _end(folder)
 
 
 def ended_clean(folder: Path) -> bool:
     """Does it say so, and that nothing was left in place?"""
-    return finished(folder) and b'"left":[]' in _last_line(folder)
+    end = _end(folder)
+    return b'"event":"run-ended"' in end and b'"left":[]' in end
 
 
-def _last_line(folder: Path) -> bytes:
-    """The last whole line; empty if the file ends in a torn one."""
+def _end(folder: Path) -> bytes:
+    """The last whole line, but for what was judged then; empty if the file ends in a torn one."""
     with (folder / FILE).open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
-        tail = file.read().split(b"\n")
-    return tail[-2] if len(tail) > 1 and tail[-1] == b"" else b""
+        return end_of(tail(file))[0]
 
 
 def find(runs: Path, name: str) -> Path:

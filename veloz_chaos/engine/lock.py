@@ -14,6 +14,8 @@ from veloz_chaos.errors import Refused
 
 #: The guardian of the run before may need a moment to leave. Seconds.
 PATIENCE = 1.0
+_IN_USE = "this environment is in use by {}; wait for it, or end it with `veloz-chaos abort`"
+_AT_WORK = "another scheduler is at work on these runs: {}; wait for it"
 
 
 def _folder() -> Path:
@@ -27,17 +29,34 @@ def _folder() -> Path:
 @contextmanager
 def held(key: str, holder: str) -> Iterator[int]:
     """Yields the lock's file descriptor, inheritable. Raises Refused with the holder's name."""
-    path = _folder() / f"{key}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    with _held(_folder() / f"{key}.lock", holder, _IN_USE) as descriptor:
+        os.set_inheritable(descriptor, True)
+        yield descriptor
+
+
+@contextmanager
+def scheduler(folder: Path, holder: str) -> Iterator[None]:
+    """One scheduler at a time for a folder of runs, also over a shared disk. Raises Refused with the holder's name."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "schedule.lock").touch()
+    except OSError as error:
+        raise Refused(f"{folder}: can't be written: {error.strerror}; choose another place with --runs") from None
+    with _held(folder / "schedule.lock", holder, _AT_WORK):
+        yield
+
+
+@contextmanager
+def _held(path: Path, holder: str, refusal: str) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         deadline = time.monotonic() + PATIENCE
         while not _taken(descriptor):
             if time.monotonic() > deadline:
-                raise Refused(_refusal(descriptor))
+                raise Refused(refusal.format(_holder(descriptor)))
             time.sleep(0.02)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, holder.encode(), 0)
-        os.set_inheritable(descriptor, True)
         yield descriptor
     finally:
         os.close(descriptor)
@@ -51,6 +70,5 @@ def _taken(descriptor: int) -> bool:
     return True
 
 
-def _refusal(descriptor: int) -> str:
-    holder = os.pread(descriptor, 500, 0).decode(errors="replace").strip() or "another run"
-    return f"this environment is in use by {holder}; wait for it, or end it with `veloz-chaos abort`"
+def _holder(descriptor: int) -> str:
+    return os.pread(descriptor, 500, 0).decode(errors="replace").strip() or "another run"

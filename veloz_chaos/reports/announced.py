@@ -9,7 +9,7 @@ from typing import Any, Literal
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.finding import Finding
 from veloz_chaos.core.judge import Judgement
-from veloz_chaos.reports import verdict as words
+from veloz_chaos.core.told import summary
 
 TOOL = "veloz-chaos"
 #: Characters of a message, findings named in it.
@@ -67,7 +67,7 @@ def ended(begun: Told, judgement: Judgement, at: float) -> Told:
         ended=at,
         verdict=judgement.verdict,
         exit_code=judgement.exit_code,
-        summary=words.summary(judgement),
+        summary=summary(judgement),
         findings=judgement.findings,
     )
 

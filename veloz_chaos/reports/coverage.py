@@ -1,58 +1,83 @@
-"""The response matrix with what is known of each row: which experiment proves it, and how its last run went."""
+"""The response matrix with what is known of each row on each environment: how its last run went, and when the next is
+due."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from veloz_chaos.core.judge import Judgement
 from veloz_chaos.core.length import interval, length
 from veloz_chaos.core.matrix import ResponseMatrix, Row
-from veloz_chaos.core.plan import Plan
+from veloz_chaos.core.proof import STATUSES, Proof
+from veloz_chaos.core.record import Record, Time
+from veloz_chaos.reports.history import iso, time_json
+from veloz_chaos.reports.markdown import plain
 from veloz_chaos.reports.table import table
 
 _DAY = 86_400
-
-
-@dataclass(frozen=True)
-class Proof:
-    """The last judged run of a row; `wall` is when it started, in seconds since 1970."""
-
-    plan: Plan
-    judgement: Judgement
-    folder: str
-    wall: float
-
-    @property
-    def emulated(self) -> bool:
-        return any(fault.offer.emulated or fault.models for fault in self.plan.faults)
+_COLUMNS = ("failure", "limits", "environment", "last", "detected", "recovered", "age", "due")
+#: Experiments of each row, by its name.
+Experiments = Mapping[str, Sequence[str]]
 
 
 def describe(
-    matrix: ResponseMatrix,
-    experiments: Mapping[str, Sequence[str]],
-    proofs: Mapping[str, Proof],
-    now: float,
-    width: int,
+    matrix: ResponseMatrix, experiments: Experiments, proofs: Sequence[Proof], now: float, width: int
 ) -> list[str]:
-    """`experiments` and `proofs` go by the row's name, `now` is the wall clock."""
-    columns = ["failure", "limits", "alert", "experiment", "last", "detected", "recovered", "age"]
-    rows = [_cells(name, row, experiments.get(name, ()), proofs.get(name), now) for name, row in matrix.rows.items()]
-    proven = sum(1 for proof in proofs.values() if proof.judgement.verdict == "passed")
-    return [*table(columns, rows, width), "", f"{proven} of {len(matrix.rows)} rows are proven by their last run"]
+    """`now` is the wall clock."""
+    rows = [_cells(matrix.rows[proof.row], experiments, proof, now) for proof in proofs]
+    return [*table(_COLUMNS, rows, width), "", *_closing(matrix, proofs)]
 
 
-def _cells(name: str, row: Row, experiments: Sequence[str], proof: Proof | None, now: float) -> list[str]:
-    limits = f"{_limit(row.detection)} / {_limit(row.recovery)}"
-    alert = f"{row.alert.as_} ({row.alert.severity})" if row.alert else "—"
-    head = [name, limits, alert, ", ".join(experiments) or "none"]
-    if proof is None:
-        return [*head, "never run", "—", "—", "—"]
-    m = proof.judgement.measurement
-    verdict = proof.judgement.verdict + (" (emulated)" if proof.emulated else "")
-    return [*head, verdict, interval(m.time_to_detect), interval(m.time_to_recover), age(now - proof.wall)]
+def markdown(matrix: ResponseMatrix, experiments: Experiments, proofs: Sequence[Proof], now: float) -> str:
+    lines = ["## What is proven", "", *_closing(matrix, proofs), ""]
+    lines += [f"| {' | '.join(_COLUMNS)} |", "|" + "---|" * len(_COLUMNS)]
+    for proof in proofs:
+        cells = _cells(matrix.rows[proof.row], experiments, proof, now)
+        lines.append(f"| {' | '.join(map(plain, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: Row, experiments: Experiments, proof: Proof, now: float) -> list[str]:
+    head = [
+        _named(proof.row, experiments.get(proof.row, ())),
+        f"{_limit(row.detection)} / {_limit(row.recovery)}",
+        proof.environment or "—",
+    ]
+    last = proof.last
+    if last is None:
+        return [*head, "never run", "—", "—", "—", _due(proof)]
+    times = [_measured(last.detection), _measured(last.recovery)]
+    return [*head, _verdict(proof, last), *times, age(now - last.started), _due(proof)]
+
+
+def _named(row: str, experiments: Sequence[str]) -> str:
+    """With what is run for it, where that is called otherwise."""
+    if list(experiments) == [row]:
+        return row
+    return f"{row} ({', '.join(experiments) or 'no experiment'})"
+
+
+def _verdict(proof: Proof, last: Record) -> str:
+    less = [text for text, is_so in (("stale", proof.status == "stale"), ("emulated", last.emulated)) if is_so]
+    return last.verdict + (f" ({', '.join(less)})" if less else "")
+
+
+def _measured(time: Time | None) -> str:
+    return interval(time.measured if time else None)
+
+
+def _due(proof: Proof) -> str:
+    if proof.overdue is not None:
+        return f"overdue since {proof.overdue:%Y-%m-%d}"
+    return "—" if proof.due is None else f"{proof.due:%Y-%m-%d}"
+
+
+def _closing(matrix: ResponseMatrix, proofs: Sequence[Proof]) -> list[str]:
+    proven = {proof.row for proof in proofs if proof.last is not None and proof.last.verdict == "passed"}
+    counts = {status: sum(proof.status == status for proof in proofs) for status in STATUSES}
+    words = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
+    return [f"{len(proven)} of {len(matrix.rows)} rows are proven by their last run ({words})"]
 
 
 def _limit(limit: Any) -> str:
@@ -64,30 +89,56 @@ def age(seconds: float) -> str:
 
 
 def as_json(
-    matrix: ResponseMatrix, experiments: Mapping[str, Sequence[str]], proofs: Mapping[str, Proof], now: float
+    matrix: ResponseMatrix, experiments: Experiments, proofs: Sequence[Proof], runs: str, now: float
 ) -> list[dict[str, Any]]:
-    return [
-        {
-            "row": name,
-            **row.model_dump(mode="json", by_alias=True),
-            "experiments": list(experiments.get(name, ())),
-            "last": _proof(proofs[name], now) if name in proofs else None,
-        }
-        for name, row in matrix.rows.items()
-    ]
+    """`runs`: where the runs' folders are."""
+    found = []
+    for name, row in matrix.rows.items():
+        own = [proof for proof in proofs if proof.row == name]
+        ran = [proof.last for proof in own if proof.last is not None]
+        latest = max(ran, key=lambda record: record.started, default=None)
+        found.append(
+            {
+                "row": name,
+                **row.model_dump(mode="json", by_alias=True),
+                "experiments": list(experiments.get(name, ())),
+                "last": latest and _last(latest, runs, now),
+                "environments": [_proof(proof, runs, now) for proof in own if proof.environment],
+            }
+        )
+    return found
 
 
-def _proof(proof: Proof, now: float) -> dict[str, Any]:
-    m = proof.judgement.measurement
+def _proof(proof: Proof, runs: str, now: float) -> dict[str, Any]:
     return {
-        "run": proof.judgement.run,
-        "folder": proof.folder,
-        "experiment": proof.plan.experiment,
-        "environment": proof.plan.environment,
-        "verdict": proof.judgement.verdict,
-        "time_to_detect": m.time_to_detect and m.time_to_detect.as_json(),
-        "time_to_recover": m.time_to_recover and m.time_to_recover.as_json(),
-        "when": datetime.fromtimestamp(proof.wall, UTC).isoformat(timespec="seconds"),
-        "age_seconds": round(now - proof.wall),
-        "emulated": proof.emulated,
+        "environment": proof.environment,
+        "status": proof.status,
+        "last": proof.last and _last(proof.last, runs, now),
+        "due": proof.due and _iso(proof.due),
+        "overdue_since": proof.overdue and _iso(proof.overdue),
+        "entries": [standing.entry.id for standing in proof.standings],
     }
+
+
+def _last(record: Record, runs: str, now: float) -> dict[str, Any]:
+    return {
+        "run": record.run,
+        "folder": f"{runs}/{record.folder}",
+        "experiment": record.experiment,
+        "environment": record.environment,
+        "verdict": record.verdict,
+        "time_to_detect": _seconds(record.detection),
+        "time_to_recover": _seconds(record.recovery),
+        "when": iso(record.started),
+        "age_seconds": round(now - record.started),
+        "emulated": record.emulated,
+    }
+
+
+def _seconds(time: Time | None) -> Any:
+    told = time_json(time)
+    return told and told["measured_seconds"]
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")

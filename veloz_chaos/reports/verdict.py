@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from veloz_chaos.core.alert_chain import STRENGTHS, Chain, Step
@@ -13,6 +12,7 @@ from veloz_chaos.core.judge import Finding, Judgement
 from veloz_chaos.core.length import interval, length
 from veloz_chaos.core.phases import Phase
 from veloz_chaos.core.plan import Plan
+from veloz_chaos.core.told import summary
 from veloz_chaos.reports.table import table
 
 _NOTHING_TO_DO = "none"
@@ -114,33 +114,6 @@ def closing(judgement: Judgement, plan: Plan, folder: str) -> str:
     placebo = " (placebo)" if plan.placebo else ""
     said = summary(judgement)
     return f"{what}{placebo}{': ' + said if said else ''} — evidence {folder}"
-
-
-def summary(judgement: Judgement) -> str:
-    """The one reason that decides; for a pass the times."""
-    if judgement.reasons:
-        return judgement.reasons[0]
-    decisive = [f for f in judgement.findings if f.verdict == judgement.verdict]
-    if judgement.verdict == "passed":
-        return ", ".join(_times(judgement.findings))
-    return f"{decisive[0].expectation} {_said(decisive[0])}" if decisive else "nothing was judged"
-
-
-def _said(finding: Finding) -> str:
-    reason = finding.reason
-    return reason if reason.startswith("took ") else f"— {reason}"
-
-
-def _times(findings: Sequence[Finding]) -> Iterator[str]:
-    words = {"detection": "detected after", "recovery": "recovered after", "rto": "RTO", "rpo": "RPO"}
-    for finding in findings:
-        if finding.expectation in words and finding.measured is not None and not math.isinf(finding.measured.at_most):
-            yield f"{words[finding.expectation]} {interval(finding.measured)}{_lost(finding)}"
-
-
-def _lost(finding: Finding) -> str:
-    """How many orders a disaster cost, beside how much time."""
-    return f" ({finding.reason.partition(':')[0]})" if finding.expectation == "rpo" else ""
 
 
 def wrapped(text: str, width: int) -> list[str]:

@@ -1,0 +1,163 @@
+"""From a schedule to instants: pure functions of the schedule and an instant, by the rules of python-dateutil.
+
+An entry's times of day are its zone's own. One that a clock put forward leaves out (02:30 on the last Sunday of
+March) is taken by as much later (03:30); one that a clock put back shows twice is taken the first time. A day that a
+month does not have is its last one.
+
+What is due in a blackout is due when that ends; if by then the window is over or the next occurrence is due, it is left
+out. An occurrence is named by when it is due without jitter and blackouts, so that changing these does not make it
+another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from itertools import count, pairwise
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from dateutil import rrule, tz
+
+from veloz_chaos.core.edge import Edge
+from veloz_chaos.core.schedule import ORDINALS, WEEKDAYS, Blackout, Entry, Schedule
+
+_DAY = timedelta(days=1)
+#: Longer than any entry's period, with the jitter and clock changes of its edges.
+_PERIODS = {"day": 3, "week": 9, "month": 38, "quarter": 106, "year": 375}
+#: How far back a blackout may have begun.
+_REACH = {"day": 2, "week": 8, "month": 32, "year": 367}
+#: The months in which quarters and years begin, and end.
+_FIRST = {"month": range(1, 13), "quarter": (1, 4, 7, 10), "year": (1,)}
+_LAST = {"month": range(1, 13), "quarter": (3, 6, 9, 12), "year": (12,)}
+#: Blackouts that end where others begin; beyond so many it never ends.
+_CHAIN = 1000
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """All in UTC. `due` names it; `start`: with jitter, after blackouts."""
+
+    entry: str
+    due: datetime
+    start: datetime
+    #: `schedule run` starts it before this; None: until the next one
+    until: datetime | None
+    #: not run by then: overdue
+    overdue: datetime
+    #: the blackout that moved it
+    moved: str = ""
+    #: why it is left out
+    skipped: str = ""
+
+
+def occurrences(schedule: Schedule, name: str, entry: Entry, after: datetime) -> Iterator[Occurrence]:
+    """Those due after an instant, in order, for ever. `name`: the schedule's."""
+    for due, following in pairwise(dues(schedule, entry, after)):
+        yield _occurrence(schedule, name, entry, due, following)
+
+
+def dues(schedule: Schedule, entry: Entry, after: datetime) -> Iterator[datetime]:
+    """The instants alone, without jitter and blackouts."""
+    zone = ZoneInfo(entry.timezone or schedule.timezone)
+    since = max(filter(None, (schedule.since, entry.since)), default=None)
+    begin = datetime.combine(after.astimezone(zone).date(), datetime.min.time()) - 2 * _DAY
+    if since is not None:
+        begin = max(begin, datetime.combine(since, datetime.min.time()))
+    for local in _rule(entry, begin):
+        due = instant(local, zone)
+        if due > after:
+            yield due
+
+
+def before(schedule: Schedule, entry: Entry, moment: datetime) -> datetime | None:
+    """The last one due at or before this moment."""
+    found = None
+    for due in dues(schedule, entry, moment - timedelta(days=_PERIODS[entry.every])):
+        if due > moment:
+            return found
+        found = due
+    return found
+
+
+def instant(local: datetime, zone: ZoneInfo) -> datetime:
+    """A time of day of a zone, in UTC."""
+    return tz.resolve_imaginary(local.replace(tzinfo=zone)).astimezone(UTC)
+
+
+def _rule(entry: Entry, begin: datetime) -> rrule.rrule:
+    hour, minute = map(int, entry.at.split(":"))
+    at: dict[str, Any] = {"dtstart": begin, "byhour": hour, "byminute": minute, "bysecond": 0}
+    if entry.every == "day":
+        return rrule.rrule(rrule.DAILY, **at)
+    if entry.every == "week":
+        return rrule.rrule(rrule.WEEKLY, byweekday=WEEKDAYS.index(str(entry.day or "monday")), **at)
+    if isinstance(entry.day, str):
+        ordinal, weekday = entry.day.split("-")
+        months = (_LAST if ordinal == "last" else _FIRST)[entry.every]
+        return rrule.rrule(
+            rrule.MONTHLY, bymonth=months, byweekday=rrule.weekday(WEEKDAYS.index(weekday), ORDINALS[ordinal]), **at
+        )
+    number = entry.day or 1
+    days = range(min(28, number), number + 1) if number > 28 else (number,)
+    return rrule.rrule(rrule.MONTHLY, bymonth=_FIRST[entry.every], bymonthday=days, bysetpos=-1, **at)
+
+
+def _occurrence(schedule: Schedule, name: str, entry: Entry, due: datetime, following: datetime) -> Occurrence:
+    wanted = due + later(name, entry, due)
+    start, moved = out_of_blackouts(schedule, entry, wanted)
+    until = due + entry.window if entry.window is not None else None
+    last = min(following, until) if until else following
+    skipped = f"in the blackout {moved} until it could start no more" if start >= last and moved else ""
+    return Occurrence(entry.id, due, start, until, start + entry.patience, moved, skipped)
+
+
+def later(name: str, entry: Entry, due: datetime) -> timedelta:
+    """The jitter of one occurrence, in whole seconds."""
+    if entry.jitter is None:
+        return timedelta(0)
+    seconds = int(entry.jitter.total_seconds())
+    digest = sha256(f"{name}|{entry.id}|{due.isoformat()}".encode()).digest()
+    return timedelta(seconds=int.from_bytes(digest[:8], "big") % max(1, seconds))
+
+
+# --- blackouts -----------------------------------------------------------------------------------------------------
+
+
+def out_of_blackouts(schedule: Schedule, entry: Entry, moment: datetime) -> tuple[datetime, str]:
+    """The first instant from this one on that is in no blackout, and the title of the last one that was in the way."""
+    title = ""
+    for _ in range(_CHAIN):
+        ends = [
+            (end, b) for b in schedule.blackouts if b.holds(entry.environment) and (end := _end(schedule, b, moment))
+        ]
+        if not ends:
+            break
+        moment, blackout = max(ends, key=lambda pair: pair[0])
+        title = blackout.title or f"from {blackout.from_} to {blackout.to}"
+    return moment, title
+
+
+def _end(schedule: Schedule, blackout: Blackout, moment: datetime) -> datetime | None:
+    """When it ends, if this moment is in it."""
+    zone = ZoneInfo(schedule.timezone)
+    start, end = blackout.edges()
+    if blackout.every is None:
+        begins, ends = instant(start.moment(), zone), instant(end.moment(), zone)
+        return ends if begins <= moment < ends else None
+    today = moment.astimezone(zone).date()
+    for n in range(_REACH[blackout.every] + 1):
+        begun = start.on(today - n * _DAY)
+        if begun is None or instant(begun, zone) > moment:
+            continue
+        ends = _following(end, begun, zone)
+        return ends if moment < ends else None
+    return None
+
+
+def _following(end: Edge, begun: datetime, zone: ZoneInfo) -> datetime:
+    """The first end after a beginning, which is in the zone's own time."""
+    days = (begun.date() + n * _DAY for n in count(-1))
+    return next(instant(ended, zone) for day in days if (ended := end.on(day)) is not None and ended > begun)

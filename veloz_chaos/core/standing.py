@@ -1,0 +1,154 @@
+"""How each entry of a schedule stands at an instant: what is due, what was run for it, what that proves.
+
+A run belongs to the occurrence that it was started for. One that nobody's schedule started belongs to the occurrence
+whose turn it was when it began, if it did what the entry asks for. An occurrence that was run is never due again,
+however it went; one that was refused was not run. A clock that jumps changes nothing of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Literal
+
+from veloz_chaos.core.occurrence import Occurrence, before, occurrences, out_of_blackouts
+from veloz_chaos.core.record import UNDER_WAY, Record
+from veloz_chaos.core.schedule import Entry, Schedule
+
+State = Literal["waiting", "due", "overdue", "under-way", "run"]
+Problem = Literal["", "failed", "overdue", "missing", "inconclusive", "unproven"]
+#: Occurrences before the current one that may have been left out for a blackout.
+_BACK = 400
+
+
+@dataclass(frozen=True)
+class Standing:
+    entry: Entry
+    state: State
+    #: whose turn it is; None: nothing was due yet
+    current: Occurrence | None
+    #: the next one whose turn has not come
+    upcoming: Occurrence
+    #: the latest run that was judged
+    last: Record | None
+    #: the latest run for the current occurrence, whatever came of it
+    latest: Record | None
+    problem: Problem
+    #: what `check` says of it
+    said: str
+    #: why `run` would not start it now though it is due; empty if it would, or nothing is due
+    held_back: str = ""
+
+    @property
+    def runnable(self) -> bool:
+        return self.state in ("due", "overdue") and not self.held_back
+
+
+def standing(schedule: Schedule, name: str, entry: Entry, records: Sequence[Record], now: datetime) -> Standing:
+    """`records`: runs of the entry's experiment on its environment, in any order. `name`: the schedule's."""
+    current, upcoming = around(schedule, name, entry, now)
+    own = sorted((r for r in records if _does(r, entry) and not r.placebo), key=lambda r: _turn(r, name, entry))
+    told = [r for r in own if current is not None and _for(r, current, upcoming, name, entry)]
+    ran = [r for r in told if r.verdict != "refused"]
+    last = next((r for r in reversed(own) if r.judged and _turn(r, name, entry) < upcoming.due.timestamp()), None)
+    state = _state(current, ran, now)
+    problem, said = _judged(state, current, upcoming, ran, last)
+    held = _held_back(schedule, entry, current, upcoming, now) if current and state in ("due", "overdue") else ""
+    return Standing(entry, state, current, upcoming, last, told[-1] if told else None, problem, said, held)
+
+
+def around(schedule: Schedule, name: str, entry: Entry, now: datetime) -> tuple[Occurrence | None, Occurrence]:
+    """The one whose turn it is, and the next: what was left out for a blackout has no turn."""
+    moment: datetime | None = now
+    for _ in range(_BACK):
+        due = before(schedule, entry, moment) if moment else None
+        if due is None:
+            break
+        found = next(occurrences(schedule, name, entry, _just_before(due)))
+        if not found.skipped and found.start <= now:
+            return found, _after(schedule, name, entry, found.due, now)
+        moment = _just_before(due)
+    return None, _after(schedule, name, entry, None, now)
+
+
+def _just_before(due: datetime) -> datetime:
+    return datetime.fromtimestamp(due.timestamp() - 1, UTC)
+
+
+def _after(schedule: Schedule, name: str, entry: Entry, due: datetime | None, now: datetime) -> Occurrence:
+    coming = occurrences(schedule, name, entry, due or _some_time_before(now))
+    return next(o for o in islice(coming, 2 * _BACK) if not o.skipped and o.start > now)
+
+
+def _some_time_before(now: datetime) -> datetime:
+    """Jitter and blackouts may have put off what was due long ago."""
+    return datetime.fromtimestamp(now.timestamp() - 400 * 86_400, UTC)
+
+
+def _does(record: Record, entry: Entry) -> bool:
+    """Was it run as the entry asks for?"""
+    return all(str(record.parameters.get(key)) == str(value) for key, value in entry.with_.items())
+
+
+def _linked(record: Record, name: str, entry: Entry) -> bool:
+    return record.schedule == name and record.entry == entry.id and record.due is not None
+
+
+def _turn(record: Record, name: str, entry: Entry) -> float:
+    """When it was for, in seconds since 1970: a run's own clock may have been wrong."""
+    return record.due if _linked(record, name, entry) and record.due is not None else record.started
+
+
+def _for(record: Record, current: Occurrence, upcoming: Occurrence, name: str, entry: Entry) -> bool:
+    turn = _turn(record, name, entry)
+    return current.due.timestamp() <= turn < upcoming.due.timestamp()
+
+
+def _state(current: Occurrence | None, ran: Sequence[Record], now: datetime) -> State:
+    if current is None:
+        return "waiting"
+    if ran:
+        return "under-way" if ran[-1].verdict == UNDER_WAY else "run"
+    return "overdue" if now >= current.overdue else "due"
+
+
+def _judged(
+    state: State,
+    current: Occurrence | None,
+    upcoming: Occurrence,
+    ran: Sequence[Record],
+    last: Record | None,
+) -> tuple[Problem, str]:
+    if current is None:
+        return "", f"not due before {_when(upcoming.start)}"
+    if state == "overdue":
+        was = f"was due {_when(current.start)}, overdue since {_when(current.overdue)}"
+        if last is None:
+            return "missing", f"never run; {was}"
+        return "overdue", f"{was}; last run {_when_run(last)}: {last.verdict}"
+    if state == "run" and not any(record.judged for record in ran):
+        return "unproven", f"run {_when_run(ran[-1])}, but {ran[-1].verdict}: {ran[-1].reason or 'it proves nothing'}"
+    if last is not None and last.verdict == "failed":
+        return "failed", f"failed {_when_run(last)}: {last.reason}"
+    if last is not None and last.verdict != "passed":
+        return "inconclusive", f"{last.verdict} {_when_run(last)}: {last.reason}"
+    if state == "due":
+        return "", f"due since {_when(current.start)}, overdue from {_when(current.overdue)}"
+    return "", f"passed {_when_run(last)}" if last else "under way"
+
+
+def _held_back(schedule: Schedule, entry: Entry, current: Occurrence, upcoming: Occurrence, now: datetime) -> str:
+    if current.until is not None and now >= current.until:
+        return f"its window ended {_when(current.until)}; run it by hand, or wait until {_when(upcoming.start)}"
+    end, title = out_of_blackouts(schedule, entry, now)
+    return f"in the blackout {title} until {_when(end)}" if title else ""
+
+
+def _when(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _when_run(record: Record) -> str:
+    return _when(datetime.fromtimestamp(record.started, UTC))
