@@ -1,0 +1,394 @@
+"""What an expression can yield, without evaluating it: surely nothing, surely something, which values and labels.
+
+Values are ranges, labels are sets of possible values, and whatever is not certain is left open: `nothing` and `bare`
+are said only where no sample could prove them wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from veloz_chaos.core.linting_exports import Exports, Sighting
+from veloz_chaos.core.linting_labels import ANY, MISSING, Fit, Labels
+from veloz_chaos.core.linting_setup import Rule
+from veloz_chaos.core.promql import (
+    COMPARISONS,
+    Aggregate,
+    Binary,
+    Call,
+    Negative,
+    Number,
+    Selector,
+    Subquery,
+    Text,
+    Tree,
+    selectors,
+)
+
+INF = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    #: why it surely yields nothing
+    nothing: str = ""
+    #: why every sample that it reads comes out again, whatever its value
+    bare: str = ""
+    #: it reads samples that are surely there
+    present: bool = False
+    low: float = -INF
+    high: float = INF
+    #: it may yield what is no number, which no comparison holds for
+    nan: bool = True
+    labels: Labels = ANY
+
+    @property
+    def always(self) -> str:
+        """Why it surely yields something, whatever happens."""
+        return self.bare if self.present else ""
+
+
+@dataclass
+class World:
+    """What expressions are about: what targets export, and what recording rules make of it."""
+
+    exports: Exports
+    records: Mapping[str, list[Rule]] = field(default_factory=dict)
+    _recorded: dict[str, Outcome] = field(default_factory=dict)
+    _found: dict[Selector, Sighting] = field(default_factory=dict)
+
+    def find(self, selector: Selector) -> Sighting:
+        """What a selector of scraped or recorded samples finds."""
+        key = replace(selector, window=0, offset=0)
+        if key not in self._found:
+            self._found[key] = self._sighted(key)
+        return self._found[key]
+
+    def recorded(self, name: str | None) -> Outcome | None:
+        """What the recording rules of this name can yield; None where there is none."""
+        if name is None or name not in self.records:
+            return None
+        if name not in self._recorded:
+            self._recorded[name] = Outcome()  # while we look: a rule may read itself
+            outcomes = [self._of_record(rule) for rule in self.records[name]]
+            self._recorded[name] = _any_of(outcomes)
+        return self._recorded[name]
+
+    def of(self, tree: Tree) -> Outcome:
+        match tree:
+            case Number():
+                return _constant(tree.value)
+            case Selector():
+                return self._of_selector(tree)
+            case Negative():
+                one = self.of(tree.expr)
+                return replace(one, low=-one.high, high=-one.low)
+            case Aggregate():
+                return _aggregated(tree, self.of(tree.expr))
+            case Binary():
+                return _combined(tree, self.of(tree.left), self.of(tree.right))
+            case Call():
+                return _called(tree, [self.of(arg) for arg in tree.args])
+            case Subquery():
+                return self.of(tree.expr)
+        return Outcome(labels=Labels())
+
+    def _of_selector(self, selector: Selector) -> Outcome:
+        found = self.find(selector)
+        made = self.recorded(selector.name)
+        labels = _narrowed(found.labels, selector)
+        if made is not None:
+            sure = made.present and not selector.matchers
+            return replace(made, nothing=found.why if found.kind == "absent" else "", present=sure, labels=labels)
+        low, high = (0.0, 1.0) if selector.name == "up" else (-INF, INF)
+        if selector.name == "up" and found.jobs and all(self._is_down(job) for job in found.jobs):
+            high = 0.0
+        return Outcome(
+            nothing=found.why if found.kind == "absent" else "",
+            bare=f"`{selector}` is compared with nothing",
+            present=found.kind == "present", low=low, high=high, nan=selector.name != "up", labels=labels,
+        )  # fmt: skip
+
+    def _is_down(self, job: str) -> bool:
+        return job in self.exports.jobs and bool(self.exports.jobs[job].down)
+
+    def _of_record(self, rule: Rule) -> Outcome:
+        if rule.tree is None:
+            return Outcome()
+        found = self.of(rule.tree)
+        own = {name: frozenset({value}) for name, value in rule.labels.items()}
+        return replace(found, labels=found.labels.with_(own))
+
+    def _sighted(self, selector: Selector) -> Sighting:
+        made = self.recorded(selector.name)
+        if made is None:
+            return self.exports.find(selector)
+        if made.nothing:
+            why = f"`{selector.name}` is recorded from what yields nothing: {made.nothing}"
+            return Sighting("absent", code="metric-absent", why=why)
+        if made.labels.fits(selector.matchers) is Fit.NO and not made.labels.others:
+            wrong = next(one for one in selector.matchers if made.labels.fits([one]) is Fit.NO)
+            known = sorted(name for name in made.labels.values if made.labels.of(name) != MISSING)
+            remedy = f"labels: {', '.join(known[:12])}" if known else "it has no labels"
+            why = f"`{selector.name}` is recorded without {wrong}"
+            return Sighting("absent", code="label-absent", why=why, remedy=remedy)
+        return Sighting("unknown", made.labels)
+
+
+def _any_of(outcomes: list[Outcome]) -> Outcome:
+    first, *rest = outcomes
+    for one in rest:
+        first = _either(first, one)
+    return first
+
+
+def _either(a: Outcome, b: Outcome) -> Outcome:
+    sure = next((one.bare for one in (a, b) if one.present and one.bare), "")
+    return Outcome(
+        a.nothing if a.nothing and b.nothing else "",
+        sure or (a.bare if b.nothing else b.bare if a.nothing else a.bare and b.bare),
+        bool(sure), min(a.low, b.low), max(a.high, b.high), a.nan or b.nan, a.labels.or_(b.labels),
+    )  # fmt: skip
+
+
+def _constant(value: float, why: str = "it is a constant") -> Outcome:
+    return Outcome(bare=why, present=True, low=value, high=value, nan=math.isnan(value), labels=Labels())
+
+
+def _narrowed(labels: Labels, selector: Selector) -> Labels:
+    """Only the values that the matchers let through."""
+    for matcher in selector.matchers:
+        values = labels.of(matcher.label)
+        if matcher.op == "=":
+            labels = labels.with_({matcher.label: frozenset({matcher.value})})
+        elif values is not None:
+            labels = labels.with_({matcher.label: frozenset(one for one in values if matcher.holds(one) is not False)})
+    return labels
+
+
+#: Aggregations that yield some of their samples as they are, and those that yield a value among theirs.
+_CHOICES = frozenset({"topk", "bottomk", "limitk", "limit_ratio"})
+_AMONG = _CHOICES | {"avg", "min", "max"}
+
+
+def _aggregated(tree: Aggregate, of: Outcome) -> Outcome:
+    low, high = _aggregated_range(tree.op, of)
+    labels = of.labels
+    if tree.op not in _CHOICES:
+        labels = labels.without(tree.without) if tree.by is None else labels.only(tree.by)
+    if tree.op == "count_values" and isinstance(tree.param, Text):
+        labels = labels.with_({tree.param.value: None})
+    nan = of.nan and tree.op not in ("count", "group")
+    return replace(of, low=low, high=high, nan=nan, labels=labels)
+
+
+def _aggregated_range(op: str, of: Outcome) -> tuple[float, float]:
+    if op in _AMONG:
+        return of.low, of.high
+    if op == "sum":
+        return (of.low if of.low >= 0 else -INF, of.high if of.high <= 0 else INF)
+    return {"count": (1.0, INF), "group": (1.0, 1.0), "stddev": (0.0, INF), "stdvar": (0.0, INF)}.get(op, (-INF, INF))
+
+
+def is_scalar(tree: Tree) -> bool:
+    match tree:
+        case Number():
+            return True
+        case Call():
+            return tree.scalar
+        case Negative():
+            return is_scalar(tree.expr)
+        case Binary():
+            return is_scalar(tree.left) and is_scalar(tree.right)
+    return False
+
+
+def _combined(tree: Binary, left: Outcome, right: Outcome) -> Outcome:
+    match tree.op:
+        case "or":
+            return _either(left, right)
+        case "and":
+            nothing = left.nothing or right.nothing or _unmatched(tree, left, right)
+            return replace(left, nothing=nothing, bare="", present=False)
+        case "unless":
+            kept = left if right.nothing else replace(left, bare="", present=False)
+            return replace(kept, nothing=left.nothing)
+    return _compared(tree, left, right) if tree.op in COMPARISONS else _calculated(tree, left, right)
+
+
+def _sides(tree: Binary, left: Outcome, right: Outcome) -> Outcome:
+    """What both sides bring into an operation: where nothing comes of it, what comes through, under which labels."""
+    single, double = is_scalar(tree.left), is_scalar(tree.right)
+    if single or double:
+        vector = right if single else left
+        scalar = left if single else right
+        return replace(vector, nan=vector.nan or scalar.nan, bare=vector.bare)
+    nothing = "" if tree.filled else left.nothing or right.nothing or _unmatched(tree, left, right)
+    bare = left.bare and right.bare
+    return Outcome(nothing, bare, False, nan=left.nan or right.nan, labels=_matched(tree, left.labels, right.labels))
+
+
+def _matched(tree: Binary, left: Labels, right: Labels) -> Labels:
+    if tree.many:
+        many, one = (left, right) if tree.many == "left" else (right, left)
+        return many.with_({label: one.of(label) for label in tree.taken})
+    return left.without(tree.ignoring) if tree.on is None else left.only(tree.on)
+
+
+def _unmatched(tree: Binary, left: Outcome, right: Outcome) -> str:
+    """Sides of different jobs never meet, unless `on` or `ignoring` leaves the job out."""
+    if "job" in tree.ignoring or (tree.on is not None and "job" not in tree.on):
+        return ""
+    a, b = left.labels.of("job"), right.labels.of("job")
+    if a is None or b is None or not a or not b or a & b:
+        return ""
+    of = " and ".join(", ".join(sorted(filter(None, side))) or "no job" for side in (a, b))
+    return f"the samples on both sides of `{tree.op}` never have the same job ({of}): add on (…)"
+
+
+def _compared(tree: Binary, left: Outcome, right: Outcome) -> Outcome:
+    sides = _sides(tree, left, right)
+    told = _told(tree.op, left, right)
+    if tree.as_bool:
+        low, high = (1.0 if told == "always" else 0.0), (0.0 if told == "never" else 1.0)
+        bare = sides.bare and "`bool` yields 0 or 1, and an alert fires on either"
+        return replace(sides, low=low, high=high, nan=False, bare=bare)
+    dead = next((one.nothing for one in (left, right) if one.nothing), "") if tree.op != "!=" else sides.nothing
+    if told == "never":
+        dead = dead or f"`{tree.op}` never holds: its left side is {_range(left)}, its right side {_range(right)}"
+    one_is_scalar = is_scalar(tree.left) or is_scalar(tree.right)
+    low, high = _kept(tree, left, right)
+    return replace(
+        sides, nothing=dead, low=low, high=high, present=sides.present and told == "always" and one_is_scalar,
+        bare=sides.bare and f"`{tree.op}` always holds: its left side is {_range(left)}, its right side {_range(right)}"
+        if told == "always" else "",
+    )  # fmt: skip
+
+
+def _told(op: str, left: Outcome, right: Outcome) -> str:
+    """always, never or maybe."""
+    if math.isnan(left.low) or math.isnan(right.low):
+        return "always" if op == "!=" else "never"
+    if op in ("<", "<="):
+        op, left, right = op.replace("<", ">"), right, left
+    apart = left.high < right.low or right.high < left.low
+    equal = left.low == left.high == right.low == right.high
+    sure = not left.nan and not right.nan
+    match op:
+        case "==":
+            return "never" if apart else "always" if equal and sure else "maybe"
+        case "!=":
+            return "always" if apart else "never" if equal and sure else "maybe"
+        case ">":
+            return "never" if left.high <= right.low else "always" if left.low > right.high and sure else "maybe"
+    return "never" if left.high < right.low else "always" if left.low >= right.high and sure else "maybe"
+
+
+def _kept(tree: Binary, left: Outcome, right: Outcome) -> tuple[float, float]:
+    """The values of what a comparison lets through."""
+    op, value, bound = tree.op, left, right
+    if is_scalar(tree.left):
+        op, value, bound = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(op, op), right, left
+    low, high = value.low, value.high
+    if op in (">", ">=", "=="):
+        low = max(low, bound.low)
+    if op in ("<", "<=", "=="):
+        high = min(high, bound.high)
+    return (low, high) if low <= high else (value.low, value.high)
+
+
+def _range(one: Outcome) -> str:
+    low, high = f"{one.low:g}", f"{one.high:g}"
+    if low == high or math.isnan(one.low):
+        return low
+    if math.isinf(one.low):
+        return "any number" if math.isinf(one.high) else f"at most {high}"
+    return f"at least {low}" if math.isinf(one.high) else f"from {low} to {high}"
+
+
+def _calculated(tree: Binary, left: Outcome, right: Outcome) -> Outcome:
+    low, high = _arithmetic(tree.op, left, right)
+    nan = left.nan or right.nan or tree.op in ("/", "%", "^") or math.isinf(low) or math.isinf(high)
+    return replace(_sides(tree, left, right), low=low, high=high, nan=nan)
+
+
+def _arithmetic(op: str, a: Outcome, b: Outcome) -> tuple[float, float]:
+    match op:
+        case "+":
+            ends = [a.low + b.low, a.high + b.high]
+        case "-":
+            ends = [a.low - b.high, a.high - b.low]
+        case "*":
+            ends = [x * y for x in (a.low, a.high) for y in (b.low, b.high)]
+        case "/" if a.low >= 0 and b.low >= 0:
+            return 0.0, INF
+        case _:
+            return -INF, INF
+    return (-INF, INF) if any(map(math.isnan, ends)) else (min(ends), max(ends))
+
+
+_ANY = (-INF, INF)
+_POSITIVE = (0.0, INF)
+#: What these yield whatever they are given.
+_RANGES: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(("rate", "increase", "irate", "resets", "changes", "abs", "sqrt", "exp", "timestamp",
+                     "stddev_over_time", "stdvar_over_time", "mad_over_time", "histogram_count"), _POSITIVE),
+    "count_over_time": (1.0, INF), "present_over_time": (1.0, 1.0), "sgn": (-1.0, 1.0),
+    "minute": (0.0, 59.0), "hour": (0.0, 23.0), "day_of_week": (0.0, 6.0), "day_of_month": (1.0, 31.0),
+    "day_of_year": (1.0, 366.0), "days_in_month": (28.0, 31.0), "month": (1.0, 12.0), "year": (1970.0, INF),
+    "histogram_fraction": (0.0, 1.0), "time": _POSITIVE,
+}  # fmt: skip
+#: Values among those of their argument.
+_AMONG_CALLS = frozenset(
+    {"avg_over_time", "min_over_time", "max_over_time", "last_over_time", "first_over_time", "sort", "sort_desc",
+     "sort_by_label", "sort_by_label_desc", "label_replace", "label_join", "scalar", "vector"}
+)  # fmt: skip
+
+
+def _called(tree: Call, args: list[Outcome]) -> Outcome:
+    if tree.name in ("absent", "absent_over_time"):
+        return _absence(tree, args[0])
+    if not args:
+        return replace(_constant(0, "it always has a value"), **_bounds(tree.name, Outcome()))
+    main = _main(tree, args)
+    found = replace(main, **_bounds(tree.name, main))
+    match tree.name:
+        case "scalar":
+            return replace(found, bare="", nan=True, labels=Labels())
+        case "vector":
+            return replace(found, bare=found.bare or "it always has a value", present=True, labels=Labels())
+        case "label_replace" | "label_join" if isinstance(tree.args[1], Text):
+            return replace(found, labels=found.labels.with_({tree.args[1].value: None}))
+        case "histogram_quantile":
+            return _quantile(tree, found)
+        case "info":
+            return replace(found, labels=ANY)
+    return found
+
+
+def _main(tree: Call, args: list[Outcome]) -> Outcome:
+    """The argument whose samples it is about: the first that is no number and no text."""
+    vectors = [one for part, one in zip(tree.args, args, strict=True) if not isinstance(part, Text | Number)]
+    return vectors[0] if vectors else args[0]
+
+
+def _bounds(name: str, of: Outcome) -> dict[str, float | bool]:
+    if name in _AMONG_CALLS:
+        return {}
+    low, high = _RANGES.get(name, _ANY)
+    return {"low": low, "high": high, "nan": name not in _RANGES or of.nan}
+
+
+def _absence(tree: Call, of: Outcome) -> Outcome:
+    labels: dict[str, frozenset[str] | None] = {}
+    if isinstance(tree.args[0], Selector):
+        labels = {one.label: frozenset({one.value}) for one in tree.args[0].matchers if one.op == "="}
+    return Outcome(bare=of.nothing, present=bool(of.nothing), low=1.0, high=1.0, nan=False, labels=Labels(labels))
+
+
+def _quantile(tree: Call, found: Outcome) -> Outcome:
+    lost = found.labels.of("le") == MISSING and any(one.name and one.name.endswith("_bucket") for one in selectors(tree))
+    why = "histogram_quantile needs the label `le`, which is not kept: add it to by (…)" if lost else ""
+    return replace(found, nothing=found.nothing or why, labels=found.labels.without(["le"]))
