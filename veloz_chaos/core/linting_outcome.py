@@ -1,4 +1,4 @@
-"""What an expression can yield, without evaluating it: surely nothing, surely something, which values and labels.
+"""What operators and functions make of what they are given: surely nothing, surely something, which values and labels.
 
 Values are ranges, labels are sets of possible values, and whatever is not certain is left open: `nothing` and `bare`
 are said only where no sample could prove them wrong.
@@ -8,24 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from veloz_chaos.core.linting_exports import Exports, Sighting
-from veloz_chaos.core.linting_labels import ANY, MISSING, Fit, Labels
-from veloz_chaos.core.linting_setup import Rule
-from veloz_chaos.core.promql import (
-    COMPARISONS,
-    Aggregate,
-    Binary,
-    Call,
-    Negative,
-    Number,
-    Selector,
-    Subquery,
-    Text,
-    Tree,
-    selectors,
-)
+from veloz_chaos.core.linting_labels import ANY, MISSING, Labels
+from veloz_chaos.core.promql import COMPARISONS, Aggregate, Binary, Call, Negative, Number, Selector, Text, Tree, selectors
 
 INF = math.inf
 
@@ -50,94 +36,7 @@ class Outcome:
         return self.bare if self.present else ""
 
 
-@dataclass
-class World:
-    """What expressions are about: what targets export, and what recording rules make of it."""
-
-    exports: Exports
-    records: Mapping[str, list[Rule]] = field(default_factory=dict)
-    _recorded: dict[str, Outcome] = field(default_factory=dict)
-    _found: dict[Selector, Sighting] = field(default_factory=dict)
-
-    def find(self, selector: Selector) -> Sighting:
-        """What a selector of scraped or recorded samples finds."""
-        key = replace(selector, window=0, offset=0)
-        if key not in self._found:
-            self._found[key] = self._sighted(key)
-        return self._found[key]
-
-    def recorded(self, name: str | None) -> Outcome | None:
-        """What the recording rules of this name can yield; None where there is none."""
-        if name is None or name not in self.records:
-            return None
-        if name not in self._recorded:
-            self._recorded[name] = Outcome()  # while we look: a rule may read itself
-            outcomes = [self._of_record(rule) for rule in self.records[name]]
-            self._recorded[name] = _any_of(outcomes)
-        return self._recorded[name]
-
-    def of(self, tree: Tree) -> Outcome:
-        match tree:
-            case Number():
-                return _constant(tree.value)
-            case Selector():
-                return self._of_selector(tree)
-            case Negative():
-                one = self.of(tree.expr)
-                return replace(one, low=-one.high, high=-one.low)
-            case Aggregate():
-                return _aggregated(tree, self.of(tree.expr))
-            case Binary():
-                return _combined(tree, self.of(tree.left), self.of(tree.right))
-            case Call():
-                return _called(tree, [self.of(arg) for arg in tree.args])
-            case Subquery():
-                return self.of(tree.expr)
-        return Outcome(labels=Labels())
-
-    def _of_selector(self, selector: Selector) -> Outcome:
-        found = self.find(selector)
-        made = self.recorded(selector.name)
-        labels = _narrowed(found.labels, selector)
-        if made is not None:
-            sure = made.present and not selector.matchers
-            return replace(made, nothing=found.why if found.kind == "absent" else "", present=sure, labels=labels)
-        low, high = (0.0, 1.0) if selector.name == "up" else (-INF, INF)
-        if selector.name == "up" and found.jobs and all(self._is_down(job) for job in found.jobs):
-            high = 0.0
-        return Outcome(
-            nothing=found.why if found.kind == "absent" else "",
-            bare=f"`{selector}` is compared with nothing",
-            present=found.kind == "present", low=low, high=high, nan=selector.name != "up", labels=labels,
-        )  # fmt: skip
-
-    def _is_down(self, job: str) -> bool:
-        return job in self.exports.jobs and bool(self.exports.jobs[job].down)
-
-    def _of_record(self, rule: Rule) -> Outcome:
-        if rule.tree is None:
-            return Outcome()
-        found = self.of(rule.tree)
-        own = {name: frozenset({value}) for name, value in rule.labels.items()}
-        return replace(found, labels=found.labels.with_(own))
-
-    def _sighted(self, selector: Selector) -> Sighting:
-        made = self.recorded(selector.name)
-        if made is None:
-            return self.exports.find(selector)
-        if made.nothing:
-            why = f"`{selector.name}` is recorded from what yields nothing: {made.nothing}"
-            return Sighting("absent", code="metric-absent", why=why)
-        if made.labels.fits(selector.matchers) is Fit.NO and not made.labels.others:
-            wrong = next(one for one in selector.matchers if made.labels.fits([one]) is Fit.NO)
-            known = sorted(name for name in made.labels.values if made.labels.of(name) != MISSING)
-            remedy = f"labels: {', '.join(known[:12])}" if known else "it has no labels"
-            why = f"`{selector.name}` is recorded without {wrong}"
-            return Sighting("absent", code="label-absent", why=why, remedy=remedy)
-        return Sighting("unknown", made.labels)
-
-
-def _any_of(outcomes: list[Outcome]) -> Outcome:
+def any_of(outcomes: list[Outcome]) -> Outcome:
     first, *rest = outcomes
     for one in rest:
         first = _either(first, one)
@@ -153,19 +52,8 @@ def _either(a: Outcome, b: Outcome) -> Outcome:
     )  # fmt: skip
 
 
-def _constant(value: float, why: str = "it is a constant") -> Outcome:
+def constant(value: float, why: str = "it is a constant") -> Outcome:
     return Outcome(bare=why, present=True, low=value, high=value, nan=math.isnan(value), labels=Labels())
-
-
-def _narrowed(labels: Labels, selector: Selector) -> Labels:
-    """Only the values that the matchers let through."""
-    for matcher in selector.matchers:
-        values = labels.of(matcher.label)
-        if matcher.op == "=":
-            labels = labels.with_({matcher.label: frozenset({matcher.value})})
-        elif values is not None:
-            labels = labels.with_({matcher.label: frozenset(one for one in values if matcher.holds(one) is not False)})
-    return labels
 
 
 #: Aggregations that yield some of their samples as they are, and those that yield a value among theirs.
@@ -173,7 +61,7 @@ _CHOICES = frozenset({"topk", "bottomk", "limitk", "limit_ratio"})
 _AMONG = _CHOICES | {"avg", "min", "max"}
 
 
-def _aggregated(tree: Aggregate, of: Outcome) -> Outcome:
+def aggregated(tree: Aggregate, of: Outcome) -> Outcome:
     low, high = _aggregated_range(tree.op, of)
     labels = of.labels
     if tree.op not in _CHOICES:
@@ -205,7 +93,7 @@ def is_scalar(tree: Tree) -> bool:
     return False
 
 
-def _combined(tree: Binary, left: Outcome, right: Outcome) -> Outcome:
+def combined(tree: Binary, left: Outcome, right: Outcome) -> Outcome:
     match tree.op:
         case "or":
             return _either(left, right)
@@ -340,6 +228,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "day_of_year": (1.0, 366.0), "days_in_month": (28.0, 31.0), "month": (1.0, 12.0), "year": (1970.0, INF),
     "histogram_fraction": (0.0, 1.0), "time": _POSITIVE,
 }  # fmt: skip
+#: These yield a number even where they are given none.
+_NUMBERS = frozenset({"rate", "increase", "irate", "resets", "changes", "count_over_time", "present_over_time"})
 #: Values among those of their argument.
 _AMONG_CALLS = frozenset(
     {"avg_over_time", "min_over_time", "max_over_time", "last_over_time", "first_over_time", "sort", "sort_desc",
@@ -347,11 +237,11 @@ _AMONG_CALLS = frozenset(
 )  # fmt: skip
 
 
-def _called(tree: Call, args: list[Outcome]) -> Outcome:
+def called(tree: Call, args: list[Outcome]) -> Outcome:
     if tree.name in ("absent", "absent_over_time"):
         return _absence(tree, args[0])
     if not args:
-        return replace(_constant(0, "it always has a value"), **_bounds(tree.name, Outcome()))
+        return replace(constant(0, "it always has a value"), **_bounds(tree.name, Outcome()))
     main = _main(tree, args)
     found = replace(main, **_bounds(tree.name, main))
     match tree.name:
@@ -378,7 +268,7 @@ def _bounds(name: str, of: Outcome) -> dict[str, float | bool]:
     if name in _AMONG_CALLS:
         return {}
     low, high = _RANGES.get(name, _ANY)
-    return {"low": low, "high": high, "nan": name not in _RANGES or of.nan}
+    return {"low": low, "high": high, "nan": name not in _NUMBERS and (name not in _RANGES or of.nan)}
 
 
 def _absence(tree: Call, of: Outcome) -> Outcome:

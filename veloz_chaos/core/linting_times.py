@@ -1,0 +1,168 @@
+"""How long an alert takes: from a failure that shows at once in what is measured, to its notification. Nanoseconds.
+
+| step | best | worst |
+|---|---|---|
+| scrape | at once | a scrape interval, and a scrape's time-out |
+| a window (`rate(x[5m])`) | at once; all of it, less a scrape, where every sample in it must be bad | all of it |
+| recording rule | at once | its evaluation interval |
+| evaluation | at once | the evaluation interval |
+| `for` | rounded up to whole evaluations | the same |
+| group_wait | as it is | as it is, or group_interval where the group may be there already |
+
+The end of a failure takes the same way, with `keep_firing_for` in place of `for`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from veloz_chaos.core.interval import Interval
+from veloz_chaos.core.linting_setup import Job, Route, Rule
+from veloz_chaos.core.linting_world import World
+from veloz_chaos.core.promql import Binary, Call, Number, Selector, Subquery, Tree, children, selectors
+
+#: Functions that look at the last samples of their window only.
+_LATEST = frozenset({"last_over_time", "irate", "idelta", "present_over_time"})
+_ZERO = Interval(0, 0)
+
+
+@dataclass(frozen=True)
+class Times:
+    """From the failure; `resolved` from its end."""
+
+    fires: Interval
+    #: in Alertmanager's hands; None where that is not known
+    notified: Interval | None
+    resolved: Interval
+
+
+def of(rule: Rule, world: World, routes: Iterable[Route] | None) -> Times:
+    """`routes`: those that notify all the channels that must hear of it; None where they are not known."""
+    shown = _shown(rule, world)
+    evaluated = rule.group.interval
+    fires = _later(shown, _steps(rule.hold, evaluated), evaluated + _steps(rule.hold, evaluated))
+    gone = _later(Interval(0, shown.at_most), _steps(rule.keep, evaluated), evaluated + _steps(rule.keep, evaluated))
+    if routes is None:
+        return Times(fires, None, gone)
+    routes = list(routes)
+    waits = [_waits(route) for route in routes]
+    notified = _later(fires, max(w.at_least for w in waits), max(w.at_most for w in waits)) if waits else None
+    last = max((route.interval for route in routes), default=0)
+    return Times(fires, notified, _later(gone, 0, last))
+
+
+def _waits(route: Route) -> Interval:
+    """A group of its own waits; one that other alerts may have opened already is told at its next interval."""
+    alone = route.group_by is None or "alertname" in route.group_by
+    return Interval(route.wait, route.wait if alone else max(route.wait, route.interval))
+
+
+def _steps(length: int, step: int) -> int:
+    """Prometheus looks at `for` when it evaluates."""
+    return math.ceil(length / step) * step if step else length
+
+
+def _later(one: Interval, least: float, most: float) -> Interval:
+    return Interval(one.at_least + least, one.at_most + most)
+
+
+def _shown(rule: Rule, world: World) -> Interval:
+    """Until the expression can tell, whenever it is evaluated."""
+    if rule.tree is None:
+        return _ZERO
+    found = _Sight(world, frozenset({rule.name} if rule.records else ())).of(rule.tree) or _ZERO
+    return _later(found, rule.group.offset, rule.group.offset)
+
+
+class _Sight:
+    def __init__(self, world: World, above: frozenset[str]) -> None:
+        self._world = world
+        #: recorded metrics on the way here, lest a rule that reads itself goes round for ever
+        self._above = above
+
+    def of(self, tree: Tree) -> Interval | None:
+        """None for what does not depend on any sample."""
+        if isinstance(tree, Selector):
+            return self._selected(tree)
+        if isinstance(tree, Subquery):
+            inner = self.of(tree.expr)
+            return inner and _later(inner, tree.offset, tree.offset + tree.window + tree.step)
+        if isinstance(tree, Binary) and (whole := self._whole_window(tree)):
+            return whole
+        parts = [found for part in children(tree) if (found := self.of(part))]
+        if not parts:
+            return None
+        least, most = min(one.at_least for one in parts), max(one.at_most for one in parts)
+        return self._called(tree, Interval(least, most)) if isinstance(tree, Call) else Interval(least, most)
+
+    def _called(self, tree: Call, inner: Interval) -> Interval:
+        """`inner` has the whole of every window below in its worst case."""
+        if tree.name == "absent_over_time":
+            return Interval(max(inner.at_least, self._least(tree)), inner.at_most)
+        if tree.name in _LATEST:
+            window = _window(tree)
+            once = min(window, self._scraped(tree))
+            return Interval(inner.at_least, max(inner.at_least, inner.at_most - window + once))
+        return inner
+
+    def _whole_window(self, tree: Binary) -> Interval | None:
+        """`max_over_time(x[5m]) < 1`, `increase(x[5m]) == 0`: true only when every sample of the window is a bad one."""
+        call, bound, op = tree.left, tree.right, tree.op
+        if not isinstance(call, Call) or not isinstance(bound, Number) or not _window(call):
+            return None
+        outcome = self._world.of(call)
+        lowest, highest = bound.value <= outcome.low, bound.value >= outcome.high
+        needs_all = (
+            (call.name == "max_over_time" and op in ("<", "<="))
+            or (call.name == "min_over_time" and op in (">", ">="))
+            or (lowest and op in ("==", "<=") and call.name not in ("min_over_time", *_LATEST))
+            or (highest and op in ("==", ">=") and call.name not in ("max_over_time", *_LATEST))
+        )
+        inner = self.of(call)
+        return inner and Interval(max(inner.at_least, self._least(call)), inner.at_most) if needs_all else None
+
+    def _least(self, call: Call) -> int:
+        """All of the window, less the scrape in which the last good sample may already be old."""
+        return max(0, _window(call) - self._scraped(call))
+
+    def _scraped(self, tree: Tree) -> int:
+        found = [job.interval for one in selectors(tree) for job in self._jobs(one)]
+        return max(found, default=0)
+
+    def _jobs(self, selector: Selector) -> list[Job]:
+        jobs = self._world.exports.jobs
+        return [jobs[name] for name in self._world.find(selector).jobs if name in jobs]
+
+    def _selected(self, tree: Selector) -> Interval:
+        base = self._recorded(tree) or self._sampled(tree)
+        return _later(base, tree.offset, tree.offset + tree.window)
+
+    def _sampled(self, tree: Selector) -> Interval:
+        jobs = self._jobs(tree) or list(self._world.exports.jobs.values())
+        return Interval(0, max((job.interval + job.timeout for job in jobs), default=0))
+
+    def _recorded(self, tree: Selector) -> Interval | None:
+        name = tree.name
+        rules = self._world.records.get(name or "", [])
+        if name is None or not rules or name in self._above:
+            return None
+        below = _Sight(self._world, self._above | {name})
+        found = [self._of_record(rule, below) for rule in rules]
+        return Interval(min(one.at_least for one in found), max(one.at_most for one in found))
+
+    def _of_record(self, rule: Rule, below: _Sight) -> Interval:
+        inner = below.of(rule.tree) if rule.tree is not None else None
+        offset = rule.group.offset
+        return _later(inner or _ZERO, offset, offset + rule.group.interval)
+
+
+def _window(call: Call) -> int:
+    """Of the samples that a function is given; 0 where it is given none of a stretch of time."""
+    return max((arg.window for arg in call.args if isinstance(arg, Selector | Subquery)), default=0)
+
+
+def never(times: Times) -> Times:
+    """Of an alert that is surely muted."""
+    return replace(times, notified=Interval(math.inf, math.inf))
