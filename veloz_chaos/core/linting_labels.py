@@ -18,9 +18,15 @@ Values = frozenset[str] | None  # None: any
 _MATCHER = re.compile(
     r'\s*("(?:[^"\\]|\\.)*"|[^\s"=!~,{}]+)\s*(=~|!~|!=|=)\s*("(?:[^"\\]|\\.)*"|[^"{},]*?)\s*(?:,|\}?\s*$)'
 )
+_PLAIN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _ESCAPE = re.compile(r"\\(.)")
 #: Syntax of RE2 that `re` reads in another way, or not at all.
 _FOREIGN = re.compile(r"\[\[:|\\[pPzQC]")
+
+
+def quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 class Fit(IntEnum):
@@ -37,7 +43,9 @@ class Matcher:
     value: str
 
     def __str__(self) -> str:
-        return f'{self.label}{self.op}"{self.value}"'
+        """As PromQL and Alertmanager read it."""
+        label = self.label if _PLAIN.fullmatch(self.label) else quoted(self.label)
+        return f"{label}{self.op}{quoted(self.value)}"
 
     def holds(self, text: str) -> bool | None:
         """None where the expression is one that can't be told."""
