@@ -25,6 +25,8 @@ _RULE = ("alert", "record", "expr", "for", "keep_firing_for", "labels", "annotat
 _DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
 _SIZES = (31_536_000_000, 604_800_000, 86_400_000, 3_600_000, 60_000, 1_000, 1)
 _LITERAL = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::?[-?+=][^}]*)?\}")
+#: What Prometheus exports of itself, which it scrapes by a job of its name.
+_OWN = ("prometheus_", "go_", "process_", "promhttp_", "net_conntrack_")
 #: `${1}` and `${name}` mean something there, and in external labels Prometheus does fill variables in.
 _FILLED = re.compile(r"relabel_configs\[|external_labels")
 T = TypeVar("T")
@@ -166,7 +168,9 @@ def _job(node: Node, every: int = EVERY, patience: int = PATIENCE) -> Job:
     found = any(key.endswith("_sd_configs") for key in node.mapping())
     static = node["static_configs"].items()
     count = sum(len(one["targets"].items()) for one in static)
-    return Job(name, interval, timeout, _attached(node, name, static, found), node.spot, "", None if found else count)
+    prefixes = _OWN if name == "prometheus" and not (found or node.has("metrics_path")) else ()
+    labels = _attached(node, name, static, found)
+    return Job(name, interval, timeout, labels, node.spot, "", None if found else count, prefixes)
 
 
 def _attached(node: Node, name: str, static: Sequence[Node], found: bool) -> Labels:

@@ -82,11 +82,17 @@ class Exports:
     def _might(self, selector: Selector) -> frozenset[str]:
         """The jobs that the matchers leave."""
         own = [one for one in selector.matchers if one.label == "job"]
-        return frozenset(name for name, job in self.jobs.items() if job.labels.only(["job"]).fits(own) is not Fit.NO)
+        return frozenset(
+            job.name for job in self.jobs.values()
+            if job.labels.only(["job"]).fits(own) is not Fit.NO
+            and (not job.prefixes or selector.name is None or selector.name in OF_TARGETS
+                 or selector.name.startswith(job.prefixes))
+        )  # fmt: skip
 
-    def _unread(self, jobs: Iterable[str]) -> list[str]:
-        """Of which nobody knows what they export."""
-        return [] if self.complete else sorted(name for name in jobs if name not in self.read)
+    def _unread(self, name: str, jobs: Iterable[str]) -> bool:
+        """Might one of them export it, of which nobody knows what it exports?"""
+        unread = [self.jobs[job] for job in jobs if job not in self.read]
+        return not self.complete and any(not job.prefixes or name.startswith(job.prefixes) for job in unread)
 
     def _no_metric(self, selector: Selector, name: str, jobs: frozenset[str]) -> Sighting:
         own = [one for one in selector.matchers if one.label == "job"]
@@ -94,7 +100,7 @@ class Exports:
             return self._no_job(own[0])
         if name in OF_TARGETS and self.jobs:
             return Sighting("absent", jobs=jobs, code="metric-absent", why=f"no target is scraped by job {_said(jobs)}")
-        if self._unread(jobs) or not (self.complete or self.read):
+        if self._unread(name, jobs) or not (self.complete or self.read):
             return Sighting("unknown", jobs=jobs)
         if name in self.declared:
             return Sighting("silent", jobs=jobs, code="metric-silent", why=f"`{name}` is declared and has no sample",
@@ -113,7 +119,7 @@ class Exports:
 
     def _no_series(self, selector: Selector, series: tuple[Labels, ...], jobs: frozenset[str]) -> Sighting:
         """The metric is there, and none of its series fits."""
-        if self._unread(jobs) and selector.name not in OF_TARGETS:
+        if self._unread(selector.name or "", jobs) and selector.name not in OF_TARGETS:
             return Sighting("unknown", jobs=jobs)
         for matcher in selector.matchers:
             if all(one.fits([matcher]) is Fit.NO for one in series):

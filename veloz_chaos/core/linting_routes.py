@@ -86,7 +86,7 @@ def _behind(path: tuple[Route, ...], alerts: Sequence[Labels]) -> tuple[Route, .
             before = parent.routes[: next(n for n, one in enumerate(parent.routes) if one is child)]
             first = [one for one in before if not one.onward and labels.fits(one.matchers) is Fit.YES]
             blocking |= {id(one): one for one in first[:1]}
-    return tuple(blocking.values())
+    return tuple(one for parent in path for one in parent.routes if id(one) in blocking)
 
 
 @dataclass(frozen=True)

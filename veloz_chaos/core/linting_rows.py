@@ -86,12 +86,13 @@ class _Row:
             self._no_rule()
         fitting = self._severities()
         reports = [self._rule(rule, rule in fitting) for rule in self._rules]
-        judged = [one for one, rule in zip(reports, self._rules, strict=True) if rule in fitting and one.times]
+        counted = fitting or self._rules
+        judged = [one for one, rule in zip(reports, self._rules, strict=True) if rule in counted and one.times]
         fires = _first([one.times.fires for one in judged if one.times])
         notified = _first([one.times.notified for one in judged if one.times and one.times.notified])
         made = RowReport(self._row, self._title, self._alert, self._wanted, tuple(reports),
                          self._limit, self._within, fires, notified)  # fmt: skip
-        self._judge(made, [rule for rule in fitting if not self._whole.outcomes[id(rule)].nothing])
+        self._judge(made, [rule for rule in counted if not self._whole.outcomes[id(rule)].nothing])
         return made, self._found
 
     def _no_rule(self) -> None:
@@ -116,7 +117,7 @@ class _Row:
             message += f" ({self._wanted} here)" if self._wanted != self._alert.severity else ""
             remedy = f"label it severity: {self._wanted}, or say what the site calls it: alerts: severities:"
             if fitting:
-                self._note("row-more-severities", f"{message}; {listed(rule.name for rule in fitting)} has it", rule=rule)
+                self._note("row-more-severities", f"{message}, as {listed(one.name for one in fitting)}", rule=rule)
             else:
                 self._defect("row-wrong-severity", message, remedy, rule=rule)
         return fitting
@@ -227,13 +228,13 @@ class _Row:
         spot = able[0]
         if verdict == "impossible":
             message = f"impossible: {length(limit)}, but {of} {takes} at least {length(time.at_least)} {doing}"
-            self._defect(f"{what}-impossible", message + self._parts(able), "shorten what it waits for", rule=spot)
+            self._defect(f"{what}-impossible", message + self._parts(what, able), "shorten what it waits for", rule=spot)
         elif verdict == "late at times":
             message = f"late at times: {length(limit)}, but {of} {takes} up to {length(time.at_most)} {doing}"
             make = self._defect if at_times == "defect" else self._note
-            make(f"{what}-late", message + self._parts(able), "scrape and evaluate more often, wait less", rule=spot)
+            make(f"{what}-late", message + self._parts(what, able), "scrape and evaluate more often, wait less", rule=spot)
 
-    def _parts(self, able: list[Rule]) -> str:
+    def _parts(self, what: str, able: list[Rule]) -> str:
         """What the time is made of, where it is one rule's."""
         if len(able) != 1:
             return ""
@@ -241,8 +242,9 @@ class _Row:
         said = [f"evaluated every {length(rule.group.interval)}"]
         if rule.hold:
             said.append(f"for {length(rule.hold)}")
-        waits = {route.wait: None for route in self._routes(self._whole.arrivals(rule))} if self._whole.alertmanager else {}
-        said += [f"group_wait {length(wait)}" for wait in waits]
+        if what == "notice":
+            waits = dict.fromkeys(route.wait for route in self._routes(self._whole.arrivals(rule)))
+            said += [f"group_wait {length(wait)}" for wait in waits]
         return f" ({', '.join(said)})"
 
     def _defect(self, code: str, message: str, remedy: str = "", rule: Rule | None = None) -> None:

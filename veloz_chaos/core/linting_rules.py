@@ -61,7 +61,9 @@ class _Rule:
         if outcome.nothing and not told:
             yield self._defect("never-fires", f"it can never fire: {outcome.nothing}")
         elif self._always and not (told and outcome.always):
-            yield self._defect("always-fires", f"it always fires: {self._always}{self._why_down()}", _COMPARE)
+            down = self._why_down()
+            remedy = "mend the scrape" if down else _COMPARE
+            yield self._defect("always-fires", f"it always fires: {self._always}{down}", remedy)
         elif outcome.bare and not outcome.nothing and not watches(rule) and self._plain():
             yield self._defect("always-fires", f"it fires as soon as there is a sample: {outcome.bare}", _COMPARE)
         elif rule.firing and not self._always and not watches(rule):
@@ -115,7 +117,7 @@ def _unread(whole: Whole) -> Iterator[Finding]:
         and whole.world.find(one).kind == "unknown" and not one.name.startswith("ALERTS")
     }  # fmt: skip
     if unread and not exports.complete:
-        jobs = sorted(set(exports.jobs) - exports.read)
+        jobs = sorted(job.name for job in exports.jobs.values() if job.name not in exports.read and not job.prefixes)
         of = f" of {listed(jobs)}" if jobs else ""
         yield Finding("metrics-unread", "note", "metrics", f"whether anybody exports {listed(unread)} is not known",
                       f"say what targets{of} export: --metrics JOB=FILE or JOB=URL, or ask Prometheus itself")  # fmt: skip

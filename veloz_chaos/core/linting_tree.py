@@ -25,9 +25,9 @@ def findings(whole: Whole) -> Iterator[Finding]:
 
 
 def _literal(one: Literal_, whose: str) -> Finding:
-    remedy = "fill it in before it is loaded (as envsubst does)"
+    remedy = "fill it in before it is loaded"
     if whose == "Alertmanager":
-        remedy += ", or give the file it is in by a key that ends in `_file`"
+        remedy += ", or use a key that ends in `_file`"
     message = f"{one.path} is literally `{one.reference}`: {whose} fills no variables in"
     return Finding("secret-literal", "defect", whose, message, remedy, one.spot)
 
