@@ -118,6 +118,9 @@ def _unread(whole: Whole) -> Iterator[Finding]:
     }  # fmt: skip
     if unread and not exports.complete:
         jobs = sorted(job.name for job in exports.jobs.values() if job.name not in exports.read and not job.prefixes)
-        of = f" of {listed(jobs)}" if jobs else ""
-        yield Finding("metrics-unread", "note", "metrics", f"whether anybody exports {listed(unread)} is not known",
-                      f"say what targets{of} export: --metrics JOB=FILE or JOB=URL, or ask Prometheus itself")  # fmt: skip
+        fresh = [name for name in jobs if exports.jobs[name].fresh]
+        remedy = f"say what targets{f' of {listed(jobs)}' if jobs else ''} export: --metrics JOB=FILE or JOB=URL"
+        if fresh:
+            remedy = f"job {listed(fresh)} has not been scraped yet: ask again"
+        message = f"whether anybody exports {listed(unread)} is not known"
+        yield Finding("metrics-unread", "note", "metrics", message, remedy)

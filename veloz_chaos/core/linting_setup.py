@@ -62,6 +62,8 @@ class Job:
     down: str = ""
     #: None: found at run time
     targets: int | None = None
+    #: running only: one of its targets has not been scraped yet
+    fresh: bool = False
     #: how everything begins that it exports; none: that is not known
     prefixes: tuple[str, ...] = ()
 

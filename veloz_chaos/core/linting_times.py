@@ -3,7 +3,7 @@
 | step | best | worst |
 |---|---|---|
 | scrape | at once | a scrape interval, and a scrape's time-out |
-| a window (`rate(x[5m])`) | at once; all of it, less a scrape, where every sample in it must be bad | all of it |
+| a window (`rate(x[5m])`) | at once; all of it, less a scrape, where every sample in it must be bad | all of it; nothing where one bad sample is enough |
 | recording rule | at once | its evaluation interval |
 | evaluation | at once | the evaluation interval |
 | `for` | rounded up to whole evaluations | the same |
@@ -21,10 +21,12 @@ from dataclasses import dataclass, replace
 from veloz_chaos.core.interval import Interval
 from veloz_chaos.core.linting_setup import Job, Route, Rule
 from veloz_chaos.core.linting_world import World
-from veloz_chaos.core.promql import Binary, Call, Number, Selector, Subquery, Tree, children, selectors
+from veloz_chaos.core.promql import Aggregate, Binary, Call, Number, Selector, Subquery, Tree, children, selectors
 
 #: Functions that look at the last samples of their window only.
 _LATEST = frozenset({"last_over_time", "irate", "idelta", "present_over_time"})
+#: What they yield says how many samples there are, not how bad these are.
+_COUNTS = frozenset({"count_over_time", "quantile_over_time"})
 _ZERO = Interval(0, 0)
 
 
@@ -40,10 +42,10 @@ class Times:
 
 def of(rule: Rule, world: World, routes: Iterable[Route] | None) -> Times:
     """`routes`: those that notify all the channels that must hear of it; None where they are not known."""
-    shown = _shown(rule, world)
+    shown, hidden = _shown(rule, world), _shown(rule, world, ending=True)
     evaluated = rule.group.interval
     fires = _later(shown, _steps(rule.hold, evaluated), evaluated + _steps(rule.hold, evaluated))
-    gone = _later(Interval(0, shown.at_most), _steps(rule.keep, evaluated), evaluated + _steps(rule.keep, evaluated))
+    gone = _later(Interval(0, hidden.at_most), _steps(rule.keep, evaluated), evaluated + _steps(rule.keep, evaluated))
     if routes is None:
         return Times(fires, None, gone)
     routes = list(routes)
@@ -68,17 +70,17 @@ def _later(one: Interval, least: float, most: float) -> Interval:
     return Interval(one.at_least + least, one.at_most + most)
 
 
-def _shown(rule: Rule, world: World) -> Interval:
-    """Until the expression can tell, whenever it is evaluated."""
+def _shown(rule: Rule, world: World, ending: bool = False) -> Interval:
+    """Until the expression can tell that it began, or that it ended, whenever it is evaluated."""
     if rule.tree is None:
         return _ZERO
-    found = _Sight(world, frozenset({rule.name} if rule.records else ())).of(rule.tree) or _ZERO
+    found = _Sight(world, frozenset({rule.name} if rule.records else ()), ending).of(rule.tree) or _ZERO
     return _later(found, rule.group.offset, rule.group.offset)
 
 
 class _Sight:
-    def __init__(self, world: World, above: frozenset[str]) -> None:
-        self._world = world
+    def __init__(self, world: World, above: frozenset[str], ending: bool) -> None:
+        self._world, self._ending = world, ending
         #: recorded metrics on the way here, lest a rule that reads itself goes round for ever
         self._above = above
 
@@ -89,8 +91,8 @@ class _Sight:
         if isinstance(tree, Subquery):
             inner = self.of(tree.expr)
             return inner and _later(inner, tree.offset, tree.offset + tree.window + tree.step)
-        if isinstance(tree, Binary) and (whole := self._whole_window(tree)):
-            return whole
+        if isinstance(tree, Binary) and (windowed := self._windowed(tree)):
+            return windowed
         parts = [found for part in children(tree) if (found := self.of(part))]
         if not parts:
             return None
@@ -107,21 +109,20 @@ class _Sight:
             return Interval(inner.at_least, max(inner.at_least, inner.at_most - window + once))
         return inner
 
-    def _whole_window(self, tree: Binary) -> Interval | None:
-        """`max_over_time(x[5m]) < 1`, `increase(x[5m]) == 0`: true only when every sample of the window is a bad one."""
-        call, bound, op = tree.left, tree.right, tree.op
-        if not isinstance(call, Call) or not isinstance(bound, Number) or not _window(call):
+    def _windowed(self, tree: Binary) -> Interval | None:
+        """Of a function over a window and a bound, where the bound says how many of its samples must be bad."""
+        call, among = _summed(tree.left)
+        if not isinstance(call, Call) or not isinstance(tree.right, Number) or not _window(call):
             return None
-        outcome = self._world.of(call)
-        lowest, highest = bound.value <= outcome.low, bound.value >= outcome.high
-        needs_all = (
-            (call.name == "max_over_time" and op in ("<", "<="))
-            or (call.name == "min_over_time" and op in (">", ">="))
-            or (lowest and op in ("==", "<=") and call.name not in ("min_over_time", *_LATEST))
-            or (highest and op in ("==", ">=") and call.name not in ("max_over_time", *_LATEST))
-        )
-        inner = self.of(call)
-        return inner and Interval(max(inner.at_least, self._least(call)), inner.at_most) if needs_all else None
+        if self._ending or call.name in _LATEST or call.name in _COUNTS:
+            return None
+        outcome, inner = self._world.of(tree.left), self.of(call)
+        how = _must(tree.op, tree.right.value, outcome.low, outcome.high, call.name, among)
+        if inner is None or not how:
+            return None
+        if how == "all":
+            return Interval(max(inner.at_least, self._least(call)), inner.at_most)
+        return Interval(inner.at_least, max(inner.at_least, inner.at_most - _window(call)))
 
     def _least(self, call: Call) -> int:
         """All of the window, less the scrape in which the last good sample may already be old."""
@@ -148,7 +149,7 @@ class _Sight:
         rules = self._world.records.get(name or "", [])
         if name is None or not rules or name in self._above:
             return None
-        below = _Sight(self._world, self._above | {name})
+        below = _Sight(self._world, self._above | {name}, self._ending)
         found = [self._of_record(rule, below) for rule in rules]
         return Interval(min(one.at_least for one in found), max(one.at_most for one in found))
 
@@ -156,6 +157,32 @@ class _Sight:
         inner = below.of(rule.tree) if rule.tree is not None else None
         offset = rule.group.offset
         return _later(inner or _ZERO, offset, offset + rule.group.interval)
+
+
+def _summed(tree: Tree) -> tuple[Tree, str]:
+    """What an aggregation is over, and which one it is."""
+    return (tree.expr, tree.op) if isinstance(tree, Aggregate) else (tree, "")
+
+
+def _must(op: str, bound: float, low: float, high: float, function: str, among: str) -> str:
+    """Must `all` samples of the window be bad, or is `one` enough? Empty where it depends on how bad they are.
+
+    `max_over_time(x[5m]) < 1` and `increase(x[5m]) == 0` want all, `max_over_time(x[5m]) > 1` and
+    `increase(x[5m]) > 0` one; `low` and `high` are the values that can be.
+    """
+    if function == "max_over_time" and among in ("", "max") and op in _WHERE_LARGEST:
+        return _WHERE_LARGEST[op]
+    if function == "min_over_time" and among in ("", "min") and op in _WHERE_SMALLEST:
+        return _WHERE_SMALLEST[op]
+    if bound <= low and function != "min_over_time" and among in ("", "max", "sum", "avg"):
+        return {"==": "all", "<=": "all", ">": "one", "!=": "one"}.get(op, "")
+    if bound >= high and function != "max_over_time" and among in ("", "min", "avg"):
+        return {"==": "all", ">=": "all", "<": "one", "!=": "one"}.get(op, "")
+    return ""
+
+
+_WHERE_LARGEST = {"<": "all", "<=": "all", ">": "one", ">=": "one"}
+_WHERE_SMALLEST = {">": "all", ">=": "all", "<": "one", "<=": "one"}
 
 
 def _window(call: Call) -> int:

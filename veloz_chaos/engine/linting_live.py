@@ -21,6 +21,8 @@ from veloz_chaos.mechanisms.monitoring import Server
 #: Metrics that are asked for at once, and questions under way at the same time.
 AT_ONCE, UNDER_WAY = 100, 4
 _CONFIG = "/api/v1/status/config"
+#: What it shows in place of a secret.
+_MASK = "<secret>"
 _STATUS = "/api/v2/status"
 
 
@@ -86,13 +88,13 @@ def _job(name: str, targets: Sequence[Mapping[str, Any]], written: Mapping[str, 
     said = written.get(str(targets[0].get("scrapePool", name)))
     spot = said.spot if said else Spot()
     down = [one for one in targets if one["health"] == "down"]
-    why = f"{down[0]['lastError']}" if len(down) == len(targets) else ""
+    why = str(down[0]["lastError"]) if len(down) == len(targets) else ""
     labels = joined(Labels({key: frozenset({value}) for key, value in one["labels"].items()}) for one in targets)
     return Job(
         name,
         max(_told(one, "scrapeInterval", said.interval if said else linting_config.EVERY, spot) for one in targets),
         max(_told(one, "scrapeTimeout", said.timeout if said else linting_config.PATIENCE, spot) for one in targets),
-        labels, spot, why, len(targets),
+        labels, spot, why, len(targets), any(one["health"] == "unknown" for one in targets),
     )  # fmt: skip
 
 
@@ -108,9 +110,10 @@ async def exports(server: Server, made: Prometheus, asked: Iterable[str]) -> Exp
         reading.families(), server.data("/api/v1/label/__name__/values"), server.data("/api/v1/metadata")
     )
     full = {each for name, said in declared.items() for one in said for each in histogram_names(name, one["type"])}
+    scraped = frozenset(name for name, job in made.jobs.items() if not job.fresh)
     return Exports(
-        made.jobs, families, frozenset(made.jobs), True, frozenset(names) - families.keys(), frozenset(full)
-    )  # fmt: skip
+        made.jobs, families, scraped, scraped == made.jobs.keys(), frozenset(names) - families.keys(), frozenset(full)
+    )
 
 
 class _Reading:
@@ -195,7 +198,11 @@ async def manager(servers: Sequence[Server]) -> tuple[Alertmanager, list[Finding
             message = f"{other.written} has another configuration than {server.written}, which was looked at"
             notes.append(Finding("alertmanagers-differ", "defect", "Alertmanager", message, "give both the same"))
     made = alertmanager(_root(text, server.place(_STATUS)))
-    return replace(made, alerts=tuple(alerts)), notes
+    if _MASK in text:
+        notes.append(Finding("secrets-unread", "note", "Alertmanager", "a running one shows no secrets: whether one is "
+                             "literally `${…}` is not known", "look at its file, by --alertmanager-config"))  # fmt: skip
+    once = {one.reference: one for one in reversed(made.literals)}  # what is said globally it repeats in each receiver
+    return replace(made, alerts=tuple(alerts), literals=tuple(reversed(once.values()))), notes
 
 
 async def _manager(server: Server) -> tuple[str, list[Mapping[str, str]]]:
