@@ -108,8 +108,8 @@ class Exports:
         if name in self.seen:
             return Sighting("silent", jobs=jobs, code="metric-silent", why=f"`{name}` has no sample now, and had some",
                             remedy="see that its target still exports it")  # fmt: skip
-        down = [f"job {one} can't be scraped ({self.jobs[one].down})" for one in sorted(jobs) if self.jobs[one].down]
-        why = f"no target exports `{name}`" + (f"; {', '.join(down)}" if down else "")
+        down = [f" (job {one} can't be scraped)" for one in sorted(jobs) if self.jobs[one].down]
+        why = f"no target exports `{name}`" + "".join(down)
         return Sighting("absent", jobs=jobs, code="metric-absent", why=why, remedy=self.meant(name))
 
     def _no_job(self, matcher: Matcher) -> Sighting:

@@ -208,7 +208,8 @@ class _Row:
             self._found.append(Finding("inhibited", "defect", f"row {self._row}", message, remedy, spot, (self._row,)))
         else:
             others = listed(one.by for one in mutings)
-            message = f"{rule} is muted by an inhibition if {others} fires too"
+            while_ = f"one of {others} fires" if ", " in others else f"{others} fires"
+            message = f"{rule} is muted by an inhibition while {while_}"
             self._found.append(Finding("inhibited-at-times", "note", f"row {self._row}", message, "", spot, (self._row,)))
 
     def _judge(self, made: RowReport, able: list[Rule]) -> None:

@@ -72,7 +72,7 @@ class _Rule:
 
     def _why_down(self) -> str:
         jobs = sorted({job for one in self._seen for job in one.jobs if self._whole.world.down(job)})
-        return "".join(f"; job {job} can't be scraped ({self._whole.world.down(job)})" for job in jobs)
+        return "".join(f" (job {job} can't be scraped)" for job in jobs)
 
     def _plain(self) -> bool:
         """It reads metrics that are not known, by nothing but their job: no series that exists only in bad times."""

@@ -4,7 +4,7 @@
 |---|---|---|
 | scrape | at once | a scrape interval, and a scrape's time-out |
 | a window (`rate(x[5m])`) | at once; all of it, less a scrape, where every sample in it must be bad | all of it; nothing where one bad sample is enough |
-| recording rule | at once | its evaluation interval |
+| recording rule | at once | its evaluation interval; nothing where it stands above in the same group |
 | evaluation | at once | the evaluation interval |
 | `for` | rounded up to whole evaluations | the same |
 | group_wait | as it is | as it is, or group_interval where the group may be there already |
@@ -74,13 +74,13 @@ def _shown(rule: Rule, world: World, ending: bool = False) -> Interval:
     """Until the expression can tell that it began, or that it ended, whenever it is evaluated."""
     if rule.tree is None:
         return _ZERO
-    found = _Sight(world, frozenset({rule.name} if rule.records else ()), ending).of(rule.tree) or _ZERO
+    found = _Sight(world, rule, frozenset(), ending).of(rule.tree) or _ZERO
     return _later(found, rule.group.offset, rule.group.offset)
 
 
 class _Sight:
-    def __init__(self, world: World, above: frozenset[str], ending: bool) -> None:
-        self._world, self._ending = world, ending
+    def __init__(self, world: World, reader: Rule, above: frozenset[str], ending: bool) -> None:
+        self._world, self._reader, self._ending = world, reader, ending
         #: recorded metrics on the way here, lest a rule that reads itself goes round for ever
         self._above = above
 
@@ -149,14 +149,16 @@ class _Sight:
         rules = self._world.records.get(name or "", [])
         if name is None or not rules or name in self._above:
             return None
-        below = _Sight(self._world, self._above | {name}, self._ending)
-        found = [self._of_record(rule, below) for rule in rules]
+        found = [self._of_record(rule, name) for rule in rules]
         return Interval(min(one.at_least for one in found), max(one.at_most for one in found))
 
-    def _of_record(self, rule: Rule, below: _Sight) -> Interval:
+    def _of_record(self, rule: Rule, name: str) -> Interval:
+        """Recorded just before, if it stands above in the same group."""
+        below = _Sight(self._world, rule, self._above | {name}, self._ending)
         inner = below.of(rule.tree) if rule.tree is not None else None
+        just = rule.group == self._reader.group and rule.order < self._reader.order
         offset = rule.group.offset
-        return _later(inner or _ZERO, offset, offset + rule.group.interval)
+        return _later(inner or _ZERO, offset, offset + (0 if just else rule.group.interval))
 
 
 def _summed(tree: Tree) -> tuple[Tree, str]:

@@ -131,5 +131,6 @@ class _Tree:
         """The rows whose alerts come there."""
         return tuple(
             row for row, rules in self._whole.by_row.items()
-            if any(one.route.receiver == receiver.name for rule in rules for one in self._whole.arrivals(rule))
+            if any(one.sure and one.route.receiver == receiver.name
+                   for rule in rules for one in self._whole.arrivals(rule))
         )  # fmt: skip

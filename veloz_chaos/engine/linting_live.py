@@ -95,6 +95,7 @@ def _job(name: str, targets: Sequence[Mapping[str, Any]], written: Mapping[str, 
         max(_told(one, "scrapeInterval", said.interval if said else linting_config.EVERY, spot) for one in targets),
         max(_told(one, "scrapeTimeout", said.timeout if said else linting_config.PATIENCE, spot) for one in targets),
         labels, spot, why, len(targets), any(one["health"] == "unknown" for one in targets),
+        said.prefixes if said else (),
     )  # fmt: skip
 
 
