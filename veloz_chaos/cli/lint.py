@@ -29,7 +29,7 @@ def _root() -> None:
 _Environment = Annotated[
     str | None,
     typer.Option("--environment", "-e", envvar="VELOZ_CHAOS_ENVIRONMENT", metavar="ENV",
-                 help="Its running Prometheus and Alertmanager, and its own words; without it, or files, the sandbox's."),
+                 help="Its running servers, and its own words; without it, or files, the sandbox's."),
 ]  # fmt: skip
 _Rules = Annotated[
     list[str] | None,
@@ -38,7 +38,9 @@ _Rules = Annotated[
 _More = Annotated[list[str] | None, typer.Argument(metavar="[RULES...]", help="More rule files.", show_default=False)]
 _Config = Annotated[
     Path | None,
-    typer.Option("--prometheus-config", metavar="FILE", help="Jobs, intervals, and rule files if --rules is not given."),
+    typer.Option(
+        "--prometheus-config", metavar="FILE", help="Jobs, intervals, and rule files if --rules is not given."
+    ),
 ]
 _Manager = Annotated[
     Path | None, typer.Option("--alertmanager-config", metavar="FILE", help="Routes, not the running ones.")

@@ -24,18 +24,14 @@ def alertmanager(root: Node) -> Alertmanager:
     """Raises InvalidFile with everything that is wrong."""
     gathering = Gathering()
     receivers = gathering.each(root["receivers"].items(), _receiver)
-    times = [
-        one["name"].text() for key in ("time_intervals", "mute_time_intervals") for one in root[key].items()
-    ]
+    times = [one["name"].text() for key in ("time_intervals", "mute_time_intervals") for one in root[key].items()]
     names = _Names([one.name for one in receivers], times)
     if root["route"].value is None:
         gathering.one(lambda: _refuse(root, "there is no `route`", "write one with a receiver"))
     routes = gathering.one(lambda: _tree(root["route"], names, gathering)) if root["route"].value is not None else []
     inhibitions = gathering.each(root["inhibit_rules"].items(), _inhibition)
     gathering.done()
-    return Alertmanager(
-        routes[0], {one.name: one for one in receivers}, tuple(inhibitions), tuple(literals(root))
-    )
+    return Alertmanager(routes[0], {one.name: one for one in receivers}, tuple(inhibitions), tuple(literals(root)))
 
 
 def _refuse(node: Node, message: str, remedy: str) -> None:
@@ -74,14 +70,17 @@ def _route(node: Node, parent: Route, path: str, names: _Names, gathering: Gathe
         path, receiver, matchers(node), node["continue"].text() == "true",
         _grouping(node) if node.has("group_by") else parent.group_by,
         duration(node["group_wait"], parent.wait), duration(node["group_interval"], parent.interval),
-        *(tuple(known(one, names.times, "time interval") for one in node[key].items()) for key in _KEYS[-2:]),
-        (), node.spot,
+        _times(node["mute_time_intervals"], names), _times(node["active_time_intervals"], names), (), node.spot,
     )  # fmt: skip
     below: list[Route] = []
     for number, one in enumerate(node["routes"].items()):
         at = f"{path}.routes[{number}]"
         below += gathering.one(lambda one=one, at=at: _route(one, here, at, names, gathering))  # type: ignore[misc]
     return replace(here, routes=tuple(below))
+
+
+def _times(node: Node, names: _Names) -> tuple[str, ...]:
+    return tuple(known(one, names.times, "time interval") for one in node.items())
 
 
 def _grouping(node: Node) -> frozenset[str] | None:

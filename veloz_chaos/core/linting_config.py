@@ -170,7 +170,7 @@ def _job(node: Node, every: int = EVERY, patience: int = PATIENCE) -> Job:
     count = sum(len(one["targets"].items()) for one in static)
     prefixes = _OWN if name == "prometheus" and not (found or node.has("metrics_path")) else ()
     labels = _attached(node, name, static, found)
-    return Job(name, interval, timeout, labels, node.spot, "", None if found else count, prefixes)
+    return Job(name, interval, timeout, labels, node.spot, targets=None if found else count, prefixes=prefixes)
 
 
 def _attached(node: Node, name: str, static: Sequence[Node], found: bool) -> Labels:

@@ -1,4 +1,4 @@
-"""What targets export: does a selector find anything, and if not, is it the metric, a label or a value that is not there?
+"""What targets export. Does a selector find anything, and if not, is it the metric, a label or a value that is missing?
 
 Three answers are certain (present, absent, not known). The fourth, *silent*, is for what has no sample now and yet may
 have one later: a value of an exporter's own label comes and goes, a target's label does not.

@@ -1,4 +1,4 @@
-"""Labels of alerts that do not exist yet: for each the values it may have, and whether a matcher must, may or can't fit.
+"""Labels of alerts to come: for each the values it may have, and whether a matcher must, may or can't fit.
 
 A missing label is the empty text, as Prometheus and Alertmanager have it.
 """
@@ -126,7 +126,7 @@ def matchers(text: str) -> list[Matcher]:
     while at < len(rest):
         one = _MATCHER.match(rest, at)
         if one is None:
-            raise ValueError(f"`{text}` is no matcher; write label=\"value\", or != =~ !~")
+            raise ValueError(f'`{text}` is no matcher; write label="value", or != =~ !~')
         label, op, value = _bare(one[1]), one[2], _bare(one[3].strip())
         if op in ("=~", "!~") and not _FOREIGN.search(value) and _compiled(value) is None:
             raise ValueError(f"`{value}` is no regular expression")

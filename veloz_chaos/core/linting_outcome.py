@@ -11,7 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from veloz_chaos.core.linting_labels import ANY, MISSING, Labels
-from veloz_chaos.core.promql import COMPARISONS, Aggregate, Binary, Call, Negative, Number, Selector, Text, Tree, selectors
+from veloz_chaos.core.promql import (
+    COMPARISONS,
+    Aggregate,
+    Binary,
+    Call,
+    Negative,
+    Number,
+    Selector,
+    Text,
+    Tree,
+    selectors,
+)
 
 INF = math.inf
 
@@ -241,9 +252,9 @@ def called(tree: Call, args: list[Outcome]) -> Outcome:
     if tree.name in ("absent", "absent_over_time"):
         return _absence(tree, args[0])
     if not args:
-        return replace(constant(0, "it always has a value"), **_bounds(tree.name, Outcome()))
+        return _bounded(tree.name, constant(0, "it always has a value"))
     main = _main(tree, args)
-    found = replace(main, **_bounds(tree.name, main))
+    found = _bounded(tree.name, main)
     match tree.name:
         case "scalar":
             return replace(found, bare="", nan=True, labels=Labels())
@@ -264,11 +275,11 @@ def _main(tree: Call, args: list[Outcome]) -> Outcome:
     return vectors[0] if vectors else args[0]
 
 
-def _bounds(name: str, of: Outcome) -> dict[str, float | bool]:
+def _bounded(name: str, of: Outcome) -> Outcome:
     if name in _AMONG_CALLS:
-        return {}
+        return of
     low, high = _RANGES.get(name, _ANY)
-    return {"low": low, "high": high, "nan": name not in _NUMBERS and (name not in _RANGES or of.nan)}
+    return replace(of, low=low, high=high, nan=name not in _NUMBERS and (name not in _RANGES or of.nan))
 
 
 def _absence(tree: Call, of: Outcome) -> Outcome:
@@ -279,6 +290,8 @@ def _absence(tree: Call, of: Outcome) -> Outcome:
 
 
 def _quantile(tree: Call, found: Outcome) -> Outcome:
-    lost = found.labels.of("le") == MISSING and any(one.name and one.name.endswith("_bucket") for one in selectors(tree))
+    lost = found.labels.of("le") == MISSING and any(
+        one.name and one.name.endswith("_bucket") for one in selectors(tree)
+    )
     why = "histogram_quantile needs the label `le`, which is not kept: add it to by (…)" if lost else ""
     return replace(found, nothing=found.nothing or why, labels=found.labels.without(["le"]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from veloz_chaos.core.linting_labels import Fit, Labels, same
 from veloz_chaos.core.linting_setup import Alertmanager, Inhibition, Route
@@ -82,7 +83,7 @@ def _behind(path: tuple[Route, ...], alerts: Sequence[Labels]) -> tuple[Route, .
     fitting = [labels for labels in alerts if labels.fits(wanted) is not Fit.NO]
     blocking = dict[int, Route]()
     for labels in fitting:
-        for parent, child in zip(path, path[1:], strict=False):
+        for parent, child in pairwise(path):
             before = parent.routes[: next(n for n, one in enumerate(parent.routes) if one is child)]
             first = [one for one in before if not one.onward and labels.fits(one.matchers) is Fit.YES]
             blocking |= {id(one): one for one in first[:1]}

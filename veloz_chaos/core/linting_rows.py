@@ -11,9 +11,10 @@ from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.interval import Interval, Nanoseconds
 from veloz_chaos.core.length import length
 from veloz_chaos.core.linting_routes import Arrival, Muting
-from veloz_chaos.core.linting_setup import Finding, Route, Rule
+from veloz_chaos.core.linting_setup import Finding, Level, Route, Rule
 from veloz_chaos.core.linting_times import Times
 from veloz_chaos.core.linting_whole import Whole, listed
+from veloz_chaos.core.linting_yaml import Spot
 from veloz_chaos.core.matrix import Alert
 from veloz_chaos.core.nearest import did_you_mean
 
@@ -70,7 +71,7 @@ def rows(whole: Whole) -> Iterator[tuple[RowReport, list[Finding]]]:
     for name, row in whole.site.matrix.rows.items():
         if row.alert is not None:
             limit = whole.site.matrix.limits(name).detection
-            yield _Row(whole, name, row.title, row.alert, limit and nanoseconds(limit)).report()
+            yield _Row(whole, name, row.title, row.alert, None if limit is None else nanoseconds(limit)).report()
 
 
 class _Row:
@@ -162,7 +163,9 @@ class _Row:
         for channel in self._alert.channels:
             if channel not in reached:
                 remedy = f"route it to a receiver with {channel}_configs, or say which is meant: alerts: channels:"
-                self._defect("channel-missing", f"{rule} does not reach {channel}: it goes to {goes}", remedy, rule=rule)
+                self._defect(
+                    "channel-missing", f"{rule} does not reach {channel}: it goes to {goes}", remedy, rule=rule
+                )
             elif not reached[channel]:
                 self._note("channel-unsure", f"{rule} reaches {channel} only with the right labels", rule=rule)
         extra = {f"{kind} ({name})": None for name, kind in self._extra(arrivals)}
@@ -210,7 +213,9 @@ class _Row:
             others = listed(one.by for one in mutings)
             while_ = f"one of {others} fires" if ", " in others else f"{others} fires"
             message = f"{rule} is muted by an inhibition while {while_}"
-            self._found.append(Finding("inhibited-at-times", "note", f"row {self._row}", message, "", spot, (self._row,)))
+            self._found.append(
+                Finding("inhibited-at-times", "note", f"row {self._row}", message, "", spot, (self._row,))
+            )
 
     def _judge(self, made: RowReport, able: list[Rule]) -> None:
         """Against the row's limits; what can never fire has been told already."""
@@ -229,11 +234,18 @@ class _Row:
         spot = able[0]
         if verdict == "impossible":
             message = f"impossible: {length(limit)}, but {of} {takes} at least {length(time.at_least)} {doing}"
-            self._defect(f"{what}-impossible", message + self._parts(what, able), "shorten what it waits for", rule=spot)
+            self._defect(
+                f"{what}-impossible", message + self._parts(what, able), "shorten what it waits for", rule=spot
+            )
         elif verdict == "late at times":
             message = f"late at times: {length(limit)}, but {of} {takes} up to {length(time.at_most)} {doing}"
             make = self._defect if at_times == "defect" else self._note
-            make(f"{what}-late", message + self._parts(what, able), "scrape and evaluate more often, wait less", rule=spot)
+            make(
+                f"{what}-late",
+                message + self._parts(what, able),
+                "scrape and evaluate more often, wait less",
+                rule=spot,
+            )
 
     def _parts(self, what: str, able: list[Rule]) -> str:
         """What the time is made of, where it is one rule's."""
@@ -254,9 +266,8 @@ class _Row:
     def _note(self, code: str, message: str, remedy: str = "", rule: Rule | None = None) -> None:
         self._found.append(self._made(code, "note", message, remedy, rule))
 
-    def _made(self, code: str, level: Literal["defect", "note"], message: str, remedy: str, rule: Rule | None) -> Finding:
-        where = {"spot": rule.spot} if rule else {}
-        return Finding(code, level, f"row {self._row}", message, remedy, rows=(self._row,), **where)
+    def _made(self, code: str, level: Level, message: str, remedy: str, rule: Rule | None) -> Finding:
+        return Finding(code, level, f"row {self._row}", message, remedy, rule.spot if rule else Spot(), (self._row,))
 
 
 def _first(times: list[Interval]) -> Interval | None:

@@ -1,4 +1,4 @@
-"""What `lint alerts` looks at: rules and scrape jobs of Prometheus, routes and receivers of Alertmanager, the site's words.
+"""What `lint alerts` looks at: Prometheus's rules and scrape jobs, Alertmanager's routes and receivers, a site's words.
 
 Wherever it comes from (files or running servers), it ends here. Lengths are nanoseconds.
 """
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from veloz_chaos.core.linting_labels import Labels, Matcher
-from veloz_chaos.core.linting_yaml import Spot
-from veloz_chaos.core.matrix import ResponseMatrix
+from veloz_chaos.core.linting_yaml import NOWHERE, Spot
+from veloz_chaos.core.matrix import ResponseMatrix, Severity
 from veloz_chaos.core.promql import Tree
 
 
@@ -88,7 +88,7 @@ class Prometheus:
     literals: tuple[Literal_, ...] = ()
     #: does it send alerts anywhere? None: not known
     sends: bool | None = None
-    spot: Spot = Spot()
+    spot: Spot = NOWHERE
 
 
 @dataclass(frozen=True)
@@ -155,12 +155,15 @@ class Site:
     """The document's limits, and the site's own words for what it says; see `core.environment.Alerts`."""
 
     matrix: ResponseMatrix
-    severities: Mapping[str, str] = field(default_factory=dict)
+    severities: Mapping[Severity, str] = field(default_factory=dict)
     channels: Mapping[str, list[str]] = field(default_factory=dict)
     rules: Mapping[str, list[str]] = field(default_factory=dict)
 
-    def severity(self, said: str) -> str:
+    def severity(self, said: Severity) -> str:
         return self.severities.get(said, said)
+
+
+Level = Literal["defect", "note"]
 
 
 @dataclass(frozen=True)
@@ -168,11 +171,11 @@ class Finding:
     """One thing that is wrong (`defect`), or that may be or could not be looked at (`note`)."""
 
     code: str
-    level: Literal["defect", "note"]
+    level: Level
     #: `rule X`, `row X`, `route {…} → X`, …
     about: str
     message: str
     remedy: str = ""
-    spot: Spot = Spot()
+    spot: Spot = NOWHERE
     #: rows of the matrix that it concerns
     rows: tuple[str, ...] = ()

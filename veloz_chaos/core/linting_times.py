@@ -3,7 +3,9 @@
 | step | best | worst |
 |---|---|---|
 | scrape | at once | a scrape interval, and a scrape's time-out |
-| a window (`rate(x[5m])`) | at once; all of it, less a scrape, where every sample in it must be bad | all of it; nothing where one bad sample is enough |
+| a window (`rate(x[5m])`) | at once | all of it |
+| the same, where every sample in it must be bad | all of it, less a scrape | all of it |
+| the same, where one bad sample is enough | at once | at once |
 | recording rule | at once | its evaluation interval; nothing where it stands above in the same group |
 | evaluation | at once | the evaluation interval |
 | `for` | rounded up to whole evaluations | the same |

@@ -1,4 +1,4 @@
-"""What is wrong with Alertmanager's side alone: severities and routes that miss each other, receivers that tell nobody."""
+"""What is wrong with Alertmanager's side: severities and routes that miss each other, receivers that tell nobody."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class _Tree:
         about = f"severity {value}" if value else "alerts without a severity"
         whose = f" ({listed(rules)})" if used else " (no rule has it yet)"
         message = f"no route takes it{whose}: it falls to the default receiver {self._root.receiver}"
-        remedy = f'add a route with the matcher {Matcher(_SEVERITY, "=", value)}' if value else "label them"
+        remedy = f"add a route with the matcher {Matcher(_SEVERITY, '=', value)}" if value else "label them"
         return Finding("severity-unrouted", "defect", about, message, remedy, self._root.spot)
 
     def _untaken(self, one: Untaken) -> Finding:
@@ -109,7 +109,9 @@ class _Tree:
         for matcher in route.matchers:
             if all(not matcher.fits(labels.of(matcher.label)) for labels in self._alerts):
                 there = {value for labels in self._alerts for value in labels.of(matcher.label) or ()} - MISSING
-                has = f"{matcher.label} is {listed(sorted(there))}" if there else f"no alert has a label {matcher.label}"
+                has = (
+                    f"{matcher.label} is {listed(sorted(there))}" if there else f"no alert has a label {matcher.label}"
+                )
                 return f": no rule has {matcher}; {has}"
         return f": no rule has all of {route.said} and what the routes above it ask for"
 
@@ -123,7 +125,7 @@ class _Tree:
             if not receiver.integrations and (rows or not tells_nobody(receiver)):
                 yield Finding(
                     "receiver-empty", "defect", f"receiver {name}",
-                    f"it has no integration: who is routed there ({listed(map(str, users[name]), 2)}) is told to nobody",
+                    f"it has no integration, nobody is told what comes there ({listed(map(str, users[name]), 2)})",
                     "give it slack_configs, pagerduty_configs, …", receiver.spot, rows,
                 )  # fmt: skip
 

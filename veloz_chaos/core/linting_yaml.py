@@ -1,4 +1,4 @@
-"""YAML as Prometheus and Alertmanager read it: anchors, merge keys and several documents are allowed, all scalars are text.
+"""YAML as Prometheus and Alertmanager read it: anchors, merge keys and several documents are fine, scalars are text.
 
 Our own files are read by `core.document`, which is stricter; these belong to others. Every value knows where it stands.
 """
@@ -34,6 +34,9 @@ class Spot:
 
     def problem(self, message: str, remedy: str = "") -> Problem:
         return Problem(self.file, self.line, self.column, message, remedy)
+
+
+NOWHERE = Spot()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class Node:
         return InvalidFile([self.spot.problem(message, remedy)])
 
     def _not(self, wanted: str) -> Any:
-        kind = {str: "a text", list: "a list", dict: "a mapping"}[type(self.value)]
+        kind = "a text" if isinstance(self.value, str) else "a list" if isinstance(self.value, list) else "a mapping"
         raise self.invalid(f"this is {kind}", f"write {wanted}")
 
 

@@ -52,14 +52,12 @@ async def _gathered(files: Files, alerts: Alerts, matrix: ResponseMatrix) -> tup
     secrets = Secrets()
     manager, found = await _manager(files, alerts, secrets)
     if files.of_prometheus:
-        written = await asyncio.to_thread(
-            linting_files.prometheus, files.prometheus, files.rules, files.metrics
-        )
+        written = await asyncio.to_thread(linting_files.prometheus, files.prometheus, files.rules, files.metrics)
         prometheus, exports, found = written.prometheus, written.exports, [*found, *written.findings]
     else:
         asked = linting_routes.names(manager) if manager else []
         prometheus, exports = await _running(alerts, asked, secrets)
-    site = Site(matrix, dict(alerts.severities), alerts.channels, alerts.rules)
+    site = Site(matrix, alerts.severities, alerts.channels, alerts.rules)
     return Whole(prometheus, exports, manager, site), found
 
 

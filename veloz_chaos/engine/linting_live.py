@@ -1,4 +1,4 @@
-"""Rules, targets, metrics and routes of a running Prometheus and Alertmanager, from their APIs. Nothing is changed there."""
+"""Rules, targets, metrics and routes of a running Prometheus and Alertmanager, from their APIs; nothing is changed."""
 
 from __future__ import annotations
 
@@ -200,8 +200,10 @@ async def manager(servers: Sequence[Server]) -> tuple[Alertmanager, list[Finding
             notes.append(Finding("alertmanagers-differ", "defect", "Alertmanager", message, "give both the same"))
     made = alertmanager(_root(text, server.place(_STATUS)))
     if _MASK in text:
-        notes.append(Finding("secrets-unread", "note", "Alertmanager", "a running one shows no secrets: whether one is "
-                             "literally `${…}` is not known", "look at its file, by --alertmanager-config"))  # fmt: skip
+        message = "a running one shows no secrets: whether one is literally `${…}` is not known"
+        notes.append(
+            Finding("secrets-unread", "note", "Alertmanager", message, "look at its file, by --alertmanager-config")
+        )
     once = {one.reference: one for one in reversed(made.literals)}  # what is said globally it repeats in each receiver
     return replace(made, alerts=tuple(alerts), literals=tuple(reversed(once.values()))), notes
 

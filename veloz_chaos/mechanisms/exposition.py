@@ -49,7 +49,7 @@ def samples(text: str, wanted: Series) -> list[Sample]:
 
 
 def page(text: str) -> tuple[frozenset[Series], dict[str, str]]:
-    """All series of a page, and the type of each metric that is declared. Raises ValueError for a line that is neither."""
+    """All series, and the type of each metric that is declared. Raises ValueError for a line that is neither."""
     found: set[Series] = set()
     declared: dict[str, str] = {}
     for line in text.splitlines():

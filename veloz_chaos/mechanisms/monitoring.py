@@ -86,7 +86,7 @@ class Server:
         return f"HTTP {seen.status}" + (f": {' '.join(seen.text.split())[:200]}" if seen.text.strip() else "")
 
     def _stranger(self, path: str) -> Unavailable:
-        return self._unavailable(f"{path} is not the API of {self.what}; if it is behind a path, write that into the URL")
+        return self._unavailable(f"{path} is not its API; if it is behind a path, write that into the URL")
 
     def _unavailable(self, why: str) -> Unavailable:
         return Unavailable(f"{self.what} {self.written}: {why}")
