@@ -99,7 +99,7 @@ class Exports:
         if own and self.jobs and not jobs:
             return self._no_job(own[0])
         if name in OF_TARGETS and self.jobs:
-            return Sighting("absent", jobs=jobs, code="metric-absent", why=f"no target is scraped by job {_said(jobs)}")
+            return Sighting("absent", jobs=jobs, code="metric-absent", why=f"job {_said(jobs)} has no target")
         if self._unread(name, jobs) or not (self.complete or self.read):
             return Sighting("unknown", jobs=jobs)
         if name in self.declared:
@@ -113,6 +113,8 @@ class Exports:
         return Sighting("absent", jobs=jobs, code="metric-absent", why=why, remedy=self.meant(name))
 
     def _no_job(self, matcher: Matcher) -> Sighting:
+        if idle := [name for name, job in self.jobs.items() if matcher.fits(job.labels.of("job")) is not Fit.NO]:
+            return Sighting("absent", code="metric-absent", why=f"job {_said(idle)} has no target")
         close = nearest(matcher.value, self.jobs)
         remedy = f"did you mean `{close}`?" if close else f"jobs: {', '.join(sorted(self.jobs)[:12])}"
         return Sighting("absent", code="label-value-absent", why=f"no scrape job fits {matcher}", remedy=remedy)

@@ -55,11 +55,12 @@ def any_of(outcomes: list[Outcome]) -> Outcome:
 
 
 def _either(a: Outcome, b: Outcome) -> Outcome:
+    if a.nothing or b.nothing:
+        return replace(b if a.nothing else a, nothing=a.nothing and b.nothing)
     sure = next((one.bare for one in (a, b) if one.present and one.bare), "")
     return Outcome(
-        a.nothing if a.nothing and b.nothing else "",
-        sure or (a.bare if b.nothing else b.bare if a.nothing else a.bare and b.bare),
-        bool(sure), min(a.low, b.low), max(a.high, b.high), a.nan or b.nan, a.labels.or_(b.labels),
+        "", sure or (a.bare and b.bare), bool(sure),
+        min(a.low, b.low), max(a.high, b.high), a.nan or b.nan, a.labels.or_(b.labels),
     )  # fmt: skip
 
 

@@ -127,8 +127,9 @@ class _Sight:
         return Interval(inner.at_least, max(inner.at_least, inner.at_most - _window(call)))
 
     def _least(self, call: Call) -> int:
-        """All of the window, less the scrape in which the last good sample may already be old."""
-        return max(0, _window(call) - self._scraped(call))
+        """All of the window, less the scrape (and step) in which the last good sample may already be old."""
+        step = max((arg.step for arg in call.args if isinstance(arg, Subquery)), default=0)
+        return max(0, _window(call) - step - self._scraped(call))
 
     def _scraped(self, tree: Tree) -> int:
         found = [job.interval for one in selectors(tree) for job in self._jobs(one)]

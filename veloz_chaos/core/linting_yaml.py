@@ -115,12 +115,14 @@ def read(text: str, file: str) -> list[Node]:
     try:
         return [_Conversion(file).node(root, 0) for root in yaml.compose_all(text, Loader=_Loader) if root is not None]
     except yaml.YAMLError as error:
-        raise InvalidFile([_syntax(error, file)]) from None
+        raise InvalidFile([_syntax(error, file, text)]) from None
 
 
-def _syntax(error: yaml.YAMLError, file: str) -> Problem:
+def _syntax(error: yaml.YAMLError, file: str, text: str) -> Problem:
+    """What is left out at the end of a file is put at that end, not behind it."""
+    lines = text.splitlines() or [""]
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    line, column = min((mark.line + 1, mark.column + 1), (len(lines), len(lines[-1]) + 1)) if mark else (1, 1)
     said = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
     context = getattr(error, "context", None)
     return Problem(file, line, column, f"this is no YAML: {said}" + (f" ({context})" if context else ""))
