@@ -8,10 +8,12 @@ from functools import cached_property
 from veloz_chaos.core.linting_labels import MISSING, Labels, Matcher
 from veloz_chaos.core.linting_routes import Untaken, arrivals, names, untaken
 from veloz_chaos.core.linting_setup import Alertmanager, Finding, Literal_, Receiver, Route
-from veloz_chaos.core.linting_whole import Whole, listed, tells_nobody
+from veloz_chaos.core.linting_whole import Whole, listed, tells_nobody, watches
 from veloz_chaos.core.matrix import Alert
 
 _SEVERITY = "severity"
+#: Severities of what nobody needs to hear of.
+_UNHEARD = ("none", "null")
 
 
 def findings(whole: Whole) -> Iterator[Finding]:
@@ -55,7 +57,7 @@ class _Tree:
     def _severities(self) -> Iterator[Finding]:
         """What falls to the default receiver, unless that is where the document wants it."""
         used: dict[str, list[Labels]] = {}
-        for labels in self._whole.labels.values():
+        for labels in (self._whole.labels[id(rule)] for rule in self._whole.alerts if not watches(rule)):
             for value in labels.of(_SEVERITY) or ():
                 used.setdefault(value, []).append(labels.with_({_SEVERITY: frozenset({value})}))
         wanted = {self._whole.site.severity(alert.severity) for alert in self._wanted}
@@ -78,7 +80,7 @@ class _Tree:
         alerts = [alert for alert in self._wanted if self._whole.site.severity(alert.severity) == value]
         channels = {channel for alert in alerts for channel in alert.channels}
         if not channels:
-            return tells_nobody(receiver)
+            return value in _UNHEARD and tells_nobody(receiver)
         return all(self._whole.delivers(channel, receiver) for channel in channels)
 
     def _unrouted(self, value: str, used: bool) -> Finding:
