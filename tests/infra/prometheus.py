@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,11 +28,11 @@ def program(*names: str) -> str:
 
 
 @contextmanager
-def prometheus(folder: Path, config: Path, *options: str, prefix: str = "") -> Iterator[str]:
-    """Its URL, as soon as it is ready. `prefix`: the path that it is behind."""
+def prometheus(folder: Path, config: Path, *options: str, prefix: str = "", port: int = 0) -> Iterator[str]:
+    """Its URL, as soon as it is ready. `prefix`: the path that it is behind; `port`: where it must be."""
     command = [program("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}"]
     command += ["--log.level=warn", f"--web.external-url=http://localhost{prefix or '/'}", *options]
-    with _running(command, folder / "prometheus.log", f"{prefix}/-/ready") as address:
+    with _running(command, folder / "prometheus.log", f"{prefix}/-/ready", port) as address:
         yield f"http://{address}{prefix}"
 
 
@@ -46,8 +47,8 @@ def alertmanager(folder: Path, config: Path, *options: str, prefix: str = "") ->
 
 
 @contextmanager
-def _running(command: list[str], log: Path, ready: str) -> Iterator[str]:
-    address = f"127.0.0.1:{free_port()}"
+def _running(command: list[str], log: Path, ready: str, port: int = 0) -> Iterator[str]:
+    address = f"127.0.0.1:{port or free_port()}"
     with log.open("wb") as written:
         process = subprocess.Popen([*command, f"--web.listen-address={address}"], stdout=written, stderr=written)
     try:
@@ -64,6 +65,8 @@ def answers(url: str) -> bool:
     try:
         with _DIRECT.open(url, timeout=2) as response:
             return bool(response.status == 200)
+    except urllib.error.HTTPError as error:
+        return error.code in (400, 401)  # it speaks TLS, or wants a password
     except OSError:
         return False
 

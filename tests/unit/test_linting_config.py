@@ -60,7 +60,11 @@ def test_what_is_wrong_with_a_rule_file(text: str, problem: str) -> None:
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     text = GROUP + "  - {alert: A, expr: 'up{'}\n  - {alert: B, expr: up, for: soon}\n- {name: h, rules: [{}]}\n"
-    assert [one.split(": ")[0] for one in said(lambda: linting_config.rules(text, "f"))] == ["f:4:22", "f:5:31", "f:6:21"]
+    assert [one.split(": ")[0] for one in said(lambda: linting_config.rules(text, "f"))] == [
+        "f:4:22",
+        "f:5:31",
+        "f:6:21",
+    ]
 
 
 def test_rules_of_every_form() -> None:

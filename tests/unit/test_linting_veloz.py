@@ -227,7 +227,10 @@ def test_people_are_shown_a_table_and_what_is_wrong() -> None:
     answer = by_hand(VELOZ)
     assert answer.returncode == 1
     assert "engine-crash" in answer.stdout
-    assert "alerts.yml:8:9: row engine-crash: impossible: 5 s, but rule VeloZEngineDown needs at least 30 s" in answer.stdout
+    assert (
+        "alerts.yml:8:9: row engine-crash: impossible: 5 s, but rule VeloZEngineDown needs at least 30 s"
+        in answer.stdout
+    )
     assert answer.stdout.splitlines()[-1].endswith("notes")
 
 

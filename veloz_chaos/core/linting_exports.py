@@ -172,13 +172,19 @@ class Exports:
             for known in self._by_word.get(word, ()):
                 scores[known] = scores.get(known, 0) + 1
         likely = sorted(scores, key=lambda known: (-scores[known] / len(words | set(known.split("_"))), known))[:20]
-        close = nearest(name, [known for known in likely if scores[known] * 2 >= len(words)])
+        close = nearest(name, [known for known in likely if scores[known] * 2 >= len(words)]) or nearest(
+            name, [known for known in self._names if known[0] == name[0] and known.count("_") == name.count("_")][:100]
+        )
         return f"did you mean `{close}`?" if close else ""
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return sorted({*self.families, *self.declared, *self.seen} - {""})
 
     @cached_property
     def _by_word(self) -> dict[str, list[str]]:
         index: dict[str, list[str]] = {}
-        for name in {**self.families, **dict.fromkeys(self.declared | self.seen)}:
+        for name in self._names:
             for word in set(name.split("_")):
                 index.setdefault(word, []).append(name)
         return index

@@ -241,7 +241,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "histogram_fraction": (0.0, 1.0), "time": _POSITIVE,
 }  # fmt: skip
 #: These yield a number even where they are given none.
-_NUMBERS = frozenset({"rate", "increase", "irate", "resets", "changes", "count_over_time", "present_over_time"})
+_NUMBERS = frozenset({"resets", "changes", "count_over_time", "present_over_time"})
+_OF_COUNTERS = frozenset({"rate", "increase", "irate"})
 #: Values among those of their argument.
 _AMONG_CALLS = frozenset(
     {"avg_over_time", "min_over_time", "max_over_time", "last_over_time", "first_over_time", "sort", "sort_desc",
@@ -253,14 +254,15 @@ def called(tree: Call, args: list[Outcome]) -> Outcome:
     if tree.name in ("absent", "absent_over_time"):
         return _absence(tree, args[0])
     if not args:
-        return _bounded(tree.name, constant(0, "it always has a value"))
+        return _bounded(tree, constant(0, "it always has a value"))
     main = _main(tree, args)
-    found = _bounded(tree.name, main)
+    found = _bounded(tree, main)
     match tree.name:
         case "scalar":
             return replace(found, bare="", nan=True, labels=Labels())
         case "vector":
-            return replace(found, bare=found.bare or "it always has a value", present=True, labels=Labels())
+            # of a scalar that has no value it is NaN, which is a sample too
+            return replace(found, nothing="", bare=found.bare or "it always has a value", present=True, labels=Labels())
         case "label_replace" | "label_join" if isinstance(tree.args[1], Text):
             return replace(found, labels=found.labels.with_({tree.args[1].value: None}))
         case "histogram_quantile":
@@ -276,11 +278,17 @@ def _main(tree: Call, args: list[Outcome]) -> Outcome:
     return vectors[0] if vectors else args[0]
 
 
-def _bounded(name: str, of: Outcome) -> Outcome:
-    if name in _AMONG_CALLS:
+def _bounded(tree: Call, of: Outcome) -> Outcome:
+    if tree.name in _AMONG_CALLS:
         return of
-    low, high = _RANGES.get(name, _ANY)
-    return replace(of, low=low, high=high, nan=name not in _NUMBERS and (name not in _RANGES or of.nan))
+    low, high = _RANGES.get(tree.name, _ANY)
+    number = tree.name in _NUMBERS or (tree.name in _OF_COUNTERS and _counts(tree.args[0]))
+    return replace(of, low=low, high=high, nan=not number and (tree.name not in _RANGES or of.nan))
+
+
+def _counts(tree: Tree) -> bool:
+    """A counter, by its name, is never anything but a number."""
+    return isinstance(tree, Selector) and (tree.name or "").endswith(("_total", "_count", "_bucket"))
 
 
 def _absence(tree: Call, of: Outcome) -> Outcome:
