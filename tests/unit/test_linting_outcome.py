@@ -121,14 +121,16 @@ def test_it_always_fires(text: str, why: str) -> None:
     "text",
     [
         "up == 0", "up < 1", "depth > 1", 'depth{code="500"} > 1', 'depth{code=~"5.."} > 1', "absent(depth)",
-        'absent(up{job="gateway"})', "depth > 1 or nowhere", "depth > 1 unless nowhere", "depth >= 0", "rate(depth[5m]) >= 0", "bad:up",
+        'absent(up{job="gateway"})', "depth > 1 or nowhere", "depth > 1 unless nowhere", "depth >= 0", "bad:up",
+        "rate(depth[5m]) >= 0",
         "itself > 1", "depth > on (instance) up", "depth > ignoring (code) group_left depth offset 5m",
         "avg(rate(depth[5m])) > 0", "histogram_quantile(0.9, rate(wait_seconds_bucket[5m])) > 1",
         "histogram_quantile(0.9, sum by (le) (rate(wait_seconds_bucket[5m]))) > 1", "time() - depth > 60",
         "depth > 1 and on () hour() >= 8", 'ALERTS{alertname="x"} == 1', "(depth > 1) == bool 1", "bad:up == bool 0",
         "max_over_time((depth > 1)[5m:1m])", '{__name__=~"dep.*"} > 1', "depth % 2 == 3", "depth == depth",
         "quantile_over_time(0.5, depth[5m]) > 1", "absent_over_time(depth[5m])",
-        "label_replace(depth, \"a\", \"$1\", \"code\", \"(.*)\") > 1", "topk(3, depth) > 1", "depth + on () nowhere > 1 or depth > 1",
+        "label_replace(depth, \"a\", \"$1\", \"code\", \"(.*)\") > 1", "topk(3, depth) > 1",
+        "depth + on () nowhere > 1 or depth > 1",
         "rate(depth[5m]) > 0", "deriv(depth[5m]) < 0", "depth / depth >= 0", "min(up) == 0", "1 - up > 0", "up == 1",
     ],
 )  # fmt: skip

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +26,7 @@ from tests.unit.test_cli_app import call
 from tests.unit.test_linting_veloz import NO_RULE, SOUND, VELOZ, about
 from veloz_chaos.core import linting_times, promql
 from veloz_chaos.core.interval import SECOND
+from veloz_chaos.core.linting_outcome import Outcome
 from veloz_chaos.core.linting_world import World
 from veloz_chaos.engine import linting_live
 from veloz_chaos.mechanisms.monitoring import Server
@@ -121,8 +123,8 @@ HASHED = "$2b$04$abcdefghijklmnopqrstuuFcV8WPKEefLKdOWfX8pW1yTVya21P7a"
 
 def test_behind_a_path_by_tls_for_who_knows_the_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = certificates.make(tmp_path)
-    web = f"tls_server_config: {{cert_file: {made}/cert.pem, key_file: {made}/key.pem}}\nbasic_auth_users: {{me: '{HASHED}'}}\n"
-    (tmp_path / "web.yml").write_text(web)
+    web = f"tls_server_config: {{cert_file: {made}/cert.pem, key_file: {made}/key.pem}}\n"
+    (tmp_path / "web.yml").write_text(f"{web}basic_auth_users: {{me: '{HASHED}'}}\n")
     guarded = f"--web.config.file={tmp_path / 'web.yml'}"
     monkeypatch.setenv("BASIC", "Basic " + base64.b64encode(b"me:pass word").decode())
     with ExitStack() as stack:
@@ -159,31 +161,34 @@ def test_behind_a_path_by_tls_for_who_knows_the_password(tmp_path: Path, monkeyp
         assert "if it is behind a path, write that into the URL" in said(places[0].removesuffix("/prom"))[1]
 
 
-#: Three states of one exporter; `counter_total` rises with every scrape.
-GOOD, BAD = "level 1\n", "level 9\n"
+GOOD, BAD = "level 1\ngood 1\n", "level 9\n"
+
+
+@dataclass
+class Watched:
+    """A Prometheus that scrapes a page which can be changed."""
+
+    url: str
+    pages: dict[str, Answer]
+
+    def show(self, level: str) -> None:
+        self.pages["/metrics"] = Answer(PAGE + level, headers=TEXT)
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, Answer], list[float], Path]]:
-    """A Prometheus that scrapes a page which can be changed, its rules, and when each alert was notified."""
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("watched")
     (folder / "rules.yml").write_text(RULES)
-    pages = {"/metrics": Answer(PAGE + GOOD, headers=TEXT), "/hook": Answer({})}
-    with ExitStack() as stack:
-        exporter = stack.enter_context(answering(pages))
-        hook = f"route: {{receiver: r, group_by: [alertname], group_wait: 1s}}\nreceivers: [{{name: r, webhook_configs: [{{url: '{exporter.url}/hook'}}]}}]\n"
-        (folder / "alertmanager.yml").write_text(hook)
-        manager = stack.enter_context(real.alertmanager(folder, folder / "alertmanager.yml"))
+    pages = {"/metrics": Answer(PAGE + GOOD, headers=TEXT)}
+    with answering(pages) as exporter:
         (folder / "prometheus.yml").write_text(
-            "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [rules.yml]\n"
-            f"alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{host(manager)}']}}]}}]}}\n"
-            "scrape_configs:\n"
+            "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [rules.yml]\nscrape_configs:\n"
             f"- {{job_name: a, static_configs: [{{targets: ['{host(exporter.url)}']}}]}}\n"
             f"- {{job_name: gone, static_configs: [{{targets: ['127.0.0.1:{free_port()}']}}]}}\n"
         )
-        server = stack.enter_context(real.prometheus(folder, folder / "prometheus.yml"))
-        scraped(server)
-        yield server, pages, [], folder
+        with real.prometheus(folder, folder / "prometheus.yml") as server:
+            scraped(server)
+            yield Watched(server, pages)
 
 
 PAGE = """\
@@ -252,53 +257,54 @@ def expression(random_: random.Random, depth: int) -> str:
     ])  # fmt: skip
 
 
-@pytest.mark.prometheus
-def test_what_is_said_of_any_expression_is_true(watched: tuple[str, dict[str, Answer], list[float], Path]) -> None:
-    """Prometheus evaluates it; what we call empty is, and what we say yields something does."""
-    url = watched[0]
+def test_what_is_said_of_any_expression_is_true(watched: Watched) -> None:
+    """Prometheus evaluates it: what we call empty is, and what it yields has the values and labels that we say."""
     time.sleep(6)  # for windows
-    world, random_ = ours(url), random.Random(3)
-    claims = {"nothing": 0, "always": 0}
+    world, random_ = ours(watched.url), random.Random(3)
+    claims = {"nothing": 0, "always": 0, "range": 0}
     for _ in range(1500):
         text = expression(random_, 3)
         try:
             outcome = world.of(promql.parse(text))
-        except ValueError:
-            continue
-        if not outcome.nothing and not outcome.always:
-            continue
-        try:
-            told = get(f"{url}/api/v1/query?query={quote(text, safe='')}")["data"]
-        except urllib.error.HTTPError:
-            continue  # it refuses some (many to many)
+            told = get(f"{watched.url}/api/v1/query?query={quote(text, safe='')}")["data"]["result"]
+        except (ValueError, urllib.error.HTTPError):
+            continue  # one that either refuses, such as many to many
         if outcome.nothing:
-            claims["nothing"] += 1
-            assert told["result"] == [], (text, outcome.nothing)
-        else:
-            claims["always"] += 1
-            assert told["resultType"] == "scalar" or told["result"], (text, outcome.always)
-    assert min(claims.values()) > 60, claims
+            assert told == [], (text, outcome.nothing)
+        if outcome.always:
+            assert told, (text, outcome.always)
+        for one in told if isinstance(told, list) else ():
+            assert fits(outcome, one["metric"], float(one["value"][1])), (text, outcome, one)
+        claims["nothing" if outcome.nothing else "always" if outcome.always else "range"] += 1
+    assert min(claims.values()) > 100, claims
 
 
-def test_alerts_come_as_soon_as_is_said(watched: tuple[str, dict[str, Answer], list[float], Path]) -> None:
-    """Prometheus' own word for when each alert began to fire, against the interval that we give."""
-    url, pages, _, _ = watched
-    server = Server("Prometheus", url, url)
-    prometheus = asyncio.run(linting_live.prometheus(server))
-    world = ours(url)
+def fits(outcome: Outcome, labels: dict[str, str], value: float) -> bool:
+    asked = {name: outcome.labels.of(name) for name in ("job", "code", "zone", "le")}
+    kept = all(values is None or labels.get(name, "") in values for name, values in asked.items())
+    inside = outcome.low <= value <= outcome.high if value == value else outcome.nan or outcome.low != outcome.low
+    return kept and inside
+
+
+def test_alerts_come_as_soon_as_is_said(watched: Watched) -> None:
+    prometheus = asyncio.run(linting_live.prometheus(Server("Prometheus", watched.url, watched.url)))
+    world = ours(watched.url)
     said = {rule.name: linting_times.of(rule, world, None).fires for rule in prometheus.rules if not rule.records}
-    pages["/metrics"] = Answer(PAGE + GOOD + "good 1\n", headers=TEXT)
     time.sleep(5)
+    watched.show(BAD)
     struck = time.time()
-    pages["/metrics"] = Answer(PAGE + BAD, headers=TEXT)
     fired: dict[str, float] = {}
     while time.time() < struck + 15 and fired.keys() != said.keys():
-        for one in get(f"{url}/api/v1/alerts")["data"]["alerts"]:
+        for one in get(f"{watched.url}/api/v1/alerts")["data"]["alerts"]:
             if one["state"] == "firing":
                 fired.setdefault(one["labels"]["alertname"], time.time())
         time.sleep(0.02)
+    watched.show(GOOD)
     assert fired.keys() == said.keys()
-    slack = 0.6  # our looking, and the scheduling of a busy machine
     for name, interval in said.items():
         took = fired[name] - struck
-        assert interval.at_least / SECOND <= took <= interval.at_most / SECOND + slack, (name, took, interval)
+        assert interval.at_least / SECOND <= took <= interval.at_most / SECOND + SLACK, (name, took, interval)
+
+
+#: Our looking, and what a busy machine adds. Seconds.
+SLACK = 0.6
