@@ -34,7 +34,10 @@ def test_the_table_agrees_with_each_command(name: str) -> None:
 
 def test_every_command_has_its_file_and_every_file_its_place_in_the_table() -> None:
     files = {path.stem for path in (ROOT / "veloz_chaos/cli").glob("*.py")}
-    commands = {name for name in files if hasattr(import_module(f"veloz_chaos.cli.{name}"), "command")} | {"sandbox"}
+    commands = {name for name in files if hasattr(import_module(f"veloz_chaos.cli.{name}"), "command")} | {
+        "sandbox",
+        "lint",
+    }
     assert commands == set(COMMANDS)
 
 

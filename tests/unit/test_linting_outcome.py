@@ -185,3 +185,22 @@ def test_what_is_no_promql(text: str) -> None:
 def test_selectors_of_every_part() -> None:
     text = 'topk(scalar(a), b{x="1"}) > on () c offset 5m unless max_over_time(rate(d[1m])[5m:10s])'
     assert list(map(str, promql.selectors(promql.parse(text)))) == ["a", 'b{x="1"}', "c", "d"]
+
+
+def test_what_has_no_sample_now() -> None:
+    """Declared and never set, exported before, never heard of: they are not the same."""
+    exports = Exports(JOBS, FAMILIES, frozenset(JOBS), True, frozenset({"renamed_total"}), frozenset({"errors_total"}))
+    world = World(exports)
+    declared, before, never = (world.find(promql.Selector(name, ())) for name in ("errors_total", "renamed_total", "x"))
+    assert (declared.kind, declared.why) == ("silent", "`errors_total` is declared and has no sample")
+    assert (before.kind, before.was) == ("absent", True)
+    assert before.why.startswith("no target exports `renamed_total` any more")
+    assert (never.kind, never.was) == ("absent", False)
+
+
+def test_a_job_that_was_not_scraped_yet_may_export_anything() -> None:
+    exports = Exports(JOBS, FAMILIES, frozenset(JOBS) - {"gateway"}, complete=False)
+    assert World(exports).find(promql.Selector("nowhere", ())).kind == "unknown"
+    of_another = promql.parse('nowhere{job="broken"}')
+    assert isinstance(of_another, promql.Selector)
+    assert World(exports).find(of_another).kind == "absent"

@@ -39,6 +39,8 @@ class Sighting:
     code: str = ""
     why: str = ""
     remedy: str = ""
+    #: it did find something before
+    was: bool = False
 
 
 @dataclass
@@ -51,7 +53,7 @@ class Exports:
     read: frozenset[str] = frozenset()
     #: everything there is, is in `families`
     complete: bool = False
-    #: metrics that had samples before, or are declared without any
+    #: metrics that had samples at some time; those that are declared now, with samples or without
     seen: frozenset[str] = frozenset()
     declared: frozenset[str] = frozenset()
 
@@ -103,14 +105,15 @@ class Exports:
         if self._unread(name, jobs) or not (self.complete or self.read):
             return Sighting("unknown", jobs=jobs)
         if name in self.declared:
-            return Sighting("silent", jobs=jobs, code="metric-silent", why=f"`{name}` is declared and has no sample",
-                            remedy="set it from the start, with 0")  # fmt: skip
-        if name in self.seen:
-            return Sighting("silent", jobs=jobs, code="metric-silent", why=f"`{name}` has no sample now, and had some",
-                            remedy="see that its target still exports it")  # fmt: skip
-        down = [f" (job {one} can't be scraped)" for one in sorted(jobs) if self.jobs[one].down]
-        why = f"no target exports `{name}`" + "".join(down)
-        return Sighting("absent", jobs=jobs, code="metric-absent", why=why, remedy=self.meant(name))
+            return Sighting(
+                "silent", jobs=jobs, code="metric-silent", why=f"`{name}` is declared and has no sample",
+                remedy="set it from the start, with 0",
+            )  # fmt: skip
+        was = name in self.seen
+        why = f"no target exports `{name}`" + (" any more" if was else "")
+        why += "".join(f" (job {one} can't be scraped)" for one in sorted(jobs) if self.jobs[one].down)
+        remedy = self.meant(name) or ("export it from the start, with 0" if was else "")
+        return Sighting("absent", jobs=jobs, code="metric-absent", why=why, remedy=remedy, was=was)
 
     def _no_job(self, matcher: Matcher) -> Sighting:
         if idle := [name for name, job in self.jobs.items() if matcher.fits(job.labels.of("job")) is not Fit.NO]:
@@ -170,10 +173,16 @@ class Exports:
         scores: dict[str, int] = {}
         for word in words:
             for known in self._by_word.get(word, ()):
-                scores[known] = scores.get(known, 0) + 1
+                if known != name:
+                    scores[known] = scores.get(known, 0) + 1
         likely = sorted(scores, key=lambda known: (-scores[known] / len(words | set(known.split("_"))), known))[:20]
         close = nearest(name, [known for known in likely if scores[known] * 2 >= len(words)]) or nearest(
-            name, [known for known in self._names if known[0] == name[0] and known.count("_") == name.count("_")][:100]
+            name,
+            [
+                known
+                for known in self._names
+                if known != name and known[0] == name[0] and known.count("_") == name.count("_")
+            ][:100],
         )
         return f"did you mean `{close}`?" if close else ""
 

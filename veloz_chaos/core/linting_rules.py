@@ -40,17 +40,17 @@ class _Rule:
             yield self._defect("rule-broken", f"its evaluation fails: {rule.error}")
         absent = [one for one in self._seen if one.kind == "absent"]
         for one in absent:
-            yield self._defect(one.code, f"{one.why}: {self._effect()}", one.remedy)
+            yield self._defect(one.code, f"{one.why}: {self._effect(one)}", one.remedy)
         for one in self._seen:
             if one.kind == "silent":
                 yield self._note(one.code, one.why, one.remedy)
         if not rule.records:
             yield from self._fires(bool(absent))
 
-    def _effect(self) -> str:
+    def _effect(self, absent: Sighting) -> str:
         what = "record anything" if self._rule.records else "fire"
         if self._outcome.nothing:
-            return f"it can never {what}"
+            return f"it can't {what}" if absent.was else f"it can never {what}"
         if self._always and not self._rule.records:
             return "it always fires"
         return "that part of it finds nothing"
