@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import tempfile
 import time
@@ -88,18 +89,27 @@ def main() -> None:
             rows.append(_once(folder, options) | {"seeded": wrong})
             print(rows[-1], flush=True)
     print("wall, s:", stand.spread(row["wall_s"] for row in rows))
+    print("processor, s:", stand.spread(row["cpu_s"] for row in rows))
     print(stand.keep("linting", rows))
 
 
 def _once(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     command = [*stand.PRODUCT, "lint", "alerts", "--json", "--prometheus-config", str(folder / "prometheus.yml")]
     command += ["--alertmanager-config", str(folder / "alertmanager.yml"), "--metrics", str(folder / "metrics.txt")]
-    started = time.monotonic()
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     done = subprocess.run(command, capture_output=True, cwd=stand.ROOT, check=False)
-    took = round(time.monotonic() - started, 3)
+    took, after = round(time.monotonic() - started, 3), resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 3)
     found = [one["code"] for one in json.loads(done.stdout)["findings"]]
     seeded = found.count("metric-absent") + found.count("route-untaken")
-    return {"rules": options.rules, "routes": options.routes, "exit": done.returncode, "found": seeded, "wall_s": took}
+    return {
+        "rules": options.rules,
+        "routes": options.routes,
+        "exit": done.returncode,
+        "found": seeded,
+        "wall_s": took,
+        "cpu_s": cpu,
+    }
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def test_one_that_never_answers(silent: str) -> None:
 
 def test_an_alertmanager_that_is_another_thing() -> None:
     answers = {"/api/v2/status": Answer({}), "/api/v2/alerts": Answer([])}
-    with answering(answers) as server, pytest.raises(Unavailable, match="is not its API"):
+    with answering(answers) as server, pytest.raises(Unavailable, match="does not answer as Alertmanager does"):
         asyncio.run(linting_live.manager([Server("Alertmanager", server.url, server.url)]))
 
 
@@ -227,3 +227,35 @@ def test_metrics_of_an_exporter_itself(tmp_path: Path) -> None:
             "lint", "alerts", "--prometheus-config", str(tmp_path / "p.yml"), "--metrics", f"a={server.url}/nothing"
         )
     assert "job a: none of its targets can be scraped: HTTP 404" in answer.stdout
+
+
+def test_what_speaks_the_same_protocol_and_says_less(tmp_path: Path) -> None:
+    with answering(manager()) as alertmanager, answering(prometheus(rules=ok({}))) as server:
+        answer = call("lint", "alerts", "-e", environment(tmp_path, server.url, alertmanager.url))
+    assert answer.returncode == 2
+    assert answer.stderr == f"Prometheus {server.url}: it does not answer as Prometheus does (KeyError: 'groups')\n"
+
+
+def test_the_environment_names_a_rule_that_there_is_not(tmp_path: Path) -> None:
+    (tmp_path / "r.yml").write_text(
+        "groups: [{name: g, rules: [{alert: EngineDown, expr: vector(1)}, "
+        "{alert: Other, expr: vector(1), labels: {failure: engine-chrash}}]}]"
+    )
+    (tmp_path / "e.yaml").write_text(
+        "kind: Environment\nversion: 1\nname: e\ntier: staging\nalerts: {rules: {engine-crash: [EngineDwn]}}\n"
+    )
+    answer = call("lint", "alerts", "-e", str(tmp_path / "e.yaml"), "--rules", str(tmp_path / "r.yml"))
+    assert "there is no rule EngineDwn, which the environment names for it; did you mean `EngineDown`?" in answer.stdout
+    assert "its label failure: engine-chrash is no row; did you mean `engine-crash`?" in answer.stdout
+
+
+def test_jobs_in_files_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "r.yml").write_text("groups: [{name: g, rules: [{alert: A, expr: 'up{job=\"there\"} == 0'}]}]")
+    (tmp_path / "jobs.yml").write_text("scrape_configs: [{job_name: there, static_configs: [{targets: [x]}]}]")
+    (tmp_path / "p.yml").write_text("rule_files: [r.yml]\nscrape_config_files: [j*.yml]")
+    command = ("lint", "alerts", "--prometheus-config", str(tmp_path / "p.yml"))
+    assert "rule A" not in call(*command).stdout
+    (tmp_path / "jobs.yml").unlink()
+    answer = call(*command)
+    assert answer.returncode == 2
+    assert "p.yml:2:23: `j*.yml` matches no file here; put them where it says" in answer.stderr

@@ -132,14 +132,15 @@ def _short(text: str) -> str:
     return line if len(line) <= 80 else line[:79] + "…"
 
 
-def prometheus(root: Node) -> tuple[Prometheus, list[Node]]:
-    """Without rules; and the patterns of its rule files. Raises InvalidFile."""
+def prometheus(root: Node, others: Sequence[Node] = ()) -> tuple[Prometheus, list[Node]]:
+    """Without rules; and the patterns of its rule files. `others`: its scrape_config_files. Raises InvalidFile."""
     gathering = Gathering()
     general = root["global"]
     every = gathering.one(lambda: duration(general["scrape_interval"], EVERY))
     patience = gathering.one(lambda: duration(general["scrape_timeout"], PATIENCE))
     external = gathering.one(general["external_labels"].map_of_texts)
-    made = gathering.each(root["scrape_configs"].items(), lambda node: _job(node, *every, *patience))
+    written = [node for one in (root, *others) for node in one["scrape_configs"].items()]
+    made = gathering.each(written, lambda node: _job(node, *every, *patience))
     changed = gathering.one(lambda: _changed(root["alerting"]["alert_relabel_configs"].items()))
     gathering.one(lambda: evaluation(root))
     patterns = root["rule_files"].items()
@@ -149,7 +150,7 @@ def prometheus(root: Node) -> tuple[Prometheus, list[Node]]:
         jobs={job.name: job for job in made},
         external=external[0],
         relabelled=changed[0],
-        literals=tuple(literals(root)),
+        literals=tuple(one for node in (root, *others) for one in literals(node)),
         sends=bool(root["alerting"]["alertmanagers"].items()),
         spot=root.spot,
     ), patterns
@@ -178,7 +179,9 @@ def _attached(node: Node, name: str, static: Sequence[Node], found: bool) -> Lab
     values: dict[str, Values] = {"job": frozenset({name}), "instance": None}
     said = [one["labels"].map_of_texts() for one in static]
     for label in sorted({label for one in said for label in one}):
-        values[label] = frozenset(one.get(label, "") for one in said)
+        otherwise = {"job": name, "instance": None}.get(label, "")
+        each = [one.get(label, otherwise) for one in said]
+        values[label] = None if None in each else frozenset(value for value in each if value is not None)
     changed = _changed([*node["relabel_configs"].items(), *node["metric_relabel_configs"].items()])
     if node["honor_labels"].text() == "true":
         values |= {"job": None}

@@ -57,6 +57,8 @@ class Matcher:
     def fits(self, values: Values) -> Fit:
         if values is None:
             return Fit.YES if self.op == "=~" and self.value in (".*", "(.*)", ".*?") else Fit.MAYBE
+        if self.op == "=":  # most of them, hence quickly
+            return Fit.NO if self.value not in values else Fit.YES if len(values) == 1 else Fit.MAYBE
         told = {self.holds(value) for value in values}
         return Fit.YES if told == {True} else Fit.NO if told == {False} else Fit.MAYBE
 
@@ -76,9 +78,10 @@ class Labels:
         """The worst of them all; YES for none."""
         worst = Fit.YES
         for matcher in matchers:
-            worst = min(worst, matcher.fits(self.of(matcher.label)))
-            if worst is Fit.NO:
-                break
+            fits = matcher.fits(self.of(matcher.label))
+            if fits is Fit.NO:
+                return fits
+            worst = min(worst, fits)
         return worst
 
     def with_(self, more: Mapping[str, Values]) -> Labels:

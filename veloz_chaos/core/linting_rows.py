@@ -85,6 +85,11 @@ class _Row:
     def report(self) -> tuple[RowReport, list[Finding]]:
         if not self._rules:
             self._no_rule()
+        known = {rule.name: None for rule in self._whole.alerts}
+        for name in self._whole.site.rules.get(self._row, ()):
+            if name not in known:
+                message = f"there is no rule {name}, which the environment names for it"
+                self._defect("row-no-rule", message, did_you_mean(name, known))
         fitting = self._severities()
         reports = [self._rule(rule, rule in fitting) for rule in self._rules]
         counted = fitting or self._rules
@@ -97,12 +102,7 @@ class _Row:
         return made, self._found
 
     def _no_rule(self) -> None:
-        named = self._whole.site.rules.get(self._row)
-        if named:
-            known = [rule.name for rule in self._whole.alerts]
-            message = f"there is no rule {listed(named)}, which the environment names for it"
-            self._defect("row-no-rule", message, did_you_mean(named[0], known))
-        else:
+        if self._row not in self._whole.site.rules:
             message = f"no rule raises the document's alert {self._alert.as_}"
             remedy = f"label one failure: {self._row}, or name it: alerts: {{rules: {{{self._row}: [NAME]}}}}"
             self._defect("row-no-rule", message, remedy)

@@ -8,6 +8,7 @@ from veloz_chaos.core.linting_exports import Sighting
 from veloz_chaos.core.linting_outcome import Outcome
 from veloz_chaos.core.linting_setup import Finding, Job, Rule
 from veloz_chaos.core.linting_whole import Whole, listed, watches
+from veloz_chaos.core.nearest import did_you_mean
 from veloz_chaos.core.promql import Selector, selectors
 
 
@@ -46,6 +47,7 @@ class _Rule:
                 yield self._note(one.code, one.why, one.remedy)
         if not rule.records:
             yield from self._fires(bool(absent))
+            yield from self._rows()
 
     def _effect(self, absent: Sighting) -> str:
         what = "record anything" if self._rule.records else "fire"
@@ -69,6 +71,12 @@ class _Rule:
         elif rule.firing and not self._always and not watches(rule):
             yield self._defect("fires-already", f"it fires already, since {rule.firing}",
                                "no run can tell whether it would: mend what it says, or the rule")  # fmt: skip
+
+    def _rows(self) -> Iterator[Finding]:
+        """A label `failure` that is no row of the document."""
+        said, known = self._rule.labels.get("failure", ""), self._whole.site.matrix.rows
+        if said and "{{" not in said and said not in known:
+            yield self._note("row-unknown", f"its label failure: {said} is no row", did_you_mean(said, known))
 
     def _why_down(self) -> str:
         jobs = sorted({job for one in self._seen for job in one.jobs if self._whole.world.down(job)})

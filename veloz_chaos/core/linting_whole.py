@@ -115,7 +115,10 @@ class Whole:
             name: None if "{{" in value else frozenset({value}) for name, value in rule.labels.items()
         }
         labels = self.outcomes[id(rule)].labels.with_({**own, "alertname": frozenset({rule.name})})
-        added = {name: _or(labels.of(name), value) for name, value in self.prometheus.external.items()}
+        added = {
+            name: None if "$" in value else _or(labels.of(name), value)  # Prometheus fills variables in there
+            for name, value in self.prometheus.external.items()
+        }
         return labels.with_({**added, **dict.fromkeys(self.prometheus.relabelled)})
 
     @property

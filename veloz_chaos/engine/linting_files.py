@@ -60,7 +60,8 @@ def prometheus(config: Path | None, rules: Sequence[str], pages: Sequence[str]) 
     if config is not None:
         root = gathering.one(lambda: _one(config))
         for node in root:
-            for found in gathering.one(lambda node=node: linting_config.prometheus(node)):  # type: ignore[misc]
+            others = gathering.one(lambda node=node: _included(config, node))  # type: ignore[misc]
+            for found in gathering.one(lambda node=node: linting_config.prometheus(node, *others)):  # type: ignore[misc]
                 made, patterns = found
                 every = linting_config.evaluation(node)
     gathering.done()
@@ -74,6 +75,17 @@ def prometheus(config: Path | None, rules: Sequence[str], pages: Sequence[str]) 
     made = replace(made, rules=tuple(read_rules))
     exports = _exports(made.jobs, pages)
     return Written(replace(made, jobs=exports.jobs), exports, tuple(notes))
+
+
+def _included(config: Path, root: Node) -> list[Node]:
+    """Its scrape_config_files. Raises InvalidFile, for without them jobs would be missing."""
+    found: list[Node] = []
+    for node in root["scrape_config_files"].items():
+        paths = _matching(str(config.parent / node.text()))
+        if not paths:
+            raise node.invalid(f"`{node.text()}` matches no file here", "put them where it says")
+        found += map(_one, paths)
+    return found
 
 
 def _named(patterns: Iterable[str]) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,16 @@ _MASK = "<secret>"
 _STATUS = "/api/v2/status"
 
 
+@contextmanager
+def _understood(server: Server) -> Iterator[None]:
+    """What speaks the same protocol may leave out what we need. Raises Unavailable."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        why = f"it does not answer as {server.what} does ({type(error).__name__}: {error})"
+        raise Unavailable(f"{server.what} {server.written}: {why}") from None
+
+
 async def prometheus(server: Server) -> Prometheus:
     """Its rules, jobs and configuration. Raises Unavailable."""
     answers = await asyncio.gather(
@@ -33,15 +44,16 @@ async def prometheus(server: Server) -> Prometheus:
         server.data("/api/v1/alertmanagers"),
     )  # fmt: skip
     config, rules, targets, managers = answers
-    root = _root(str(config["yaml"]), server.place(_CONFIG))
-    made, _ = linting_config.prometheus(root)
-    _, offset = linting_config.evaluation(root)
-    return replace(
-        made,
-        rules=tuple(_rules(rules["groups"], offset)),
-        jobs=_jobs(targets["activeTargets"], made.jobs),
-        sends=bool(managers["activeAlertmanagers"]),
-    )
+    with _understood(server):
+        root = _root(str(config["yaml"]), server.place(_CONFIG))
+        made, _ = linting_config.prometheus(root)
+        _, offset = linting_config.evaluation(root)
+        return replace(
+            made,
+            rules=tuple(_rules(rules["groups"], offset)),
+            jobs=_jobs(targets["activeTargets"], made.jobs),
+            sends=bool(managers["activeAlertmanagers"]),
+        )
 
 
 def _root(text: str, place: str) -> Node:
@@ -110,7 +122,8 @@ async def exports(server: Server, made: Prometheus, asked: Iterable[str]) -> Exp
     families, names, declared = await asyncio.gather(
         reading.families(), server.data("/api/v1/label/__name__/values"), server.data("/api/v1/metadata")
     )
-    full = {each for name, said in declared.items() for one in said for each in histogram_names(name, one["type"])}
+    with _understood(server):
+        full = {each for name, said in declared.items() for one in said for each in histogram_names(name, one["type"])}
     scraped = frozenset(name for name, job in made.jobs.items() if not job.fresh)
     return Exports(
         made.jobs, families, scraped, scraped == made.jobs.keys(), frozenset(names) - families.keys(), frozenset(full)
@@ -156,11 +169,12 @@ class _Reading:
         async with self._turns:
             told = await self._server.data("/api/v1/query", {"query": f"count by ({by}) ({selector})"})
         found: dict[str, list[Labels]] = {}
-        for one in told["result"]:
-            series = dict(one["metric"])
-            found.setdefault(series.pop("__name__", ""), []).append(
-                Labels({label: frozenset({value}) for label, value in series.items()})
-            )
+        with _understood(self._server):
+            for one in told["result"]:
+                series = dict(one["metric"])
+                found.setdefault(series.pop("__name__", ""), []).append(
+                    Labels({label: frozenset({value}) for label, value in series.items()})
+                )
         return {name: tuple(some) for name, some in found.items()}
 
 
@@ -211,9 +225,5 @@ async def manager(servers: Sequence[Server]) -> tuple[Alertmanager, list[Finding
 async def _manager(server: Server) -> tuple[str, list[Mapping[str, str]]]:
     """Its configuration, and the labels of the alerts that it has."""
     status, alerts = await asyncio.gather(server.json(_STATUS), server.json("/api/v2/alerts"))
-    try:
-        return str(status["config"]["original"]), [one["labels"] for one in alerts]
-    except (KeyError, TypeError):
-        raise Unavailable(
-            f"{server.what} {server.written}: {_STATUS} is not its API; if it is behind a path, write that into the URL"
-        ) from None
+    with _understood(server):
+        return str(status["config"]["original"]), [dict(one["labels"]) for one in alerts]
