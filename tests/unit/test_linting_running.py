@@ -206,6 +206,7 @@ groups:
 - name: g
   rules:
   - {record: "level:max", expr: max(level)}
+  - {record: "all:read", expr: "depth or done_total or wait_seconds_bucket or nowhere"}  # or nobody would ask for them
   - {alert: Plain, expr: level > 5}
   - {alert: Held, expr: level > 5, for: 2s}
   - {alert: Odd, expr: level > 5, for: 1500ms}

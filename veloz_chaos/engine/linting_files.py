@@ -58,13 +58,7 @@ def prometheus(config: Path | None, rules: Sequence[str], pages: Sequence[str]) 
     made, patterns = Prometheus(), list[Node]()
     every = (linting_config.EVERY, 0)
     if config is not None:
-        root = gathering.one(lambda: _one(config))
-        for node in root:
-            others = gathering.one(lambda node=node: _included(config, node))  # type: ignore[misc]
-            for found in gathering.one(lambda node=node: linting_config.prometheus(node, *others)):  # type: ignore[misc]
-                made, patterns = found
-                every = linting_config.evaluation(node)
-    gathering.done()
+        made, patterns, every = _configured(config)
     notes: list[Finding] = []
     files = _named(rules) if rules else _of_config(config, patterns, notes)
     read_rules: list[Rule] = []
@@ -75,6 +69,13 @@ def prometheus(config: Path | None, rules: Sequence[str], pages: Sequence[str]) 
     made = replace(made, rules=tuple(read_rules))
     exports = _exports(made.jobs, pages)
     return Written(replace(made, jobs=exports.jobs), exports, tuple(notes))
+
+
+def _configured(config: Path) -> tuple[Prometheus, list[Node], tuple[int, int]]:
+    """And the patterns of its rule files, and how their groups are evaluated. Raises InvalidFile."""
+    root = _one(config)
+    made, patterns = linting_config.prometheus(root, _included(config, root))
+    return made, patterns, linting_config.evaluation(root)
 
 
 def _included(config: Path, root: Node) -> list[Node]:
