@@ -44,7 +44,7 @@ class Outcome:
     @property
     def always(self) -> str:
         """Why it surely yields something, whatever happens."""
-        return self.bare if self.present else ""
+        return self.bare if self.present and not self.nothing else ""
 
 
 def any_of(outcomes: list[Outcome]) -> Outcome:
