@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SOURCES = [*(ROOT / "veloz_chaos/core").glob("linting*.py"), *(ROOT / "veloz_chaos/engine").glob("linting*.py")]
 _CODE = re.compile(
-    r'"((?:row|channel|inhibited|muted|metrics?|label|never|always|fires|rule|job|severity|routes?|receiver|secrets?|no'
+    r'"((?:row|resolves|channel|inhibited|muted|metrics?|label|never|always|fires|rule|job|severity|routes?|receiver|secrets?|no'
     r'|alertmanagers?)-[a-z-]+|inhibited)"'
 )
 

@@ -166,6 +166,7 @@ def test_a_sound_configuration_has_nothing_wrong() -> None:
         ("rules.yml", "for: 500ms", "for: 20s", "detection-impossible", "row gateway-crash"),
         ("rules.yml", "for: 500ms", "for: 58s", "notice-late", ""),
         ("rules.yml", "for: 500ms", "for: 70s", "notice-impossible", "row gateway-crash"),
+        ("rules.yml", "keep_firing_for: 5s", "keep_firing_for: 1h", "resolves-late", "row exchange-down"),
         ("rules.yml", "also: pager", "also: pagr", "channel-missing", "row network-partition"),
         ("alertmanager.yml", "receiver: trading\n      routes", "receiver: pagerduty\n      routes", "channel-extra",
          "row exchange-down"),

@@ -134,9 +134,18 @@ class _Row:
             times = timing.of(rule, whole.world, None if whole.alertmanager is None else self._routes(arrivals))
         if fitting and whole.alertmanager is not None:
             self._channels(rule, arrivals, reached)
+            self._resolved(rule, times)
             times = times and self._muted(rule, arrivals, times)
         sure = tuple(channel for channel, sure in reached.items() if sure)
         return RuleReport(rule.name, severity, times, sure, receivers)
+
+    def _resolved(self, rule: Rule, times: Times | None) -> None:
+        """Whoever waits for its end waits no longer than this."""
+        most = self._whole.site.matrix.give_up
+        if times and times.resolved.at_least > nanoseconds(most):
+            least = length(times.resolved.at_least)
+            message = f"{rule} fires for at least {least} after its end, a run waits {length(most)} for it"
+            self._defect("resolves-late", message, "shorten keep_firing_for", rule=rule)
 
     def _reached(self, arrivals: Sequence[Arrival]) -> dict[str, bool]:
         """The wanted channels that it reaches, surely or perhaps."""

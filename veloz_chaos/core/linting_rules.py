@@ -51,7 +51,7 @@ class _Rule:
 
     def _effect(self, absent: Sighting) -> str:
         what = "record anything" if self._rule.records else "fire"
-        if self._outcome.nothing:
+        if self._outcome.nothing == absent.why:
             return f"it can't {what}" if absent.was else f"it can never {what}"
         if self._always and not self._rule.records:
             return "it always fires"

@@ -29,7 +29,8 @@ def _closing(defects: int, notes: int) -> str:
 
 def _line(one: Finding) -> str:
     where = f"{one.spot}: " if str(one.spot) else ""
-    return f"  {where}{one.about}: {one.message}" + (f"; {one.remedy}" if one.remedy else "") + f" [{one.code}]"
+    of = f" ({', '.join(one.rows)})" if one.rows and not one.about.startswith("row ") else ""
+    return f"  {where}{one.about}{of}: {one.message}" + (f"; {one.remedy}" if one.remedy else "") + f" [{one.code}]"
 
 
 def _cells(row: RowReport) -> list[str]:
