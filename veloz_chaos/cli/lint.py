@@ -35,7 +35,7 @@ _Rules = Annotated[
     list[str] | None,
     typer.Option("--rules", metavar="FILE", help="Rule files (a pattern, in quotes, too), not the running ones."),
 ]
-_More = Annotated[list[str] | None, typer.Argument(metavar="[RULES...]", help="More rule files.", show_default=False)]
+_More = Annotated[list[str] | None, typer.Argument(metavar="RULES", help="More rule files.", show_default=False)]
 _Config = Annotated[
     Path | None,
     typer.Option(

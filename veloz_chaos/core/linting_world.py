@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from veloz_chaos.core.linting_exports import Exports, Sighting
+from veloz_chaos.core.linting_functions import called
 from veloz_chaos.core.linting_labels import MISSING, Fit, Labels
-from veloz_chaos.core.linting_outcome import Outcome, aggregated, any_of, called, combined, constant
+from veloz_chaos.core.linting_outcome import Outcome, aggregated, any_of, combined, constant
 from veloz_chaos.core.linting_setup import Rule
 from veloz_chaos.core.promql import Aggregate, Binary, Call, Negative, Number, Selector, Subquery, Tree
 
