@@ -12,7 +12,7 @@ import pytest
 
 from tests.infra.answers import Answer, answering
 from tests.infra.toxiproxy import free_port
-from tests.unit.test_cli_app import ROOT, call
+from tests.unit.test_cli_app import call
 from veloz_chaos.engine import linting_live
 from veloz_chaos.errors import Unavailable
 from veloz_chaos.mechanisms.monitoring import Server
@@ -181,11 +181,12 @@ def test_a_rule_that_we_cannot_read_is_noted_and_one_that_fails_is_wrong(tmp_pat
         (("--rules", "tests/unit/sound-alerts/alertmanager.yml"), "alertmanager.yml:1:1: a rule file has no key"),
         (("--rules", "README.md"), "README.md:"),
         (("-e", "compose-child"), "it has no alerts:; write alerts: {prometheus: URL, alertmanager: URL}"),
+        ((), "what shall be looked at? Name an environment with -e"),
         (("-e", "sandbx"), "there is no environment `sandbx`; did you mean `sandbox`?"),
     ],
 )
 def test_what_the_user_did_wrong(arguments: tuple[str, ...], message: str) -> None:
-    answer = call("lint", "alerts", *arguments, cwd=ROOT)
+    answer = call("lint", "alerts", *arguments)
     assert answer.returncode == 2
     assert message in answer.stderr
     assert "Traceback" not in answer.stderr

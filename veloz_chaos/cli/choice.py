@@ -25,7 +25,7 @@ def environment(name: str | None, flaws: Sequence[str] = ()) -> Iterator[Path]:
             raise UsageError("--flaw seeds the sandbox that is started for this command; leave -e out")
         yield files.find("environments", name)
         return
-    found = None if flaws else _running()
+    found = None if flaws else running()
     if found is not None:
         yield found
         return
@@ -33,7 +33,8 @@ def environment(name: str | None, flaws: Sequence[str] = ()) -> Iterator[Path]:
         yield started
 
 
-def _running() -> Path | None:
+def running() -> Path | None:
+    """The environment of the sandbox that is up here."""
     from veloz_chaos.sandbox import control
 
     sandbox = control.find(SANDBOX)

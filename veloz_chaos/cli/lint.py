@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from veloz_chaos.cli import options, screen
+from veloz_chaos.cli import choice, options, screen
 from veloz_chaos.core.environment import Alerts
 from veloz_chaos.errors import FAILED, PASSED, UsageError
 
@@ -85,7 +85,12 @@ def _alerts(name: str | None, from_files: bool) -> Alerts:
 
     if name is None and from_files:
         return Alerts()
-    path = files.find("environments", name or "sandbox")
+    path = files.find("environments", name) if name else choice.running()
+    if path is None:
+        raise UsageError(
+            "what shall be looked at? Name an environment with -e, give --prometheus-config and --alertmanager-config, "
+            "or start a sandbox: veloz-chaos sandbox up --monitoring"
+        )
     found = files.environment(path).environment.alerts
     if found is None and not from_files:
         raise UsageError(
