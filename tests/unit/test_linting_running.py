@@ -29,7 +29,7 @@ from veloz_chaos.core.interval import SECOND
 from veloz_chaos.core.linting_outcome import Outcome
 from veloz_chaos.core.linting_world import World
 from veloz_chaos.engine import linting_live
-from veloz_chaos.mechanisms.monitoring import Server
+from veloz_chaos.mechanisms.monitoring_api import Server
 
 pytestmark = pytest.mark.prometheus
 TEXT = {"Content-Type": "text/plain"}

@@ -15,7 +15,7 @@ from tests.infra.toxiproxy import free_port
 from tests.unit.test_cli_app import call
 from veloz_chaos.engine import linting_live
 from veloz_chaos.errors import Unavailable
-from veloz_chaos.mechanisms.monitoring import Server
+from veloz_chaos.mechanisms.monitoring_api import Server
 
 ROUTES = "route: {receiver: r}\nreceivers: [{name: r, slack_configs: [{channel: '#x'}]}]\n"
 

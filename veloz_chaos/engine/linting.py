@@ -16,7 +16,7 @@ from veloz_chaos.core.matrix import ResponseMatrix
 from veloz_chaos.engine import linting_files, linting_live
 from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.errors import UsageError
-from veloz_chaos.mechanisms.monitoring import PATIENCE, Server
+from veloz_chaos.mechanisms.monitoring_api import PATIENCE, Server
 
 
 @dataclass(frozen=True)

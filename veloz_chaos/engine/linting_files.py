@@ -17,7 +17,7 @@ from veloz_chaos.core.linting_yaml import Node, read
 from veloz_chaos.core.nearest import did_you_mean
 from veloz_chaos.errors import InvalidFile, Problem, UsageError
 from veloz_chaos.mechanisms import exposition, http
-from veloz_chaos.mechanisms.monitoring import LARGEST, PATIENCE
+from veloz_chaos.mechanisms.monitoring_api import LARGEST, PATIENCE
 
 
 def text(path: Path) -> str:

@@ -17,7 +17,7 @@ from veloz_chaos.core.linting_setup import Alertmanager, Finding, Group, Job, Pr
 from veloz_chaos.core.linting_yaml import Node, Spot, read
 from veloz_chaos.core.promql import Aggregate, Binary, Selector, Tree, children, selectors
 from veloz_chaos.errors import Unavailable
-from veloz_chaos.mechanisms.monitoring import Server
+from veloz_chaos.mechanisms.monitoring_api import Server
 
 #: Metrics that are asked for at once, and questions under way at the same time.
 AT_ONCE, UNDER_WAY = 100, 4
