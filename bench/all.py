@@ -16,6 +16,8 @@ BENCHES = (
     ["memory"],
     ["audit"],
     ["http_proxy"],
+    ["catching"],
+    ["alerts"],
     ["workload"],
     ["workload", "--bare"],
     ["experiments"],

@@ -1,4 +1,4 @@
-"""A real Prometheus and a real Alertmanager, each on a free loopback port, for as long as a test needs them.
+"""The real Prometheus and Alertmanager: their tools that check files, and servers for as long as a test needs them.
 
 Debian calls the second `prometheus-alertmanager`, its makers `alertmanager`.
 """
@@ -16,9 +16,29 @@ from pathlib import Path
 
 from tests.infra.require import absent
 from tests.infra.toxiproxy import free_port
+from veloz_chaos.sandbox import monitoring
 
 READY = 30.0
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def require() -> None:
+    """Skips the test, or fails it, where they are not installed."""
+    if monitoring.programs() is None or not (shutil.which("promtool") and shutil.which("amtool")):
+        absent("prometheus", "no Prometheus and Alertmanager; apt-get install prometheus prometheus-alertmanager")
+
+
+def check(folder: Path) -> list[str]:
+    """What is wrong with the files of a monitoring, by the tools' own word."""
+    return [
+        f"{' '.join(command)}: {done.stdout}{done.stderr}"
+        for command in (
+            ["promtool", "check", "config", "prometheus.yml"],
+            ["promtool", "check", "rules", "rules.yml"],
+            ["amtool", "check-config", "alertmanager.yml"],
+        )
+        if (done := subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)).returncode
+    ]
 
 
 def program(*names: str) -> str:

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "doctor": "Check whether runs can work, and be undone, on this machine.",
     "sandbox": "Start and stop the embedded trading stack.",
     "proxy": "Run fault proxies until interrupted; the faults http and dns control them.",
+    "catch": "Take notifications in place of Slack, PagerDuty and webhooks.",
     "lint": "Find what is wrong with alerts before anything fails.",
     "schema": "Print the JSON Schema of a kind of file, for editors.",
 }
