@@ -1,4 +1,4 @@
-"""`lint alerts` of the sandbox's own monitoring: nothing wrong as it ships, and the flaws that need no fault to be seen."""
+"""`lint alerts` of the sandbox's own monitoring: nothing wrong as it ships; the flaws that need no fault are found."""
 
 from __future__ import annotations
 
