@@ -8,6 +8,7 @@ import sys
 BENCHES = (
     ["starting"],
     ["validating"],
+    ["linting"],
     ["overhead"],
     ["truth"],
     ["truth", "--busy"],

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "sandbox": "Start and stop the embedded trading stack.",
     "proxy": "Run fault proxies until interrupted; the faults http and dns control them.",
     "catch": "Take notifications in place of Slack, PagerDuty and webhooks.",
+    "lint": "Find what is wrong with alerts before anything fails.",
     "schema": "Print the JSON Schema of a kind of file, for editors.",
 }
 _EPILOG = (

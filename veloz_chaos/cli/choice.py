@@ -26,7 +26,7 @@ def environment(name: str | None, flaws: Sequence[str] = (), *, backups: bool = 
             raise UsageError("--flaw seeds the sandbox that is started for this command; leave -e out")
         yield files.find("environments", name)
         return
-    found = None if flaws else _running(backups)
+    found = None if flaws else running(backups)
     if found is not None:
         yield found
         return
@@ -41,8 +41,8 @@ def destroys(experiments: Sequence[Path]) -> bool:
     return False
 
 
-def _running(backups: bool) -> Path | None:
-    """Raises Refused if it is up without the backups that are wanted."""
+def running(backups: bool = False) -> Path | None:
+    """The environment of the sandbox that is up here. Raises Refused if that has not the backups that are wanted."""
     from veloz_chaos.sandbox import control
     from veloz_chaos.sandbox import settings as settings_file
 
