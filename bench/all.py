@@ -16,6 +16,7 @@ BENCHES = (
     ["audit"],
     ["http_proxy"],
     ["catching"],
+    ["alerts"],
     ["workload"],
     ["workload", "--bare"],
     ["experiments"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,10 +39,12 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def listening(manner: Manner = "listens") -> Iterator[Listener]:
+def listening(manner: Manner = "listens", tls: ssl.SSLContext | None = None) -> Iterator[Listener]:
     listener = Listener(manner)
     server = _Server(("127.0.0.1", 0), _handler(listener))
-    listener.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    listener.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:

@@ -14,12 +14,15 @@ from tests.property.simulation.plans import limits, ms, plan
 from tests.property.simulation.writing import LATENCY, MS, Journal, clock, look
 from veloz_chaos.core import alert_findings, alerts
 from veloz_chaos.core import event as ev
+from veloz_chaos.core.alert_chain import Chain
 from veloz_chaos.core.decide import watch_over
 from veloz_chaos.core.environment import Alerts
 from veloz_chaos.core.finding import Finding
 from veloz_chaos.core.interval import Interval
 from veloz_chaos.core.matrix import Alert
 from veloz_chaos.core.plan import Plan, PlannedProbe
+from veloz_chaos.reports.document import alert, measurement
+from veloz_chaos.reports.verdict import alert_table
 
 ROW = Alert(as_="Container Crash", severity="critical", channels=["pagerduty"])
 EVERYTHING = {"prometheus": "http://p", "alertmanager": "http://a", "catcher": "http://c"}
@@ -193,7 +196,7 @@ def test_a_sites_own_severity_is_the_right_one() -> None:
 def test_a_channel_that_is_not_reached_fails() -> None:
     elsewhere: Any = ((0, held()), (1600, held(LABELS, to="chat")), (2300, held()))
     found = said(run(manager=elsewhere, catcher=((0, []), (1700, [caught(1, "slack")]))), "channels")
-    assert (found.verdict, found.reason) == ("failed", "also slack: the document says pagerduty")
+    assert (found.verdict, found.reason) == ("failed", "not pagerduty, but slack: the document says pagerduty")
     found = said(run(catcher=((0, []),)), "channels")
     assert (found.verdict, found.reason) == ("failed", "not delivered to pagerduty")
 
@@ -220,7 +223,7 @@ def test_receivers_of_the_site_count_as_the_documents_channels() -> None:
     made = planned({"prometheus": "http://p", "alertmanager": "http://a", "channels": {"pagerduty": ["oncall"]}})
     assert said(run(made=made), "channels").verdict == "passed"
     made = planned({"prometheus": "http://p", "alertmanager": "http://a", "channels": {"pagerduty": ["night"]}})
-    assert said(run(made=made), "channels").reason == "also oncall/pagerduty: the document says pagerduty"
+    assert said(run(made=made), "channels").reason == "not pagerduty, but oncall/pagerduty: the document says pagerduty"
 
 
 def test_one_that_stays_after_the_recovery_fails() -> None:
@@ -329,3 +332,27 @@ def test_a_run_watches_until_the_alert_is_over() -> None:
 
     assert not over(2200)
     assert over(2800)
+
+
+# --- told ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_tells_where_the_time_went() -> None:
+    journal = run()
+    lines = alert_table(journal.judge())
+    assert [line.split("  ")[0] for line in lines[3:]] == [
+        "pending",
+        "firing (the rule's `for`)",
+        "received",
+        "delivered to pagerduty",
+        "resolved",
+    ]
+    assert "85–210 ms" in lines[3]
+    assert "190–410 ms" in lines[4]
+
+
+def test_json_holds_every_step() -> None:
+    told = measurement(run().judge().measurement, 0) | {"alert": alert(run().judge().chain or Chain(), 0)}
+    assert told["alert"]["pending"] == {"at_least": 1.1, "at_most": 1.21}
+    assert told["alert"]["delivered"] == {"pagerduty": {"at_least": 1.6, "at_most": 1.71}}
+    assert told["alert"]["severities"] == ["critical"]

@@ -101,8 +101,9 @@ def _channels(alert: PlannedAlert, history: History, m: Measurement, seen: Chain
             CHANNELS, "inconclusive", "no Alertmanager and no catcher is looked at: nobody knows who was told"
         )
     wanted, told = set(alert.channels), set(steps) | set(seen.routed)
-    if extra := sorted(told - wanted):
-        return Finding(CHANNELS, "failed", f"also {' and '.join(extra)}: the document says {_and(wanted)}")
+    if extra := told - wanted:
+        how = "also" if wanted <= told else f"not {_and(wanted - told)}, but"
+        return Finding(CHANNELS, "failed", f"{how} {_and(extra)}: the document says {_and(wanted)}")
     entries = tuple(step.entry for step in steps.values())
     unrouted = sorted(wanted - set(seen.routed)) if alert.alertmanagers else []
     missing = unrouted or sorted(wanted - set(steps))

@@ -52,20 +52,22 @@ class Speaker:
 
     def _opener(self, url: str) -> urllib.request.OpenerDirector:
         """By the proxy that the environment names, as whatever leaves a company's network; but not to ourselves."""
-        proxies: dict[str, str] | None = {} if _loopback(urlsplit(url).hostname or "") else None
-        context = ssl.create_default_context(cafile=self._place.ca and self._secrets.fill(self._place.ca))
-        if not self._place.verify:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return urllib.request.build_opener(
-            _Stay, urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context)
-        )
+        parts = urlsplit(url)
+        proxies: dict[str, str] | None = {} if _loopback(parts.hostname or "") else None
+        handlers: list[urllib.request.BaseHandler] = [_Stay(), urllib.request.ProxyHandler(proxies)]
+        if parts.scheme == "https":
+            context = ssl.create_default_context(cafile=self._place.ca and self._secrets.fill(self._place.ca))
+            if not self._place.verify:
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            handlers.append(urllib.request.HTTPSHandler(context=context))
+        return urllib.request.build_opener(*handlers)
 
     def _reason(self, error: Exception) -> str:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(cause, TimeoutError):
             return f"no answer within {self._timeout:g} s"
         if isinstance(cause, ssl.SSLError):
-            return f"tls: {cause.reason or cause}".lower()
+            return f"tls: {cause.reason or cause}".lower().replace("_", " ")
         if isinstance(cause, OSError):
             return (cause.strerror or str(cause) or type(cause).__name__).lower()
         return type(cause).__name__

@@ -15,7 +15,7 @@ from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.mechanisms import http, monitoring
 
 #: Of one look, so that a storm does not fill the journal.
-MOST = 200
+MOST = 1000
 #: No notification has a number like this: asked for what comes after it, a catcher says which was the last.
 BEYOND = 10**17
 
@@ -38,20 +38,26 @@ class Caught(Probe):
         await self._way(eye).open(self.url)
 
     async def look(self, eye: Eye) -> Seen:
+        """Looks that overlap may tell the same twice."""
         after = BEYOND if self._last is None else self._last
+        seen = await self._told(after, eye)
+        if self._last is not None and not seen.error and seen.json < after:  # it began anew
+            seen = await self._told(0, eye)
+        if not seen.error:
+            self._last = seen.json
+        return seen
+
+    async def _told(self, after: int, eye: Eye) -> Seen:
+        """`json` is the number of the last one that there is."""
         path = f"/api/notifications?after={after}"
         seen = await monitoring.get(self.url, path, self.headers, self._way(eye), eye)
         if why := monitoring.failed(seen):
             return replace(seen, error=why)
         try:
-            last, told = int(seen.json["last"]), [_one(one) for one in seen.json["notifications"]]
+            last, news = int(seen.json["last"]), [_one(one) for one in seen.json["notifications"]]
         except (TypeError, KeyError, ValueError):
             return replace(seen, error="not a veloz-chaos catch")
-        first, known = self._last is None, self._last or 0
-        restarted = last < known
-        self._last = last if restarted else max(known, last)
-        news = [] if first else [one for one in told if restarted or one["n"] > known]
-        return Seen(status=seen.status, value=news[:MOST])
+        return Seen(status=seen.status, json=last, value=news[:MOST])
 
     def _way(self, eye: Eye) -> http.Way:
         return http.Way(self.ca and eye.fill(self.ca), self.verify)
