@@ -35,6 +35,11 @@ def test_a_flaw_fails_its_expectation_and_no_other(experiment: str, flaw: str, t
     assert result["exit_code"] == 1, told(result)
 
 
+def test_every_flaw_of_the_monitoring_is_tried() -> None:
+    assert {flaw for _, flaw in CAUGHT_BY_ALERT} == set(ALARMED)
+    assert {(experiment, flaw) for flaw, experiment in ALARMED.items()} <= set(CAUGHT_BY_ALERT)
+
+
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The environment of a sandbox with a real Prometheus and Alertmanager."""
