@@ -18,14 +18,22 @@ ALL = files.names("experiments")
 #: What destroys, and needs backups of a real PostgreSQL: tried by test_disaster.py.
 DISASTERS = [name for name in ALL if files.experiment(files.find("experiments", name))[0].irreversible]
 EXPERIMENTS = [name for name in ALL if name not in DISASTERS]
+EXPECT_AN_ALERT = [name for name in EXPERIMENTS if files.experiment(files.find("experiments", name))[0].expect.alert]
 PAIRS = [(experiment, flaw, row) for flaw, row in FLAWS.items() for experiment in row.caught_by]
 CAUGHT = [(experiment, flaw) for experiment, flaw, row in PAIRS if experiment in EXPERIMENTS and not row.monitored]
 #: Of the monitoring, where it is started.
 CAUGHT_BY_ALERT = [(experiment, flaw) for experiment, flaw, row in PAIRS if row.monitored]
 
-#: One flaw for each experiment; each of the monitoring's with one experiment.
+#: One flaw for each experiment.
 SEEDED = dict(CAUGHT)
-ALARMED = {flaw: experiment for experiment, flaw in reversed(CAUGHT_BY_ALERT)}
+#: One experiment for each flaw of the monitoring.
+ALARMED = {
+    "alert-wrong-severity": "engine-crash",
+    "alert-wrong-channel": "exchange-failure",
+    "alert-never-fires": "engine-crash",
+    "alert-never-resolves": "network-partition",
+    "alert-storm": "network-partition",
+}
 #: What is another matter in a container or a pod: how it dies, strains and links by a helper, names.
 FEW = ["pod-kill", "engine-crash", "network-partition", "cpu-stress", "disk-full", "dns-failure"]
 #: With EVERY=1 (`make experiments`) all that there is to try; else what shows the most in the time of a build.

@@ -10,14 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiments.documents import ALARMED, CAUGHT_BY_ALERT, EVERY, EXPERIMENTS, ROOT, having, told
+from tests.experiments.documents import ALARMED, CAUGHT_BY_ALERT, EVERY, EXPECT_AN_ALERT, ROOT, having, told
 from tests.experiments.documents import typed as run
 from tests.infra import prometheus
-from veloz_chaos.engine import files
 from veloz_chaos.sandbox.flaws import FLAWS
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.prometheus, pytest.mark.timeout(300)]
-EXPECT_AN_ALERT = [name for name in EXPERIMENTS if files.experiment(files.find("experiments", name))[0].expect.alert]
 ALERTS = {f"alert: {what}" for what in ("raised", "severity", "channels", "resolved", "noise")}
 
 
@@ -33,6 +31,11 @@ def test_a_flaw_fails_its_expectation_and_no_other(experiment: str, flaw: str, t
     result = run(experiment, tmp_path, "--flaw", flaw)
     assert FLAWS[flaw].agrees(experiment, having(result, "failed")), told(result)
     assert result["exit_code"] == 1, told(result)
+
+
+def test_every_flaw_of_the_monitoring_is_tried() -> None:
+    assert {flaw for _, flaw in CAUGHT_BY_ALERT} == set(ALARMED)
+    assert {(experiment, flaw) for flaw, experiment in ALARMED.items()} <= set(CAUGHT_BY_ALERT)
 
 
 @pytest.fixture(scope="module")

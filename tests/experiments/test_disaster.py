@@ -46,10 +46,8 @@ def measured(result: dict[str, Any], name: str) -> dict[str, float]:
 
 
 def test_the_site_is_lost_and_comes_back(tmp_path: Path) -> None:
-    began = time.monotonic()
     result = run(tmp_path, "--set", "trading=4s")
     assert result["verdict"] == "passed", told(result)
-    assert time.monotonic() - began < 90
     steps = ["backups", "markers", "loss", "noticed", "restore", "back"]
     also = ["rto", "rpo", "keeps open-orders", "keeps balances"]
     assert having(result, "passed") == [*(f"step {name}" for name in steps), *also]
