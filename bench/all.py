@@ -14,6 +14,7 @@ BENCHES = (
     ["killed"],
     ["memory"],
     ["audit"],
+    ["history"],
     ["http_proxy"],
     ["workload"],
     ["workload", "--bare"],
