@@ -15,6 +15,7 @@ BENCHES = (
     ["killed"],
     ["memory"],
     ["audit"],
+    ["history"],
     ["http_proxy"],
     ["catching"],
     ["alerts"],

@@ -186,22 +186,27 @@ def _state(database: sqlite3.Connection) -> int | None:
 def _compare(index: Index) -> set[str]:
     """Folders that are not known yet; those that went are dropped."""
     database = index._database
-    there = _folders(index.runs)
-    known = {name for (name,) in database.execute("SELECT folder FROM runs UNION SELECT folder FROM open")}
+    there = _names(index.runs)
+    known = _known(database, "runs") | _known(database, "open")
     gone = known - there
     if gone:
         with index_file.transaction(database):
             for table in ("runs", "open"):
                 database.executemany(f"DELETE FROM {table} WHERE folder = ?", ((name,) for name in gone))
             database.execute("UPDATE open SET size = 0 WHERE problem != ''")  # its twin may be the one that went
-    return there - known
+    return {name for name in there - known if name[0] != "." and (index.runs / name).is_dir()}
 
 
-def _folders(runs: Path) -> set[str]:
-    """Everything that may be a run: what begins with a dot is ours, or half copied."""
+def _known(database: sqlite3.Connection, table: str) -> set[str]:
+    """In one text, which is several times as quick; no name has a slash in it."""
+    (names,) = database.execute(f"SELECT group_concat(folder, '/') FROM {table}").fetchone()
+    return set(names.split("/")) if names else set()
+
+
+def _names(runs: Path) -> set[str]:
+    """Whatever is there: what begins with a dot is ours, or half copied, and no run."""
     try:
-        with os.scandir(runs) as entries:
-            return {entry.name for entry in entries if entry.name[0] != "." and entry.is_dir()}
+        return set(os.listdir(runs))  # noqa: PTH208  # a hundred thousand names, and no paths of them
     except FileNotFoundError:
         return set()
 
