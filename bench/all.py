@@ -15,6 +15,8 @@ BENCHES = (
     ["memory"],
     ["audit"],
     ["http_proxy"],
+    ["catching"],
+    ["alerts"],
     ["workload"],
     ["workload", "--bare"],
     ["experiments"],

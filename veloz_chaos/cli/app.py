@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "doctor": "Check whether runs can work, and be undone, on this machine.",
     "sandbox": "Start and stop the embedded trading stack.",
     "proxy": "Run fault proxies until interrupted; the faults http and dns control them.",
+    "catch": "Take notifications in place of Slack, PagerDuty and webhooks.",
     "schema": "Print the JSON Schema of a kind of file, for editors.",
 }
 _EPILOG = (

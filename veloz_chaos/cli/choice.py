@@ -59,14 +59,40 @@ def _running(backups: bool) -> Path | None:
 def _own(flaws: Sequence[str], backups: bool) -> Iterator[Path]:
     from veloz_chaos.sandbox import control
 
-    base = files.find("environments", "sandbox")
+    base, watched = files.find("environments", "sandbox"), monitoring(flaws)
     folder = Path(tempfile.gettempdir()) / f"veloz-chaos-sandbox-{os.urandom(4).hex()}"
     with terminable():
         try:
-            started = control.up(folder, free_ports=True, flaws=flaws, base=base, owner=os.getpid(), backups=backups)
-            yield started.environment
+            made = control.up(
+                folder,
+                free_ports=True,
+                flaws=flaws,
+                base=base,
+                owner=os.getpid(),
+                backups=backups,
+                monitored=watched,
+            )
+            yield made.environment
         finally:
             control.down(folder)
+
+
+def monitoring(flaws: Sequence[str], wanted: bool = False) -> Path | None:
+    """The folder that a sandbox's monitoring is configured by, where it is wanted or a flaw is one of it.
+
+    Raises UsageError."""
+    from veloz_chaos.sandbox.flaws import need_monitoring
+
+    return folder("monitoring", "rules.yml") if wanted or need_monitoring(flaws) else None
+
+
+def folder(name: str, file: str) -> Path:
+    """The one in environments/ with that file in it. Raises UsageError."""
+    places = [shelf / name for shelf in files.shelves("environments")]
+    found = next((place for place in places if (place / file).is_file()), None)
+    if found is None:
+        raise UsageError(f"environments/{name}/ is missing; reinstall veloz-chaos")
+    return found
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from veloz_chaos.cli import on_docker, on_kubernetes, options, screen
-from veloz_chaos.cli.choice import SANDBOX, terminable
+from veloz_chaos.cli.choice import SANDBOX, monitoring, terminable
 from veloz_chaos.engine import files
 from veloz_chaos.errors import PASSED, UsageError
 from veloz_chaos.reports.table import table
@@ -48,6 +48,9 @@ def up(
     backups: Annotated[
         bool, typer.Option("--backups", help="Of a real PostgreSQL; its disk and the others' can then be lost.")
     ] = False,
+    monitored: Annotated[
+        bool, typer.Option("--monitoring", help="With a real Prometheus, Alertmanager, and a catcher.")
+    ] = False,
     on: On = "",
     variant: Annotated[
         str, typer.Option("--variant", metavar="NAME", help="child: engine in gateway; hardened: of containers.")
@@ -62,7 +65,7 @@ def up(
     """Start it; returns when it trades."""
     _fit(
         on,
-        directory != SANDBOX or free_ports or emulated or backups,
+        directory != SANDBOX or free_ports or emulated or backups or monitored,
         bool(image or context or kubeconfig) or replicas != 1,
     )
     if on:
@@ -76,11 +79,18 @@ def up(
     if variant:
         raise UsageError("--variant is of containers and pods: add --on docker or --on kubernetes")
     base = files.find("environments", "sandbox")
+    watched = monitoring(flaw or (), monitored)
     sandbox = control.up(
-        directory, free_ports=free_ports, flaws=flaw or (), base=base, emulated=emulated, backups=backups
+        directory,
+        free_ports=free_ports,
+        flaws=flaw or (),
+        base=base,
+        emulated=emulated,
+        backups=backups,
+        monitored=watched,
     )
     screen.out(f"the sandbox is up: {sandbox.url('gateway')}", f"environment: {directory / sandbox.environment.name}")
-    screen.out(_database(sandbox))
+    screen.out(_database(sandbox), *_alerts(sandbox))
     return PASSED
 
 
@@ -117,7 +127,9 @@ def status(
         services = {name: vars(one) for name, one in found.services.items()} if found else {}
         flaws = list(found.sandbox.flaws) if found else []
         kind = found.sandbox.database if found else None
-        screen.out(json.dumps({"up": found is not None, "flaws": flaws, "services": services, "database": kind}))
+        alerts = dict(found.sandbox.alerts) if found else {}
+        told = {"up": found is not None, "flaws": flaws, "services": services, "database": kind, "alerts": alerts}
+        screen.out(json.dumps(told))
     elif found is None:
         screen.out(f"no sandbox is up in {directory}; start it with: veloz-chaos sandbox up")
     else:
@@ -131,7 +143,8 @@ def _fit(on: str, of_processes: bool, of_pods: bool) -> None:
         raise UsageError(f"--on {on}: it is docker or kubernetes, or leave it out for processes of this machine")
     if on and of_processes:
         raise UsageError(
-            f"--dir, --free-ports, --emulated and --backups are of processes: leave them out with --on {on}"
+            "--dir, --free-ports, --emulated, --backups and --monitoring are of processes: "
+            f"leave them out with --on {on}"
         )
     if on != KUBERNETES and of_pods:
         raise UsageError("--context, --kubeconfig, --replicas and --image are of pods: add --on kubernetes")
@@ -145,11 +158,15 @@ def _services(found: control.Status) -> list[str]:
     limits = "limits: the kernel's" if found.cgroups else "limits: emulated"
     flaws = f"flaws: {', '.join(found.sandbox.flaws)}" if found.sandbox.flaws else "no flaws"
     head = table(["service", "state", "pid", "restarts", "last exit"], rows, screen.width())
-    return [*head, _database(found.sandbox), limits, flaws]
+    return [*head, _database(found.sandbox), *_alerts(found.sandbox), limits, flaws]
 
 
 def _database(sandbox: control.Sandbox) -> str:
     return f"database: {ANNOUNCED.get(sandbox.database, sandbox.database)}"
+
+
+def _alerts(sandbox: control.Sandbox) -> list[str]:
+    return [f"{name}: {url}" for name, url in sandbox.alerts.items()]
 
 
 @app.command()
@@ -158,7 +175,8 @@ def flaws() -> int:
     for name, flaw in FLAWS.items():
         caught = [f"  {experiment} must fail: {', '.join(said)}" for experiment, said in flaw.caught_by.items()]
         caught += [f"  {experiment} may fail too: {', '.join(said)}" for experiment, said in flaw.by_chance.items()]
-        screen.out(name, f"  {flaw.title}", *caught, "")
+        where = ["  one of the monitoring, which is started with it"] if flaw.monitored else []
+        screen.out(name, f"  {flaw.title}", *where, *caught, "")
     return PASSED
 
 

@@ -139,7 +139,11 @@ class OrderLimits(Written):
 
 
 class AlertExpectation(Written):
+    """Severity and channels come from the matrix; so does the time, which may only be made shorter here."""
+
     within: Duration | None = None
+    #: names of other alerts that the fault may raise
+    also: list[str] = []
 
 
 class Expect(Written):

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from veloz_chaos import errors
+from veloz_chaos.core import alert_findings as alerts
+from veloz_chaos.core.alert_chain import Chain, chain
+from veloz_chaos.core.coverage import ANSWERED
 from veloz_chaos.core.doubt import doubt
 from veloz_chaos.core.expectation import expectations, unseen
 from veloz_chaos.core.finding import Finding
@@ -34,6 +37,8 @@ class Judgement:
     reasons: tuple[str, ...]
     measurement: Measurement
     flow: Flow = field(default_factory=Flow)
+    #: the way of the alert; None where none is expected, or nobody says where alerts are read
+    chain: Chain | None = None
 
 
 _CODES: dict[str, int] = {
@@ -61,7 +66,8 @@ def judge(history: History, matrix: ResponseMatrix | None = None, orders: Orders
     found = Flow() if stop == "refused" else flow(history.plan, history, m, orders)
     findings = () if stop == "refused" else tuple(_findings(history.plan, history, m, found))
     verdict = stop or worst(findings)
-    return Judgement(history.run, verdict, _CODES[verdict], findings, tuple(reasons), m, found)
+    told = chain(history.plan.alert, history, m) if history.plan.alert is not None else None
+    return Judgement(history.run, verdict, _CODES[verdict], findings, tuple(reasons), m, found, told)
 
 
 def worst(findings: tuple[Finding, ...]) -> Verdict:
@@ -132,7 +138,7 @@ def _placebo(plan: Plan, history: History, m: Measurement, found: Flow) -> Itera
         entries = tuple(s.shown.entry for s in m.signals if s.shown)
         yield Finding(title, "failed", f"{', '.join(noticed)} was shown though nothing was done", entries=entries)
     else:
-        yield _quiet(title, "nothing was noticed", unseen(plan, history, m, signals, answers=True))
+        yield _quiet(title, "nothing was noticed", unseen(plan, history, m, signals, ANSWERED))
     title = "placebo: no impact"
     if m.impact is not None:
         entries = tuple(m.entries.get("impact", ()))
@@ -140,6 +146,7 @@ def _placebo(plan: Plan, history: History, m: Measurement, found: Flow) -> Itera
     else:
         yield _quiet(title, "the steady state held", unseen(plan, history, m, plan.steady_state))
     yield from clean(found)
+    yield from alerts.quiet(plan, history, m)
 
 
 def _quiet(title: str, reason: str, why: str) -> Finding:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from veloz_chaos.core.alerts import PlannedAlert
 from veloz_chaos.core.capability import Offer, Reference
 from veloz_chaos.core.cluster import Cluster
 from veloz_chaos.core.duration import Duration
@@ -124,6 +125,8 @@ class Plan(Written):
     impact: Literal["none"] | list[str] | None = None
     #: how many orders may meet each fate; None: their fate is not judged
     orders: OrderLimits | None = None
+    #: None: not expected, or nobody says where alerts are read
+    alert: PlannedAlert | None = None
     may: list[str] = Field(default_factory=list)
     abort_when: list[str] = Field(default_factory=list)
     #: service -> what brings it back if it stays dead after the watch

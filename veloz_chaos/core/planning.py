@@ -12,11 +12,21 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
-from veloz_chaos.core import sequence
+from veloz_chaos.core import alerts, sequence
+from veloz_chaos.core.alerts import PlannedAlert
 from veloz_chaos.core.capability import capability_of
-from veloz_chaos.core.checking import Path, Written, all_together, arguments, calls, fault_arguments, used_probes
+from veloz_chaos.core.checking import (
+    Path,
+    Written,
+    alert_within,
+    all_together,
+    arguments,
+    calls,
+    fault_arguments,
+    used_probes,
+)
 from veloz_chaos.core.environment import Environment, ProbeSpec, Service, ways
-from veloz_chaos.core.experiment import FaultCall, Step, UntilDecided
+from veloz_chaos.core.experiment import AlertExpectation, FaultCall, Step, UntilDecided
 from veloz_chaos.core.guard import blast, guard, warnings
 from veloz_chaos.core.nearest import did_you_mean
 from veloz_chaos.core.plan import (
@@ -243,7 +253,9 @@ def pick(call: FaultCall, found: Sequence[Found], seed: int) -> list[Found]:
 
 def _assemble(written: Written, faults: list[PlannedFault], of_step: Mapping[int, list[str]], choices: Choices) -> Plan:
     e, environment = written.experiment, written.environment
-    hold = e.expect.recovery.hold
+    hold, alert = e.expect.recovery.hold, _alert(written)
+    probes = {name: _probe(environment.probes[name]) for _, name in used_probes(e)}
+    unread = [f"alerts are not checked: environment `{environment.name}` does not say where they are read"]
     return Plan(
         experiment=e.name,
         title=e.title,
@@ -258,7 +270,7 @@ def _assemble(written: Written, faults: list[PlannedFault], of_step: Mapping[int
         hold=hold,
         settle=e.expect.recovery.settle or 2 * hold,
         faults=faults,
-        probes={name: _probe(environment.probes[name]) for _, name in used_probes(e)},
+        probes=probes | _alert_probes(alert, environment),
         steady_state=e.steady_state,
         workload=_workload(environment, e.workload),
         detection=e.expect.detection,
@@ -266,6 +278,7 @@ def _assemble(written: Written, faults: list[PlannedFault], of_step: Mapping[int
         keeps=e.expect.keeps,
         impact=e.expect.impact,
         orders=e.expect.orders,
+        alert=alert,
         may=e.expect.may,
         abort_when=e.abort_when,
         restores=_restores(environment, faults),
@@ -276,8 +289,37 @@ def _assemble(written: Written, faults: list[PlannedFault], of_step: Mapping[int
         },
         lock=lock_key(environment),
         cluster=environment.kubernetes,
-        warnings=warnings(faults),
+        warnings=warnings(faults) + (unread if e.expect.alert and alert is None else []),
     )
+
+
+def _alert(written: Written) -> PlannedAlert | None:
+    e, said = written.experiment, written.environment.alerts
+    row = written.matrix.rows[e.failure].alert
+    if not e.expect.alert or said is None or row is None:
+        return None
+    also = e.expect.alert.also if isinstance(e.expect.alert, AlertExpectation) else []
+    within = alert_within(e) or row.within
+    assert within is not None
+    return alerts.planned(e.failure, row, said, within, also)
+
+
+def _alert_probes(alert: PlannedAlert | None, environment: Environment) -> dict[str, PlannedProbe]:
+    said = environment.alerts
+    if alert is None or said is None:
+        return {}
+    return {
+        name: PlannedProbe(
+            type=kind,
+            arguments=place.model_dump(exclude_defaults=True),
+            ok="error == '' && status == 200",
+            value="value",
+            every=said.every,
+            timeout=said.timeout,
+            title="what is raised",
+        )
+        for name, kind, place in alerts.probes(said)
+    }
 
 
 def _probe(spec: ProbeSpec) -> PlannedProbe:

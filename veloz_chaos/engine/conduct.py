@@ -30,6 +30,7 @@ from veloz_chaos.engine.journal import Journal
 from veloz_chaos.engine.run import Run
 from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.engine.survey import survey
+from veloz_chaos.engine.telling import telling
 from veloz_chaos.engine.workload import Workload
 from veloz_chaos.errors import Refused
 from veloz_chaos.mechanisms import proc
@@ -66,7 +67,7 @@ class Result:
     judgement: Judgement
     folder: Path
     history: History
-    #: what could not be tidied up, and what then to do
+    #: what could not be tidied up, and what then to do; who could not be told
     note: str = ""
 
 
@@ -111,11 +112,14 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
         mirror = _mirror(made, run_id)
         folder = request.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{made.experiment}-{run_id}"
         history = History()
+        others = telling(written.environment.tell)
 
         def both(event: ev.Event) -> None:
             history.add(event)
             if mirror is not None:
                 mirror.note(event)
+            if others is not None:
+                others.note(event)
             observe(event)
 
         with _journal(folder, both) as (journal, secrets):
@@ -127,7 +131,9 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
     from veloz_chaos.core.judge import judge  # not before the run: its start is what an incident waits for
     from veloz_chaos.engine import order_history
 
-    return Result(judge(history, orders=order_history.beside(folder, history)), folder, history, note)
+    judgement = judge(history, orders=order_history.beside(folder, history))
+    notes = [note, *(others.end(history, judgement) if others is not None else [])]
+    return Result(judgement, folder, history, "\n".join(filter(None, notes)))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from veloz_chaos.core import alert_findings as alerts
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.capability import Report
 from veloz_chaos.core.decide import hold_over, steps_over, watch_over
@@ -189,15 +190,16 @@ class Run:
             for name in self.plan.abort_when
             if any(look.outcome == SHOWN for look in self.history.trace(name).since(began))
         ]
-        return broken + shown + alarms
+        return broken + shown + alarms + alerts.refusals(self.plan, self.history)
 
     def _unlooked(self, began: int) -> list[str]:
         """A probe that never answered in the baseline says nothing of the steady state."""
-        return [
+        never = [
             f"{name} gave no answer in the baseline: {self.history.reasons.get(name, 'it was never looked at')}"
             for name in self.plan.steady_state
             if not any(look.outcome == SHOWN for look in self.history.trace(name).since(began))
         ]
+        return never + alerts.unanswered(self.plan, self.history, began)
 
     async def _orderless(self, before: int) -> list[str]:
         """A workload of which nothing was accepted in the baseline shows nothing of orders lost later."""

@@ -43,8 +43,12 @@ def series(text: str) -> Series:
 
 def samples(text: str, wanted: Series) -> list[Sample]:
     """All that match. Raises ValueError for a line of this metric that can't be read."""
-    found = (_sample(line) for line in _lines(text, wanted.name))
-    return [sample for one, sample in found if wanted.matches(one)]
+    return [sample for one, sample in labelled(text, wanted.name) if wanted.matches(one)]
+
+
+def labelled(text: str, name: str) -> list[tuple[Series, Sample]]:
+    """All of one metric. Raises ValueError for a line of it that can't be read."""
+    return [_sample(line) for line in _lines(text, name)]
 
 
 def _lines(text: str, name: str) -> Iterator[str]:

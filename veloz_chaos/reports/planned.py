@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
+from veloz_chaos.core.alerts import ALERTS, PlannedAlert
 from veloz_chaos.core.experiment import Clause
 from veloz_chaos.core.length import length
 from veloz_chaos.core.loss import objective
@@ -200,13 +201,25 @@ def _besides(plan: Plan) -> Iterator[str]:
         yield "the fate of every order: at most " + ", ".join(f"{most} {name}" for name, most in limits.items())
     if plan.keeps:
         yield f"the same before and after: {', '.join(plan.keeps)}"
+    if plan.alert is not None:
+        yield _alert(plan.alert)
     for service, restore in plan.restores.items():
         yield f"if {service} stays dead: restore it by {restore.procedure} (never counted as recovery)"
 
 
+def _alert(alert: PlannedAlert) -> str:
+    told = " and ".join(alert.channels)
+    which = ", ".join(alert.names) or f"labelled failure: {alert.row}"
+    read = " and ".join(name.removeprefix(ALERTS) for name in alert.probes)
+    return (
+        f"the alert {alert.as_} ({which}; {alert.severity}) reaches {told} within {length(alert.within)} and is over "
+        f"{length(alert.resolved)} after the recovery; no other comes up; read of {read}"
+    )
+
+
 def _probes(plan: Plan, width: int) -> list[str]:
     rows = [[name, probe.type, length(probe.every), length(probe.timeout), probe.ok or "—"]
-            for name, probe in plan.probes.items()]  # fmt: skip
+            for name, probe in plan.probes.items() if not name.startswith(ALERTS)]  # fmt: skip
     return table(["probe", "type", "every", "time-out", "ok when"], rows, width)
 
 

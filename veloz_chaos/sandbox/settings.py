@@ -16,6 +16,8 @@ from typing import Any
 SERVICES = ("database", "vault", "engine", "exchange", "dns", "faults", "links", "gateway")
 #: The pid file of the database's own server, a child of the service.
 DATABASE_SERVER = "database-server"
+#: What it keeps running besides, where monitoring is asked for.
+MONITORS = ("catcher", "alertmanager", "prometheus")
 
 #: The fixed ports. `*-link` is where the gateway connects; `links` is the API of the TCP links, `faults` that of the
 #: HTTP and DNS fault proxy, whose HTTP side (`exchange-api`) stands between the exchange's link and the exchange.
@@ -36,6 +38,7 @@ PORTS: Mapping[str, int] = {
     "faults": 18475,
     "links": 18474,
 }
+MONITOR_PORTS: Mapping[str, int] = {"prometheus": 18093, "alertmanager": 18094, "catcher": 18095}
 FILE = "sandbox.json"
 LOOPBACK = "127.0.0.1"
 
@@ -70,6 +73,14 @@ class Settings:
 
     def has(self, flaw: str) -> bool:
         return flaw in self.flaws
+
+    @property
+    def monitored(self) -> bool:
+        return "prometheus" in self.ports
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        return (*SERVICES, *MONITORS) if self.monitored else SERVICES
 
 
 def to_json(settings: Settings) -> str:

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from veloz_chaos.errors import UsageError
-from veloz_chaos.sandbox import backup, database, limits, site, vault_store, volume
+from veloz_chaos.sandbox import backup, database, limits, monitoring, site, vault_store, volume
 from veloz_chaos.sandbox import settings as settings_file
 from veloz_chaos.sandbox.process import PROCESSES
-from veloz_chaos.sandbox.settings import DATABASE_SERVER, SERVICES, Settings, to_json
+from veloz_chaos.sandbox.settings import DATABASE_SERVER, MONITORS, SERVICES, Settings, to_json
 
 ENVIRONMENT = "environment.yaml"
-DIRECTORIES = ("truth", "log", volume.NAME, "engine", "exchange", "gateway", "database", "vault")
-FILES = (ENVIRONMENT, PROCESSES, site.FILE, *(f"{name}.pid" for name in (*SERVICES, "supervisor", DATABASE_SERVER)))
+DIRECTORIES = ("truth", "log", volume.NAME, "engine", "exchange", "gateway", "database", "vault", monitoring.FOLDER)
+PIDS = (*SERVICES, *MONITORS, "supervisor", DATABASE_SERVER)
+FILES = (ENVIRONMENT, PROCESSES, site.FILE, *(f"{name}.pid" for name in PIDS))
 
 
 @contextlib.contextmanager
@@ -70,6 +71,9 @@ def write_environment(settings: Settings, base: Path | None) -> None:
     lines = ["kind: Environment", "version: 1", "name: sandbox"]
     lines += [f"uses: [{json.dumps(str(base.resolve()))}]"] if base else []
     lines += ["values:", *(f"  {name}: {json.dumps(value)}" for name, value in values.items())]
+    if settings.monitored:
+        places = monitoring.urls(settings.ports)
+        lines += ["alerts:", *(f"  {name}: {json.dumps(place)}" for name, place in places.items())]
     (settings.directory / ENVIRONMENT).write_text("\n".join(lines) + "\n")
 
 
