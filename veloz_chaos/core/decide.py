@@ -69,7 +69,8 @@ def steps_over(plan: Plan, history: History, now: int) -> bool:
         return True
     ended = max((step.ended or 0 for step in history.steps.values()), default=0)
     settled = _settled(plan, history, m, now) and now >= ended + nanoseconds(plan.settle)
-    return settled or now > ended + nanoseconds(plan.limits.give_up)
+    told = settled and _told(plan, history, m, now)
+    return told or now > ended + nanoseconds(plan.limits.give_up)
 
 
 def _noticed(plan: Plan, m: Measurement, now: int) -> bool:
