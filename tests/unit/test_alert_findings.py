@@ -171,6 +171,11 @@ def test_one_that_was_not_looked_for_long_enough_is_open() -> None:
     assert "without a look" in said(journal, "raised").reason
 
 
+def test_a_watch_that_was_shorter_than_the_limit_says_nothing() -> None:
+    found = said(run(((0, []),), ((0, held()),), ((0, []),), until=2400), "raised")
+    assert (found.verdict, found.reason) == ("inconclusive", "the watch ended before the limit of 1.5 s")
+
+
 def test_time_without_an_answer_widens_the_step() -> None:
     found = said(run(silent=range(1300, 1700)), "raised")
     assert found.measured == Interval((1200 - 1015) * MS, (1710 - 1000) * MS)
@@ -332,6 +337,22 @@ def test_a_run_watches_until_the_alert_is_over() -> None:
 
     assert not over(2200)
     assert over(2800)
+
+
+def test_the_alert_of_a_system_that_stays_broken_is_waited_for_too() -> None:
+    """Beyond the time that a recovery is waited for."""
+
+    def over(until: int) -> bool:
+        journal = Journal(planned(within=20_000)).baseline().strikes()
+        journal.looks("healthy", 0, "+" * 11 + "-" * (until // 100 - 11))
+        journal.looks("down", 0, "-" * 11 + "+" * (until // 100 - 11))
+        journal.add(
+            *read(alerts.PROMETHEUS, (0, []), until=until), *read(alerts.ALERTMANAGER, (0, held()), until=until)
+        )
+        return watch_over(journal.plan, journal.history(), clock(until)["at"])
+
+    assert not over(18_000)
+    assert over(22_000)
 
 
 # --- told ----------------------------------------------------------------------------------------------------------

@@ -63,6 +63,8 @@ def _raised(alert: PlannedAlert, plan: Plan, history: History, m: Measurement, s
         return Finding(RAISED, "inconclusive", f"{what}: the fault was over before", None, limit)
     if why := _unwatched(alert, plan, history, m.began.at_least, m.began.at_most + limit):
         return Finding(RAISED, "inconclusive", why, None, limit)
+    if _until(alert, history) <= m.began.at_most + limit:
+        return Finding(RAISED, "inconclusive", f"the watch ended before the limit of {long(limit)}", None, limit)
     return Finding(RAISED, "failed", what, Interval(_until(alert, history) - m.began.at_most, math.inf), limit)
 
 
@@ -254,9 +256,9 @@ def raised_decided(plan: Plan, history: History, m: Measurement, now: int) -> bo
 
 
 def over_decided(plan: Plan, history: History, m: Measurement, now: int) -> bool:
-    """It is over, was never there, or its limit has passed."""
+    """It is over, was never there, or its limit has passed; of a system that is still broken it need not be over."""
     start = _restored(m)
-    if plan.alert is None or start is None:
+    if plan.alert is None or start is None or math.isinf(start.at_most):
         return True
     if now > start.at_most + nanoseconds(plan.alert.resolved) + _one_look(plan):
         return True

@@ -52,7 +52,7 @@ def watch_over(plan: Plan, history: History, now: int) -> bool:
     if plan.placebo:
         return now >= start.at_most + nanoseconds(plan.limits.detection or plan.hold) + nanoseconds(plan.settle)
     if now > start.at_most + _patience(plan) and _passed(plan, m, now):
-        return True
+        return _told(plan, history, m, now)
     settled = _noticed(plan, m, now) and _hurt(plan, m, now) and _settled(plan, history, m, now)
     return settled and _told(plan, history, m, now)
 
