@@ -93,7 +93,7 @@ def derived(recorded: Mapping[str, bytes], name: str, shown: str) -> dict[str, b
         JUDGEMENT: _json(document.document([one], judgement.exit_code, __version__)),
         REPORT: "".join(f"{line}\n" for line in lines).encode(),
     }
-    approved = [event.model_dump(mode="json") for event in events if event.event == "run-approved"]
+    approved = [event.model_dump(mode="json") for event in events if isinstance(event, ev.RunApproved)]
     return files | ({APPROVALS: _json(approved)} if approved else {})
 
 
