@@ -61,7 +61,7 @@ def test_a_bundle_holds_all_of_a_run_and_is_the_same_each_time(runs: Path, made:
     with tarfile.open(made) as archive:
         names = archive.getnames()
         assert all(member.mtime == 0 and member.uid == 0 for member in archive)
-    kept = ["journal.jsonl", "judgement.json", "plan.json", "report.txt"]
+    kept = ["journal.jsonl", "judgement.json", "minutes.txt", "plan.json", "report.txt"]
     assert names == [*(f"{RUN}/{name}" for name in kept), "MANIFEST", "versions.json"]
     again = tmp_path / "again.tar.gz"
     start(["evidence", "make", str(runs / RUN), "-o", str(again)])
@@ -95,7 +95,7 @@ def test_any_flipped_bit_is_found(made: Path, capsys) -> None:  # type: ignore[n
 
 
 @pytest.mark.parametrize(
-    "name", ["journal.jsonl", "judgement.json", "plan.json", "report.txt"]
+    "name", ["journal.jsonl", "judgement.json", "minutes.txt", "plan.json", "report.txt"]
 )  # fmt: skip
 def test_a_changed_file_is_named(made: Path, capsys, name: str) -> None:  # type: ignore[no-untyped-def]
     def flip(files: Files) -> None:

@@ -202,7 +202,9 @@ def outside(window: Window, now: datetime) -> list[str]:
     return []
 
 
-def unapproved(file: DrillFile, forged: Mapping[int, str], person: str, keys: Sequence[str], now: datetime) -> list[str]:
+def unapproved(
+    file: DrillFile, forged: Mapping[int, str], person: str, keys: Sequence[str], now: datetime
+) -> list[str]:
     """What is missing. `forged`: index of an approval -> what is wrong with its signature; `person`: who runs it;
     `keys`: of each approval. An approval that does not hold refuses the drill, even if others would do."""
     reasons: list[str] = []
@@ -214,7 +216,9 @@ def unapproved(file: DrillFile, forged: Mapping[int, str], person: str, keys: Se
             good.append((one.by, keys[n]))
     if len(good) < file.plan.approvals:
         have = f"{len(good)} of these" if good else "none"
-        reasons.append(f"it needs {file.plan.approvals} approvals by different people; {have}: veloz-chaos drill approve")
+        reasons.append(
+            f"it needs {file.plan.approvals} approvals by different people; {have}: veloz-chaos drill approve"
+        )
     return reasons
 
 

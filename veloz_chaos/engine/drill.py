@@ -78,13 +78,13 @@ def unsigned(one: Approval, signers: Path, at: str = "") -> str:
 def plan_of(asked: Asked, made: Plan, executor: str, roles: Mapping[str, str], window: Window) -> DrillPlan:
     """Raises UsageError or InvalidFile."""
     place = Path(asked.environment)
-    permit = files.environment(place).environment.permit
-    experiment, _, _ = files.experiment(Path(asked.experiment), asked.settings)
+    written, _ = files.written(Path(asked.experiment), place, asked.settings)
+    permit = written.environment.permit
     signers = place.parent / permit.signers if permit.signers else None
     if permit.approvals and (signers is None or not signers.is_file()):
         named = f"there is no file {signers}" if signers else "it does not say permit.signers"
         raise UsageError(f"{place} wants {permit.approvals} approvals, but {named}; name a file of allowed signers")
-    radius = experiment.blast_radius
+    radius = written.experiment.blast_radius
     last = "" if radius.last_replica else ", never the last replica"
     return drill.made(
         asked,

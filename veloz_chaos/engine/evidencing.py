@@ -25,8 +25,10 @@ from veloz_chaos.engine import order_history
 from veloz_chaos.engine.secrets import Secrets, references
 from veloz_chaos.errors import UsageError
 from veloz_chaos.reports import document, verdict
+from veloz_chaos.reports.minutes import minutes
 
 PLAN, APPROVALS, JUDGEMENT, REPORT = "plan.json", "approvals.json", "judgement.json", "report.txt"
+MINUTES = "minutes.txt"
 VERSIONS = "versions.json"
 #: Columns of the report, whoever makes the bundle.
 _WIDTH = 100
@@ -92,6 +94,7 @@ def derived(recorded: Mapping[str, bytes], name: str, shown: str) -> dict[str, b
         PLAN: _json(first.plan.model_dump(mode="json", by_alias=True)),
         JUDGEMENT: _json(document.document([one], judgement.exit_code, __version__)),
         REPORT: "".join(f"{line}\n" for line in lines).encode(),
+        MINUTES: "".join(f"{line}\n" for line in minutes(events)).encode(),
     }
     approved = [event.model_dump(mode="json") for event in events if isinstance(event, ev.RunApproved)]
     return files | ({APPROVALS: _json(approved)} if approved else {})
