@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from veloz_chaos.cli import operator, options, screen
-from veloz_chaos.errors import PASSED, InvalidFile, Refused, UsageError
+from veloz_chaos.errors import PASSED, Refused, UsageError
 
 app = typer.Typer(
     help="Plan, approve and run drills; confirm what a run waits for.",
@@ -128,8 +128,6 @@ def run(
     with choice.terminable():
         try:
             outcome.confirm(request.environment, confirmed)
-        except InvalidFile:
-            raise
         except Refused as refusal:
             raise Refused("\n".join([str(refusal), *asked.objections(None)])) from None
         done = outcome.one(request, quiet=quiet, verbose=False, minutes=True)
@@ -188,7 +186,7 @@ def _show(file: Path) -> None:
 
 
 def _role(text: str) -> tuple[str, str]:
-    role, equals, person = (part.strip() for part in text.partition("="))
+    role, _, person = (part.strip() for part in text.partition("="))
     if not role or not person:
         raise UsageError(f"--role {text}: write --role ROLE=NAME")
     return role, person

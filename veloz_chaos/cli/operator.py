@@ -1,5 +1,5 @@
-"""A run's manual steps, and the go before a drill's strikes, at the terminal: what to do is told, and Enter confirms it.
-Elsewhere a command does."""
+"""A run's manual steps, and the go before a drill's strikes, at the terminal: what to do is told, and Enter confirms
+it. Elsewhere a command does."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ class _Painter(Protocol):
 
 @contextmanager
 def shown(*, quiet: bool, verbose: bool, minutes: bool = False) -> Iterator[Observe]:
-    """Yields what the run calls with each event: on a terminal a live view, else plain lines, both on stderr; of a drill
-    its minutes."""
+    """Yields what the run calls with each event: on a terminal a live view, else plain lines, both on stderr; of a
+    drill its minutes."""
     if quiet:
         yield lambda _: None
         return
