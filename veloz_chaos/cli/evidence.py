@@ -75,7 +75,7 @@ def verify(
     if seal is not None and seal != manifest.seal:
         problems.append(f"its seal is {manifest.seal}, not the one given")
     said, wrong = _signature(listed, signature.decode("utf-8", "replace"), signers)
-    problems += [*wrong, *evidencing.recheck(files)]
+    problems += [*wrong, *evidencing.recheck(files), *evidencing.unapproved(files, signers)]
     if problems:
         screen.out(*problems, f"CHANGED {file}: {len(problems)} problem{'s'[: len(problems) > 1]}")
         return FAILED

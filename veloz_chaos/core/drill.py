@@ -1,7 +1,7 @@
 """A drill's plan as people approve it: one line of canonical JSON, and its SHA-256.
 
-The file has that line, and an approval on each line that follows. A plan is not trusted: whoever runs it plans again, and
-both must be the same, word for word.
+The file has that line, and an approval on each line that follows. A plan is not trusted: whoever runs it plans again,
+and both must be the same, word for word.
 """
 
 from __future__ import annotations
@@ -215,10 +215,8 @@ def unapproved(
         elif not any(same_person(one.by, by) or keys[n] == key for by, key in good):
             good.append((one.by, keys[n]))
     if len(good) < file.plan.approvals:
-        have = f"{len(good)} of these" if good else "none"
-        reasons.append(
-            f"it needs {file.plan.approvals} approvals by different people; {have}: veloz-chaos drill approve"
-        )
+        wanted = f"{file.plan.approvals} approval{'s by different people' if file.plan.approvals > 1 else ''}"
+        reasons.append(f"it needs {wanted}; {len(good) or 'none'} of them is here: veloz-chaos drill approve")
     return reasons
 
 

@@ -1,4 +1,4 @@
-"""A manual step is confirmed by a file in the run's folder, and so is a drill's go: whoever may write there may say it."""
+"""A manual step is confirmed by a file in the run's folder, as a drill's go is: whoever may write there may say it."""
 
 from __future__ import annotations
 

@@ -10,18 +10,20 @@ import platform
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from veloz_chaos import __version__
+from veloz_chaos.core import drill, evidence
 from veloz_chaos.core import event as ev
-from veloz_chaos.core import evidence
 from veloz_chaos.core.history import of
 from veloz_chaos.core.judge import judge
 from veloz_chaos.core.plan import Plan
 from veloz_chaos.engine import journal as journals
 from veloz_chaos.engine import order_history
+from veloz_chaos.engine.drill import unsigned
 from veloz_chaos.engine.secrets import Secrets, references
 from veloz_chaos.errors import UsageError
 from veloz_chaos.reports import document, verdict
@@ -189,6 +191,36 @@ def _recheck(files: Mapping[str, bytes], run: str, same: bool) -> Iterator[str]:
         # another version may word or count differently; what it must not do is find another verdict
         if same or path == APPROVALS:
             yield f"{run}/{path}: is not what the journal says"
+
+
+def unapproved(files: Mapping[str, bytes], signers: Path | None) -> list[str]:
+    """Of the drills in it: what does not fit together in their approvals; with `signers`, whose signature is wrong."""
+    problems = []
+    for path, data in files.items():
+        if path.endswith(f"/{APPROVALS}"):
+            try:
+                drills = [ev.RunApproved.model_validate(one) for one in json.loads(data)]
+                plan = json.loads(files[path.replace(APPROVALS, PLAN)])
+                found = [why for one in drills for why in _unapproved(one, plan, signers)]
+            except (ValueError, KeyError, TypeError, AttributeError):
+                found = ["can't be read"]
+            problems += [f"{path}: {why}" for why in found]
+    return problems
+
+
+def _unapproved(one: ev.RunApproved, plan: Any, signers: Path | None) -> Iterator[str]:
+    if drill.digest(one.document) != one.sha256:
+        yield "the plan in it is not the one that was approved"
+    if json.loads(one.document).get("plan") != plan:
+        yield "another plan was approved than the one that was run"
+    if len(one.approvals) < one.needed:
+        yield f"{one.needed} approvals were needed; it has {len(one.approvals)}"
+    at = f"{datetime.fromtimestamp(one.wall, UTC):%Y%m%d%H%M%S}Z"
+    for approval in one.approvals:
+        if approval.plan != one.sha256:
+            yield f"{approval.by} approved another plan"
+        elif signers is not None and (why := unsigned(approval, signers, at)):
+            yield why
 
 
 def _verdict(data: bytes) -> str:
