@@ -163,6 +163,18 @@ def test_a_report_and_a_plan_that_the_journal_does_not_tell(made: Path, capsys) 
     assert f"{RUN}/approvals.json: is not what the journal says" in said
 
 
+def test_what_belongs_to_no_run_is_named_and_never_takes_the_journals_place(made: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    def add(files: Files) -> None:
+        files[f"{RUN}/orders/journal.jsonl"] = files[f"{RUN}/journal.jsonl"].replace(b"not-shown", b"shown")
+        files[f"{RUN}/notes.txt"] = b"all is well\n"
+
+    code, said = verify(repacked(made, add, listed=True), capsys)
+    assert code == 1
+    assert f"{RUN}/notes.txt: is no part of a run's evidence" in said
+    assert f"{RUN}/orders/journal.jsonl: is no part" in said
+    assert "2 problems" in said
+
+
 @pytest.mark.parametrize("path", ["../out", "/etc/out", "a/../../out", "c:\\out", "a//b", ""])
 def test_bad_paths_are_refused_and_nothing_is_written(tmp_path: Path, made: Path, capsys, path: str) -> None:  # type: ignore[no-untyped-def]
     code, said = verify(_tar(made, tarfile.TarInfo(path)), capsys)

@@ -106,7 +106,7 @@ def test_the_only_replica_is_the_last_one() -> None:
         ("tier: development", "tier: production",
          "engine-crash is allowed on development, staging; lab is production"),
         ("name: lab", "name: lab\npermit: {faults: [latency]}", "lab does not permit kill"),
-        ("name: lab", "name: lab\npermit: {approvals: 2}", "lab wants 2 approvals; make it a drill: veloz-chaos drill plan"),
+        ("name: lab", "name: lab\npermit: {approvals: 2}", "lab wants 2 approvals; make it a drill: veloz-chaos drill"),
         ("name: lab", "name: lab\nidentity: {kube-system-uid: x}",
          "this version can't check the identity that lab asks for; it is not taken on trust"),
         ("name: lab", "name: lab\nblackouts: [{from: a, to: b}]",

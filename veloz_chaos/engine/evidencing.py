@@ -32,6 +32,7 @@ from veloz_chaos.reports.minutes import minutes
 PLAN, APPROVALS, JUDGEMENT, REPORT = "plan.json", "approvals.json", "judgement.json", "report.txt"
 MINUTES = "minutes.txt"
 VERSIONS = "versions.json"
+_OWN = frozenset({PLAN, APPROVALS, JUDGEMENT, REPORT, MINUTES})
 #: Columns of the report, whoever makes the bundle.
 _WIDTH = 100
 #: A secret shorter than this may stand in a text by chance.
@@ -76,7 +77,7 @@ def derived(recorded: Mapping[str, bytes], name: str, shown: str) -> dict[str, b
     with tempfile.TemporaryDirectory(prefix="veloz-chaos-") as kept:
         folder = Path(kept)
         for path, data in recorded.items():
-            (folder / Path(path).name).write_bytes(data)
+            (folder / (path if path == journals.FILE else Path(path).name)).write_bytes(data)
         try:
             events = journals.read(folder)
         except UsageError as error:
@@ -173,7 +174,8 @@ def _made_by(files: Mapping[str, bytes]) -> str:
 
 def _recheck(files: Mapping[str, bytes], run: str, same: bool) -> Iterator[str]:
     own = {path.removeprefix(f"{run}/"): data for path, data in files.items() if path.startswith(f"{run}/")}
-    recorded = {path: data for path, data in own.items() if path == journals.FILE or path.startswith(_ORDERS)}
+    orders = [path for path in own if path.startswith(_ORDERS) and Path(path).name != journals.FILE]
+    recorded = {path: own[path] for path in (journals.FILE, *orders) if path in own}
     if journals.FILE not in recorded:
         yield f"{run}: its journal is not there"
         return
@@ -185,7 +187,8 @@ def _recheck(files: Mapping[str, bytes], run: str, same: bool) -> Iterator[str]:
     said, found = _verdict(own.get(JUDGEMENT, b"")), _verdict(again[JUDGEMENT])
     if said != found:
         yield f"{run}/{JUDGEMENT}: says {said}; by the journal it is {found}"
-    for path in sorted({*again, *(own.keys() & {PLAN, APPROVALS})}):
+    yield from (f"{run}/{path}: is no part of a run's evidence" for path in sorted(own.keys() - recorded.keys() - _OWN))
+    for path in sorted({*again, *(own.keys() & _OWN)}):
         if own.get(path) == again.get(path) or (path == JUDGEMENT and said != found):
             continue
         # another version may word or count differently; what it must not do is find another verdict
@@ -202,7 +205,7 @@ def unapproved(files: Mapping[str, bytes], signers: Path | None) -> list[str]:
                 drills = [ev.RunApproved.model_validate(one) for one in json.loads(data)]
                 plan = json.loads(files[path.replace(APPROVALS, PLAN)])
                 found = [why for one in drills for why in _unapproved(one, plan, signers)]
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError):
                 found = ["can't be read"]
             problems += [f"{path}: {why}" for why in found]
     return problems

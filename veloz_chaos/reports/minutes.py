@@ -18,7 +18,15 @@ class Minutes:
     def tell(self, event: ev.Event) -> str | None:
         """The event's line, None if it is not worth one."""
         text = self._narrator.say(event)
-        return text and f"{datetime.fromtimestamp(event.wall, UTC):%Y-%m-%d %H:%M:%S}Z  {text}"
+        return text and f"{_time(event.wall)}  {text}"
+
+
+def _time(wall: float) -> str:
+    """A journal that somebody wrote by hand may have any."""
+    try:
+        return f"{datetime.fromtimestamp(wall, UTC):%Y-%m-%d %H:%M:%S}Z"
+    except (ValueError, OverflowError, OSError):
+        return "at no time known"
 
 
 def minutes(events: Iterable[ev.Event]) -> list[str]:
