@@ -281,6 +281,16 @@ def test_every_reason_is_told_at_once(lab: Lab) -> None:
     assert "1 of them is here" in refused_all
 
 
+def test_production_wants_its_name_as_well(lab: Lab) -> None:
+    lab.experiment = lab.system.experiment(allowed_on=["production"])
+    lab.environment = lab.system.environment(permit={"approvals": 2, "signers": "allowed-signers"}, tier="production")
+    lab.plan()
+    lab.approve("alice")
+    refused(lab, "small is production; type its name", "1 of them is here")
+    lab.approve("carol")
+    assert lab.run("--yes", "--confirm", "small")[0] == 0
+
+
 def test_a_file_of_signers_is_wanted(lab: Lab) -> None:
     lab.environment = lab.system.environment(permit={"approvals": 1})
     code, said = lab.plan()
@@ -356,6 +366,11 @@ def test_a_no_go_ends_it_before_anything_is_touched(lab: Lab) -> None:
         code, said = lab.run("--go-within", "15s")
     assert (code, "no-go for go by carol" in said) == (4, True), said
     assert not any(isinstance(event, ev.FaultPrepared) for event in journal.read(lab.runs()[0]))
+    bundle = str(lab.folder / "no-go.tar.gz")
+    assert start(["evidence", "make", str(lab.runs()[0]), "-o", bundle]) == 0
+    assert start(["evidence", "verify", bundle, "--signers", str(lab.folder / "allowed-signers")]) == 1
+    assert "it is not signed" in lab.capsys.readouterr().out
+    assert start(["evidence", "verify", bundle]) == 0
 
 
 def test_nobody_says_go(lab: Lab) -> None:
