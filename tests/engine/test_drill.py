@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -187,10 +189,11 @@ def test_who_prolongs_an_approval_breaks_its_signature(lab: Lab) -> None:
 def test_an_approval_is_forged(lab: Lab) -> None:
     lab.plan()
     lab.approve("alice")
-    code, _ = lab.call(
+    code, said = lab.call(
         "approve", str(lab.file), "--key", str(lab.keys["mallory"]), "--by", "carol@example.com"
     )  # fmt: skip
-    assert code == 0  # whose key it is, only the allowed signers say
+    assert code == 0  # whose keys count is decided when it is run
+    assert "note: it would be refused as things are: is not signed by carol@example.com" in said
     refused(lab, "the approval by carol@example.com: is not signed by carol@example.com")
     lab.edit(lambda lines: lines.__setitem__(2, lines[1].replace("alice", "carol")))
     refused(
@@ -377,6 +380,24 @@ def test_nobody_says_go(lab: Lab) -> None:
     ready(lab)
     code, said = lab.run("--go-within", "300ms")
     assert (code, "nobody said go for go within 0.3 s" in said) == (4, True), said
+
+
+def test_ctrl_c_ends_it_while_it_waits(lab: Lab) -> None:
+    ready(lab)
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            time.sleep(0.02)
+            if any(isinstance(e, ev.GoAsked) for folder in lab.runs() for e in journal.read(folder)):
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    person = threading.Thread(target=interrupt)
+    person.start()
+    code, said = lab.run("--go-within", "15s")
+    person.join()
+    assert (code, "aborting: SIGINT received" in said) == (5, True), said
 
 
 def test_each_strike_is_asked_for_and_a_later_no_go_aborts(lab: Lab) -> None:

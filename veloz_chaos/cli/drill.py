@@ -90,7 +90,6 @@ def approve(
     until: Annotated[str, typer.Option("--until", metavar="TIME", help="No longer than: an instant, or 2d.")] = "",
 ) -> int:
     """Sign a drill's plan as it is now; the signature is added to its file."""
-    from veloz_chaos.core import drill
     from veloz_chaos.engine import drill as drills
 
     now = datetime.now(UTC)
@@ -99,7 +98,10 @@ def approve(
         raise UsageError(f"--until {until}: that is over already")
     _show(file)
     made = drills.approve(file, key, by or operator.name(), last)
-    screen.out("", f"{file}: {drill.digest(drills.load(file).line)[:12]}… is approved by {made.by}")
+    screen.out("", f"{file}: {made.plan[:12]}… is approved by {made.by}")
+    signers = Path(drills.load(file).plan.signers)
+    if signers.is_file() and (why := drills.unsigned(made, signers)):
+        screen.err(f"note: it would be refused as things are: {why}")
     return PASSED
 
 
