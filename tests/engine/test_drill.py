@@ -114,7 +114,37 @@ def test_a_drill_is_planned_approved_run_and_its_evidence_is_checked(lab: Lab) -
     allowed(lab.folder, carol=lab.keys["carol"])
     lab.capsys.readouterr()
     assert start(["evidence", "verify", str(bundle), "--signers", signers]) == 1
-    assert "approvals.json: is not signed by alice@example.com" in lab.capsys.readouterr().out
+    assert (
+        "approvals.json: the approval by alice@example.com: is not signed by alice@example.com"
+        in lab.capsys.readouterr().out
+    )
+
+
+def test_a_journal_whose_approvals_do_not_hold_is_no_evidence(lab: Lab) -> None:
+    ready(lab)
+    assert lab.run()[0] == 0
+    path = lab.runs()[0] / journal.FILE
+    whole = path.read_text()
+    verdicts: dict[str, Callable[[Any], Any]] = {
+        "it needs 2 approvals by different people; 1 of them is here": lambda one: one["approvals"].pop(),
+        "is of another plan": lambda one: one["approvals"][0].update(plan="0" * 64),
+        "is the executor's own": lambda one: one.update(person="alice"),
+        "another plan was approved than the one that was run": lambda one: one.update(
+            document=one["document"].replace('"seed":0', '"seed":1')
+        ),
+        "expired at": lambda one: one["approvals"][0].update(until="2020-01-01T00:00:00+00:00"),
+        "can't be read": lambda one: one.update(document="[]"),
+    }
+    for n, (wanted, change) in enumerate(verdicts.items()):
+        lines = whole.splitlines(keepends=True)
+        approved = json.loads(lines[1])
+        change(approved)
+        path.write_text("".join([lines[0], json.dumps(approved) + "\n", *lines[2:]]))
+        bundle = str(lab.folder / f"{n}.tar.gz")
+        assert start(["evidence", "make", str(path.parent), "-o", bundle]) == 0
+        lab.capsys.readouterr()
+        assert start(["evidence", "verify", bundle]) == 1
+        assert wanted in lab.capsys.readouterr().out
 
 
 def test_the_same_world_makes_the_same_plan(lab: Lab) -> None:

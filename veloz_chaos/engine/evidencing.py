@@ -25,6 +25,7 @@ from veloz_chaos.engine import journal as journals
 from veloz_chaos.engine import order_history
 from veloz_chaos.engine.drill import unsigned
 from veloz_chaos.engine.secrets import Secrets, references
+from veloz_chaos.engine.signing import key_of
 from veloz_chaos.errors import UsageError
 from veloz_chaos.reports import document, verdict
 from veloz_chaos.reports.minutes import minutes
@@ -212,18 +213,17 @@ def unapproved(files: Mapping[str, bytes], signers: Path | None) -> list[str]:
 
 
 def _unapproved(one: ev.RunApproved, plan: Any, signers: Path | None) -> Iterator[str]:
-    if drill.digest(one.document) != one.sha256:
+    """As the run itself asked, at the time when it began."""
+    when = datetime.fromtimestamp(one.wall, UTC)
+    file = drill.read(one.document)._replace(approvals=one.approvals)
+    if file.digest != one.sha256:
         yield "the plan in it is not the one that was approved"
-    if json.loads(one.document).get("plan") != plan:
+    if json.loads(one.document)["plan"] != plan:
         yield "another plan was approved than the one that was run"
-    if len(one.approvals) < one.needed:
-        yield f"{one.needed} approvals were needed; it has {len(one.approvals)}"
-    at = f"{datetime.fromtimestamp(one.wall, UTC):%Y%m%d%H%M%S}Z"
-    for approval in one.approvals:
-        if approval.plan != one.sha256:
-            yield f"{approval.by} approved another plan"
-        elif signers is not None and (why := unsigned(approval, signers, at)):
-            yield why
+    yield from (*file.problems, *drill.outside(file.plan.window, when))
+    at = f"{when:%Y%m%d%H%M%S}Z"
+    forged = {n: unsigned(each, signers, at) for n, each in enumerate(one.approvals)} if signers is not None else {}
+    yield from drill.unapproved(file, forged, one.person, [key_of(each.signature) for each in one.approvals], when)
 
 
 def _verdict(data: bytes) -> str:
