@@ -89,3 +89,31 @@ def test_no_such_run_or_step(waiting: tuple[Path, list[ev.Event]]) -> None:
         drill.confirm("nowhere", "declare", runs=folder.parent)
     with pytest.raises(UsageError, match="`restore` is no manual step of this run; its manual steps: declare"):
         drill.confirm(folder.name, "restore", runs=folder.parent)
+
+
+def test_a_go_is_asked_for_and_given_by_enter_or_elsewhere(
+    waiting: tuple[Path, list[ev.Event]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, (first, *_) = waiting
+    asked = ev.GoAsked(name="declare", faults=["f1"], deadline=9, **clock(1))
+    (folder / "journal.jsonl").write_text(f"{ev.write(first)}\n{ev.write(asked)}\n")
+    with open(os.devnull) as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        person = operator.Operator(folder.parent, lambda _: None)
+        person(first)
+        person(asked)
+        deadline = time.monotonic() + 5
+        said = ""
+        while "--no-go" not in said:
+            assert time.monotonic() < deadline
+            said += capsys.readouterr().err
+    assert "go or no-go for declare: " in said
+    confirm.confirm(folder, "declare", "ada", go=False)
+    assert confirm.word(confirm.place(folder, "declare")) == ("ada", False)
+    confirm.confirm(folder, "declare", "ada")
+    assert confirm.word(confirm.place(folder, "declare")) == ("ada", True)
+    confirm.place(folder, "declare").write_text("rubbish")
+    assert confirm.word(confirm.place(folder, "declare")) == ("somebody", False)
+    (folder / "journal.jsonl").write_text(f"{ev.write(first)}\n")
+    with pytest.raises(UsageError, match="nothing waits for a go"):
+        confirm.confirm(folder, "declare", "ada", go=False)

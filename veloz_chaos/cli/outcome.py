@@ -53,10 +53,10 @@ class Outcome:
         return self.error.exit_code if self.error else errors.BUG
 
 
-def one(request: Request, *, quiet: bool, verbose: bool) -> Outcome:
+def one(request: Request, *, quiet: bool, verbose: bool, minutes: bool = False) -> Outcome:
     began, clock = time.time(), time.monotonic()
     try:
-        with shown(quiet=quiet, verbose=verbose) as observe:
+        with shown(quiet=quiet, verbose=verbose, minutes=minutes) as observe:
             result = conduct(request, Registry(), Operator(request.runs, observe))
     except errors.Error as error:
         return Outcome(request.experiment, request.environment, None, error, began, time.monotonic() - clock)

@@ -31,13 +31,15 @@ class _Painter(Protocol):
 
 
 @contextmanager
-def shown(*, quiet: bool, verbose: bool) -> Iterator[Observe]:
-    """Yields what the run calls with each event: on a terminal a live view, else plain lines, both on stderr."""
+def shown(*, quiet: bool, verbose: bool, minutes: bool = False) -> Iterator[Observe]:
+    """Yields what the run calls with each event: on a terminal a live view, else plain lines, both on stderr; of a
+    drill its minutes."""
     if quiet:
         yield lambda _: None
         return
     events: SimpleQueue[ev.Event | None] = SimpleQueue()
-    painter: _Painter = _Live() if screen.terminal() and not verbose else _Lines(every=verbose)
+    plain = verbose or minutes or not screen.terminal()
+    painter: _Painter = _Lines(every=verbose, minutes=minutes) if plain else _Live()
     thread = threading.Thread(target=_paint, args=(events, painter), name="progress", daemon=True)
     thread.start()
     try:
@@ -77,10 +79,11 @@ def _drain(events: SimpleQueue[ev.Event | None], painter: _Painter, seconds: flo
 class _Lines:
     """One line for each thing that happens."""
 
-    def __init__(self, *, every: bool) -> None:
+    def __init__(self, *, every: bool, minutes: bool) -> None:
+        from veloz_chaos.reports.minutes import Minutes
         from veloz_chaos.reports.narrative import Narrator
 
-        self._narrator = Narrator(every=every)
+        self._narrator = Minutes() if minutes else Narrator(every=every)
 
     def add(self, event: ev.Event) -> None:
         line = self._narrator.tell(event)

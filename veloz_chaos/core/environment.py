@@ -102,6 +102,8 @@ class Helpers(Written):
 class Permit(Written):
     faults: list[Name] | None = None
     approvals: Annotated[int, Field(ge=0)] = 0
+    #: whose they may be: a file of OpenSSH's allowed signers, beside the environment's
+    signers: str | None = None
     helpers: Helpers = Field(default_factory=Helpers)
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic_core import PydanticSerializationError
 
+from veloz_chaos.core.approval import Approval
 from veloz_chaos.core.capability import Reference, What
 from veloz_chaos.core.journal_format import FORMAT as FORMAT
 from veloz_chaos.core.plan import Plan
@@ -55,6 +56,37 @@ class RunStarted(_Event):
     #: clock ticks since boot, from /proc/PID/stat: with the pid it names one incarnation of the runner
     pid_start: int
     plan: Plan
+
+
+class RunApproved(_Event):
+    """The run of a drill: its plan as it was signed, who signed it, and who runs it. All was checked just before."""
+
+    event: Literal["run-approved"] = "run-approved"
+    #: of `document`
+    sha256: str
+    #: one line of canonical JSON (core/drill.py)
+    document: str
+    executor: str
+    person: str
+    needed: int
+    approvals: list[Approval]
+
+
+class GoAsked(_Event):
+    """Before a strike of a drill: nothing of it is prepared yet."""
+
+    event: Literal["go-asked"] = "go-asked"
+    name: str
+    faults: list[str]
+    deadline: int
+
+
+class GoAnswered(_Event):
+    event: Literal["go-answered"] = "go-answered"
+    name: str
+    go: bool
+    #: empty: nobody answered in time
+    by: str = ""
 
 
 class BaselineBegan(_Event):
@@ -336,6 +368,9 @@ class RunJudged(_Event):
 
 Event = Annotated[
     RunStarted
+    | RunApproved
+    | GoAsked
+    | GoAnswered
     | BaselineBegan
     | BaselineEnded
     | RunRefused

@@ -21,8 +21,9 @@ def blast(radius: BlastRadius, call: FaultCall, count: int, total: int) -> list[
     return reasons
 
 
-def guard(written: Written, result: Plan, inventory: Inventory) -> list[str]:
-    """Tier, identity, permits, approvals, leftovers: any of them refuses the start."""
+def guard(written: Written, result: Plan, inventory: Inventory, *, drill: bool = False) -> list[str]:
+    """Tier, identity, permits, approvals, leftovers: any of them refuses the start. `drill`: its approvals are checked
+    by whoever runs it."""
     e, environment = written.experiment, written.environment
     reasons = []
     if environment.tier not in e.allowed_on:
@@ -38,10 +39,9 @@ def guard(written: Written, result: Plan, inventory: Inventory) -> list[str]:
         reasons.append(
             f"this version can't check the identity that {environment.name} asks for; it is not taken on trust"
         )
-    if environment.permit.approvals:
-        reasons.append(
-            f"{environment.name} wants {environment.permit.approvals} approvals; this version has no drills yet"
-        )
+    if environment.permit.approvals and not drill:
+        wanted = f"{environment.permit.approvals} approval{'s'[: environment.permit.approvals > 1]}"
+        reasons.append(f"{environment.name} wants {wanted}; make it a drill: veloz-chaos drill plan")
     if environment.blackouts:
         reasons.append(f"{environment.name} has blackout windows; this version can't check them")
     if environment.tier == "production":

@@ -89,6 +89,8 @@ class History:
     steps: dict[str, StepRecord] = field(default_factory=dict)
     #: what was run because the steps did not end as they should
     mended: list[ev.ProcedureEnded] = field(default_factory=list)
+    #: asked for before a strike of a drill, and not answered yet
+    waiting_for_go: str = ""
     ended: ev.RunEnded | None = None
     last_at: int = 0
     entries: int = 0
@@ -230,7 +232,13 @@ def _jumped(history: History, event: ev.ClockJumped, entry: int) -> None:
     history.jumps.append(event.at)
 
 
+def _go(history: History, event: ev.GoAsked | ev.GoAnswered, entry: int) -> None:
+    history.waiting_for_go = event.name if isinstance(event, ev.GoAsked) else ""
+
+
 _HANDLERS: dict[type, Any] = {
+    ev.GoAsked: _go,
+    ev.GoAnswered: _go,
     ev.RunStarted: _started,
     ev.BaselineBegan: _set("baseline_began", "at"),
     ev.BaselineEnded: _set("baseline_ended", "at"),

@@ -54,6 +54,8 @@ class Choices:
     placebo: bool = False
     sources: Mapping[str, str] = field(default_factory=dict)
     occasion: Occasion | None = None
+    #: approvals are asked for elsewhere
+    drill: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def plan(written: Written, inventory: Inventory, known: Vocabulary, choices: Cho
     if problems:
         raise InvalidFile(problems)
     result = _assemble(written, faults, of_step, choices)
-    reasons += guard(written, result, inventory)
+    reasons += guard(written, result, inventory, drill=choices.drill)
     if reasons:
         raise Refused("\n".join(dict.fromkeys(reasons)))
     return result

@@ -42,6 +42,7 @@ _GUARDIAN_WORKS = 60.0
 
 if TYPE_CHECKING:
     from veloz_chaos.core.judge import Judgement
+    from veloz_chaos.engine.drill import Drill
     from veloz_chaos.engine.mirror import Mirror
     from veloz_chaos.mechanisms.kube_lease import Lease
 
@@ -61,6 +62,7 @@ class Request:
     placebo: bool = False
     runs: Path = Path("runs")
     occasion: Occasion | None = None
+    drill: Drill | None = None
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,10 @@ class Result:
     note: str = ""
 
 
-def planned(request: Request, registry: Registry) -> Plan:
-    """Look, touch nothing. Raises InvalidFile or Refused with every reason at once."""
+def planned(request: Request, registry: Registry, *, drill: bool = False) -> Plan:
+    """Look, touch nothing. Raises InvalidFile or Refused with every reason at once. `drill`: to be approved yet."""
     written, parameters = files.written(request.experiment, request.environment, request.settings)
-    return _plan(written, parameters, request, registry)
+    return _plan(written, parameters, request, registry, drill=drill)
 
 
 def unallowed(request: Request, registry: Registry, made: Plan) -> list[str]:
@@ -84,12 +86,15 @@ def unallowed(request: Request, registry: Registry, made: Plan) -> list[str]:
     return rights.refusal(rights.of_plan(made, wanted(written, registry), written.environment, registry))
 
 
-def _plan(written: Written, parameters: Mapping[str, Any], request: Request, registry: Registry) -> Plan:
+def _plan(
+    written: Written, parameters: Mapping[str, Any], request: Request, registry: Registry, *, drill: bool = False
+) -> Plan:
     choices = Choices(
         parameters=parameters,
         seed=request.seed,
         placebo=request.placebo,
         occasion=request.occasion,
+        drill=drill,
         sources=files.digests(request.experiment, request.environment),
     )
     asked = wanted(written, registry)
@@ -108,7 +113,7 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
     with _locked(written.environment, run_id) as (held, lease):
         refuse_leftovers(request.runs, lock_key(written.environment))
         _refuse_mirrored(written.environment, request.environment)
-        made = _plan(written, parameters, request, registry)
+        made = _approved(written, parameters, request, registry)
         if reasons := unallowed(request, registry, made):
             raise Refused("\n".join(reasons))
         mirror = _mirror(made, run_id)
@@ -125,7 +130,7 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
             observe(event)
 
         with _journal(folder, both) as (journal, secrets):
-            guardian = _run(made, run_id, registry, journal, secrets, history, held, lease, mirror)
+            guardian = _run(made, run_id, registry, journal, secrets, history, held, lease, mirror, request.drill)
         if guardian is not None and history.runner_failed:
             guardian.await_end(_GUARDIAN_WORKS)
             history = of(journals.read(folder))
@@ -138,6 +143,19 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
         _keep(judgement, folder)
     notes = [note, *(others.end(history, judgement) if others is not None else [])]
     return Result(judgement, folder, history, "\n".join(filter(None, notes)))
+
+
+def _approved(written: Written, parameters: Mapping[str, Any], request: Request, registry: Registry) -> Plan:
+    """Of a drill all that speaks against it, whether of the world or of its approvals. Raises Refused."""
+    if request.drill is None:
+        return _plan(written, parameters, request, registry)
+    try:
+        made = _plan(written, parameters, request, registry, drill=True)
+    except Refused as refusal:
+        raise Refused("\n".join([str(refusal), *request.drill.objections(None)])) from None
+    if reasons := request.drill.objections(made):
+        raise Refused("\n".join(reasons))
+    return made
 
 
 def _keep(judgement: Judgement, folder: Path) -> None:
@@ -223,9 +241,12 @@ def _run(
     held: int,
     lease: Lease | None,
     mirror: Mirror | None,
+    drill: Drill | None,
 ) -> Guardian | None:
     try:
         journal.append(_started(made, run_id), sync=True)
+        if drill is not None:
+            journal.append(drill.event(), sync=True)
     except OSError as error:
         raise Refused(f"no journal can be written to {journal.folder}: {error.strerror or error}") from None
     guardian = None if made.placebo else Guardian.start(journal.folder, held)
@@ -236,7 +257,7 @@ def _run(
             journal.append(pid)
         with haste():
             run = Run(made, run_id, registry, journal, secrets, guardian, history, workload=workload)
-            run.lease, run.mirror = lease, mirror
+            run.lease, run.mirror, run.go = lease, mirror, drill.go if drill is not None else None
             asyncio.run(execute(run))
     except Exception as error:  # noqa: BLE001  # one of two places: our own bug becomes an event, and the guardian reverts
         _bug(error, journal)

@@ -1,4 +1,4 @@
-"""A manual step is confirmed by a file in the run's folder: whoever may write there may say that it is done."""
+"""A manual step is confirmed by a file in the run's folder, as a drill's go is: whoever may write there may say it."""
 
 from __future__ import annotations
 
@@ -24,16 +24,29 @@ def who(path: Path) -> str:
         return "somebody"
 
 
-def confirm(folder: Path, step: str, by: str) -> None:
-    """Raises UsageError unless the step is a manual one that is waited for."""
+def word(path: Path) -> tuple[str, bool]:
+    """Who spoke, and whether it was go; what can't be read is none."""
+    try:
+        return who(path), json.loads(path.read_text()).get("go", True) is True
+    except (OSError, ValueError, AttributeError):
+        return who(path), False
+
+
+def confirm(folder: Path, step: str, by: str, *, go: bool = True) -> None:
+    """Raises UsageError unless the step is a manual one that is waited for, or a strike that waits for a go."""
     events = journals.read(folder)
     first = events[0] if events else None
     if not isinstance(first, ev.RunStarted):
         raise UsageError(f"{folder}: the journal does not begin with the start of a run")
     history = of(events)
+    if history.ended is None and history.waiting_for_go == step:
+        _say(place(folder, step), {"by": by, "go": go})
+        return
+    if not go:
+        raise UsageError(f"{folder}: nothing waits for a go for `{step}`")
     planned = {one.name: one for one in first.plan.steps if one.manual is not None}
     if step not in planned:
-        manual = ", ".join(planned) or "it has none"
+        manual = ", ".join([*planned, *filter(None, [history.waiting_for_go])]) or "it has none"
         raise UsageError(f"{folder}: `{step}` is no manual step of this run; its manual steps: {manual}")
     record = history.steps.get(step)
     if history.ended is not None:
@@ -42,10 +55,13 @@ def confirm(folder: Path, step: str, by: str) -> None:
         raise UsageError(f"{folder}: `{step}` has not begun; confirm it when the run asks for it")
     if record.ended is not None:
         raise UsageError(f"{folder}: `{step}` is over ({record.outcome}); nothing waits for it")
-    path = place(folder, step)
+    _say(place(folder, step), {"by": by})
+
+
+def _say(path: Path, said: dict[str, object]) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(json.dumps({"by": by}) + "\n")
+        beside.write_text(json.dumps(said) + "\n")
         beside.rename(path)
     except OSError as error:
         raise UsageError(f"{path} can't be written: {error.strerror}") from None

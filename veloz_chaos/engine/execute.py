@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from veloz_chaos.core import event as ev
+from veloz_chaos.engine import gate
 from veloz_chaos.engine.clock import moment, now
 from veloz_chaos.engine.look import Fate, lookers
 from veloz_chaos.engine.run import RESTORED_WITHIN, Run, Stop
@@ -100,6 +101,7 @@ def _refuse(run: Run, why: str) -> str:
 
 async def _one_strike(run: Run) -> bool:
     """Prepare, inject, confirm, hold; and take out, whatever happened in between."""
+    await gate.ask(run, gate.STRIKE, [fault.id for fault in run.plan.faults])
     hands = await run.prepare(run.plan.faults)
     await run.listen(hands)
     try:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,8 @@ class Run:
     lease: Lease | None = None
     mirror: Mirror | None = None
     lease_lost: str = ""
+    #: how long somebody's go is waited for before each strike; None: nobody is asked
+    go: timedelta | None = None
 
     def emit(self, event: ev.Event, *, sync: bool = False) -> None:
         """Into the journal, on the loop. A receipt that can't be written raises; anything else ends the run instead."""

@@ -17,7 +17,7 @@ from veloz_chaos.core import event as ev
 from veloz_chaos.core import steps
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.plan import PlannedRestore, PlannedStep
-from veloz_chaos.engine import confirm, procedure
+from veloz_chaos.engine import confirm, gate, procedure
 from veloz_chaos.engine.clock import moment, now
 from veloz_chaos.engine.hand import REVERT_PATIENCE, Hand
 from veloz_chaos.engine.run import CONFIRM, Run, Stop
@@ -50,6 +50,8 @@ async def take(run: Run) -> bool:
 
 
 async def _one(run: Run, step: PlannedStep, held: _Held) -> bool:
+    if step.inject:
+        await gate.ask(run, step.name, step.inject)
     run.emit(ev.StepBegan(step=step.name, deadline=now() + _at_most(run, step), **moment()), sync=True)
     try:
         failure, who = await _kind(step)(run, step, held)

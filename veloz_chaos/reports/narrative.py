@@ -28,10 +28,13 @@ class Narrator:
         """The event's line, None if it is not worth one."""
         if self._start is None:
             self._start = event.at
-        text = self._text(event)
-        if text is not None and not self._every:
-            text = _short(text)
+        text = self.say(event)
         return text and f"{(event.at - self._start) / SECOND:8.3f} s  {text}"
+
+    def say(self, event: ev.Event) -> str | None:
+        """The same without its time."""
+        text = self._text(event)
+        return text if text is None or self._every else _short(text)
 
     def _text(self, event: ev.Event) -> str | None:
         if isinstance(event, ev.RunStarted):
@@ -108,7 +111,19 @@ def _procedure_ended(event: ev.ProcedureEnded, _: str) -> str:
     return f"{event.procedure} {said}" + ("" if event.by == "runner" else f" ({event.by})")
 
 
+def _approved(event: ev.RunApproved, _: str) -> str:
+    by = ", ".join(one.by for one in event.approvals) or "nobody (none is needed)"
+    return f"plan {event.sha256[:12]} approved by {by}; run by {event.person}"
+
+
+def _go(event: ev.GoAnswered, _: str) -> str:
+    return f"{'go' if event.go else 'NO-GO'} for {event.name} by {event.by or 'nobody: none was said in time'}"
+
+
 _TOLD: dict[type, Callable[[Any, str], str]] = {
+    ev.RunApproved: _approved,
+    ev.GoAsked: lambda event, _: f"go or no-go for {event.name}?",
+    ev.GoAnswered: _go,
     ev.BaselineBegan: lambda *_: "looking at the steady state",
     ev.BaselineEnded: lambda *_: "the steady state holds",
     ev.RunRefused: lambda event, _: "refused: " + "; ".join(event.reasons),

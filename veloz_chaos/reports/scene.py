@@ -134,6 +134,8 @@ _PRESENCE = {"shown": "in place", "not-shown": "not in place", "unanswered": "ca
 _PHASES: dict[type, str] = {
     ev.BaselineBegan: "looking at the steady state",
     ev.BaselineEnded: "preparing",
+    ev.GoAsked: "waiting for a go",
+    ev.GoAnswered: "preparing",
     ev.InjectionBegan: "injecting",
     ev.FaultLost: "the fault was lost",
     ev.RevertBegan: "taking it out",
