@@ -82,7 +82,8 @@ def test_steps_are_taken_in_their_order_and_each_is_an_expectation(system: Syste
     assert rto.measured is not None and 0.2e9 < rto.measured.at_least <= rto.measured.at_most < 2e9
     assert rto.limit == 1800e9
     read = journal.read(result.folder)
-    assert read == events and judge(of(read)) == result.judgement
+    assert read[:-1] == events and isinstance(read[-1], ev.RunJudged)
+    assert judge(of(read)) == result.judgement
 
 
 def test_what_a_step_holds_a_later_one_takes_out(system: System) -> None:
@@ -373,7 +374,8 @@ def test_steps_that_all_ended_owe_nothing(system: System, tmp_path: Path) -> Non
     place = procedures(system, mend=python(f"open({str(tmp_path / 'log')!r}, 'a').write('x')"))
     result, _events = system.run(experiment(system, [LOSS, BACK], on_abort="mend"), place)
     assert result.judgement.verdict == "passed" and not (tmp_path / "log").exists()
-    assert json.loads((result.folder / "journal.jsonl").read_text().splitlines()[-1])["left"] == []
+    (end,) = [event for event in journal.read(result.folder) if isinstance(event, ev.RunEnded)]
+    assert end.left == []
 
 
 # --- what nobody can take out --------------------------------------------------------------------------------------
