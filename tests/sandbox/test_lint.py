@@ -13,7 +13,6 @@ import pytest
 from tests.infra import prometheus as real
 from tests.sandbox import watched
 from tests.unit.test_cli_app import call
-from veloz_chaos.engine import files
 from veloz_chaos.sandbox import control
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.prometheus]
@@ -33,8 +32,7 @@ def codes(findings: list[dict[str, Any]]) -> set[str]:
 def started(directory: Path, *flaws: str) -> Iterator[Path]:
     """The environment of a sandbox whose targets have all been scraped."""
     real.require()
-    base = files.find("environments", "sandbox")
-    environment = watched.start(directory, *flaws, emulated=True, base=base).sandbox.environment
+    environment = watched.start(directory, *flaws, emulated=True).sandbox.environment
     try:
         real.until(lambda: "metrics-unread" not in codes(lint("-e", str(environment))["notes"]))
         yield environment
