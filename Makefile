@@ -11,6 +11,10 @@ QUICK  := tests/unit tests/property tests/journals tests/docs
 TARGETS := tests/conformance tests/proxy tests/catch tests/wire tests/docker tests/kubernetes
 PODS   := tests/kubernetes/test_sandbox_stack.py
 
+#: What starts whole stacks of processes; the last of these compares what was measured with what was so, by milliseconds.
+STACKS := tests/sandbox tests/engine
+EXACT  := tests/sandbox/test_failures.py tests/engine/test_killed.py
+
 #: For the tests that start containers: the engine that they may use, if there is one.
 ENGINE  = DOCKER_HOST=$$($(BIN)/python -m tests.infra.docker)
 #: The same for the cluster.
@@ -25,7 +29,8 @@ test: $(READY)                ## every test; a missing backend is a visible skip
 	$(BIN)/python -m pytest -n $(WORKERS) -rs $(QUICK)
 	$(ENGINE) $(BIN)/python -m pytest -n 3 --dist loadgroup -rs -m "not kubernetes" $(TARGETS)
 	$(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 3 --dist loadgroup -rs -m kubernetes $(TARGETS) --ignore $(PODS)
-	$(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 1 -rs tests/sandbox tests/engine tests/experiments $(PODS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -rs $(STACKS) $(addprefix --ignore ,$(EXACT))
+	$(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 1 -rs $(EXACT) tests/experiments $(PODS)
 
 experiments: $(READY)         ## every experiment on every platform, with every flaw; hours, and wants the machine for itself
 	EVERY=1 $(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 0 -rs tests/experiments

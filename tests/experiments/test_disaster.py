@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.experiments.documents import DISASTERS, ROOT, having, judged, told
+from tests.experiments.documents import DISASTERS, EVERY, ROOT, having, judged, told
 from tests.infra.require import absent
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.history import of
@@ -129,7 +129,7 @@ def test_an_abort_in_the_midst_of_the_restore_runs_it_to_its_end(stack: control.
     assert whole(stack)
 
 
-@pytest.mark.parametrize("moment", ["injection-began", "procedure-began"])
+@pytest.mark.parametrize("moment", ["injection-began", "procedure-began"] if EVERY else ["procedure-began"])
 def test_a_runner_killed_in_the_midst_leaves_a_whole_site(
     stack: control.Sandbox, experiment: Path, moment: str
 ) -> None:
