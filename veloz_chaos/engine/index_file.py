@@ -35,7 +35,7 @@ CREATE TABLE runs (
 CREATE INDEX by_time ON runs (started);
 CREATE INDEX by_experiment ON runs (experiment, environment, started);
 CREATE INDEX by_verdict ON runs (verdict, started);
-CREATE INDEX by_kind ON runs (experiment, environment, placebo, verdict);
+CREATE INDEX by_kind ON runs (experiment, environment, verdict, placebo);
 CREATE INDEX by_occasion ON runs (schedule, entry, due);
 -- what may still change: runs without an end, folders without a journal, journals that can't be read
 CREATE TABLE open (
