@@ -33,7 +33,8 @@ CREATE TABLE runs (
   UNIQUE (run, started)
 ) WITHOUT ROWID;
 CREATE INDEX by_time ON runs (started);
-CREATE INDEX by_experiment ON runs (experiment, environment, started);
+CREATE INDEX by_experiment ON runs (experiment, started);
+CREATE INDEX by_place ON runs (experiment, environment, started);
 CREATE INDEX by_verdict ON runs (verdict, started);
 CREATE INDEX by_kind ON runs (experiment, environment, verdict, placebo);
 CREATE INDEX by_occasion ON runs (schedule, entry, due);
