@@ -8,7 +8,7 @@ WORKERS ?= 2
 QUICK  := tests/unit tests/property tests/journals tests/docs
 
 #: What hurts single processes, containers and pods; the last of these files starts a whole stack of them.
-TARGETS := tests/conformance tests/proxy tests/wire tests/docker tests/kubernetes
+TARGETS := tests/conformance tests/proxy tests/catch tests/wire tests/docker tests/kubernetes
 PODS   := tests/kubernetes/test_sandbox_stack.py
 
 #: For the tests that start containers: the engine that they may use, if there is one.

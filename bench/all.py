@@ -8,6 +8,7 @@ import sys
 BENCHES = (
     ["starting"],
     ["validating"],
+    ["linting"],
     ["overhead"],
     ["truth"],
     ["truth", "--busy"],
@@ -16,9 +17,12 @@ BENCHES = (
     ["audit"],
     ["history"],
     ["http_proxy"],
+    ["catching"],
+    ["alerts"],
     ["workload"],
     ["workload", "--bare"],
     ["experiments"],
+    ["drill"],
     ["docker"],
     ["kubernetes"],
 )

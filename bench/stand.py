@@ -23,10 +23,11 @@ PRODUCT = [sys.executable, "-m", "veloz_chaos"]
 
 
 @contextmanager
-def sandbox(*flaws: str) -> Iterator[control.Sandbox]:
+def sandbox(*flaws: str, monitored: bool = False) -> Iterator[control.Sandbox]:
     with tempfile.TemporaryDirectory(prefix="veloz-chaos-bench-") as folder:
         base = ROOT / "environments" / "sandbox.yaml"
-        stack = control.up(Path(folder) / "sandbox", free_ports=True, flaws=flaws, base=base)
+        files = ROOT / "environments" / "monitoring" if monitored else None
+        stack = control.up(Path(folder) / "sandbox", free_ports=True, flaws=flaws, base=base, monitored=files)
         try:
             yield stack
         finally:

@@ -47,6 +47,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "dns": [{"answer": "nxdomain"}, {"answer": "servfail", "names": ["rig.test"]}, {"answer": "none"}],
     "scale": [{}, {"to": 1}],
     "drain": [{}],
+    "wipe": [{"volume": "data"}],
 }
 
 

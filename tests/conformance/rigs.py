@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -33,6 +34,7 @@ from veloz_chaos.core.capability import (
     Saturable,
     Severable,
     Target,
+    Wipeable,
 )
 from veloz_chaos.errors import TargetError
 from veloz_chaos.mechanisms import helper_container, straining
@@ -165,6 +167,38 @@ class ProcessRig(Rig):
         child.wait()
         if child.stdout:
             child.stdout.close()
+
+
+class VolumeRig(ProcessRig):
+    """A process with a volume that may be wiped. Both are replaced together."""
+
+    capabilities: ClassVar[tuple[type[Target], ...]] = (Wipeable,)
+
+    def begin(self) -> None:
+        super().begin()
+        self.volume = self.folder.resolve() / "data"
+        (self.volume / "deep" / "er").mkdir(parents=True)
+        (self.volume / "deep" / "er" / "file").write_text("x")
+        (self.volume / ".hidden").write_text("x")
+        (self.folder / "beside").write_text("x")
+        (self.volume / "link").symlink_to(self.folder / "beside")
+
+    def target(self) -> Target:
+        volumes = {"data": process.OwnVolume(path=str(self.volume), wipe=True)}
+        return process.find("child", process.Selector(pidfile=str(self.pidfile), volumes=volumes))[0]
+
+    def replace(self) -> None:
+        self._end(self.child)
+        self.volume.rename(self.folder / "former")  # so that its number is not given again at once
+        self.begin()
+
+    def remove(self) -> None:
+        self._end(self.child)
+        shutil.rmtree(self.volume)
+
+    def traces(self) -> list[str]:
+        beside = [] if (self.folder / "beside").exists() else ["beside"]
+        return beside + ([] if len(list(self.volume.iterdir())) == 3 else ["wiped"])
 
 
 class LimitedRig(ProcessRig):
@@ -683,7 +717,8 @@ CONTAINER_LINKS: tuple[type[Rig], ...] = (DockerLinkRig, HardenedLinkRig, Inboun
 WORKLOADS: tuple[type[Rig], ...] = (WorkloadRig, StatefulRig)
 NODES: tuple[type[Rig], ...] = (NodeRig, PolicyRig)
 RIGS: tuple[type[Rig], ...] = (
-    ProcessRig, LimitedRig, UnlimitedRig, FakeRig, *CONTAINERS, *CONTAINER_LINKS, *WORKLOADS, *NODES, *SHARED,
+    ProcessRig, VolumeRig, LimitedRig, UnlimitedRig, FakeRig,
+    *CONTAINERS, *CONTAINER_LINKS, *WORKLOADS, *NODES, *SHARED,
 )  # fmt: skip
 
 

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "environments" / "veloz-compose.yaml"
-EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml") if path.stem != "response-matrix")
+EXPERIMENTS = sorted(
+    path.stem for path in (ROOT / "experiments").glob("*.yaml") if path.stem not in ("response-matrix", "full-dr-test")
+)
 #: Answers from somebody else than the exchange, for which the user starts `veloz-chaos proxy`.
 NEEDS_PROXY = "exchange-rate-limit"
 #: The engine is a child of the gateway's first process, as in VeloZ.

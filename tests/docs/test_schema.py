@@ -73,6 +73,9 @@ GOOD = [
     experiment(fault=None, steps=[{"name": "a", "inject": [{"kill": {"service": "a"}}]}]),
     environment(services={"a": {"process": {"port": 80}, "restore": "again"}}),
     environment(probes={"a": {"http": {"get": "http://x"}, "every": "50ms", "ok": "status == 200"}}),
+    environment(tell={"slack": "${env:SLACK_URL}", "webhook": {"url": "http://x", "ca": "ca.pem", "verify": False}}),
+    environment(tell={"grafana": "http://x"}),
+    environment(tell={"grafana": {"url": "http://x", "headers": {"authorization": "${env:T}"}, "tags": ["a"]}}),
     environment(links={"a->b": {"stand-in": {"pause": {"service": "a"}}, "models": "silence"}}),
 ]
 BAD = [
@@ -98,6 +101,9 @@ BAD = [
     environment(probes={"a": {"http": {"get": "http://x", "gett": "x"}}}),
     environment(probes={"a": {"http": {"get": "http://x"}, "every": 50}}),
     environment(probes={"a": {"every": "50ms"}}),
+    environment(tell={"slak": "http://x"}),
+    environment(tell={"slack": {"url": "http://x", "tags": ["a"]}}),
+    environment(tell={"grafana": {"tags": ["a"]}}),
 ]
 
 

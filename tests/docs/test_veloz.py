@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / "environments"
 FILES = ["veloz-compose", "veloz-kubernetes"]
 PODS = ["kubernetes", "kubernetes-two", "kubernetes-child"]
-EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml") if path.stem != "response-matrix")
+EXPERIMENTS = sorted(
+    path.stem for path in (ROOT / "experiments").glob("*.yaml") if path.stem not in ("response-matrix", "full-dr-test")
+)
 
 
 @pytest.mark.parametrize("file", [*FILES, *PODS])
@@ -22,6 +24,16 @@ def test_every_experiment_is_bound(name: str, file: str, capsys: pytest.CaptureF
     environment = str(ENVIRONMENTS / f"{file}.yaml")
     code = validate.command([str(ROOT / "experiments" / f"{name}.yaml")], environment=environment)
     assert (code, capsys.readouterr().out) == (0, "1 file checked, nothing wrong\n")
+
+
+@pytest.mark.parametrize("file", [*FILES, *PODS])
+def test_a_disaster_is_refused_where_nothing_can_be_restored(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a site has to write first, all at once: docs/failure-modes/full-dr.md."""
+    environment = str(ENVIRONMENTS / f"{file}.yaml")
+    assert validate.command([str(ROOT / "experiments" / "full-dr-test.yaml")], environment=environment) == 2
+    said = capsys.readouterr().out
+    for missing in ("no procedure `restore`", "no probe `backup-fresh`", "no probe `backup-restores`"):
+        assert missing in said
 
 
 @pytest.mark.parametrize("file", ["veloz-gateway", *FILES])

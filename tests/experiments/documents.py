@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,26 @@ from veloz_chaos.engine import files
 from veloz_chaos.sandbox.flaws import FLAWS
 
 ROOT = Path(__file__).parent.parent.parent
-EXPERIMENTS = files.names("experiments")
-CAUGHT = [(experiment, flaw) for flaw, row in FLAWS.items() for experiment in row.caught_by]
+ALL = files.names("experiments")
+#: What destroys, and needs backups of a real PostgreSQL: tried by test_disaster.py.
+DISASTERS = [name for name in ALL if files.experiment(files.find("experiments", name))[0].irreversible]
+EXPERIMENTS = [name for name in ALL if name not in DISASTERS]
+EXPECT_AN_ALERT = [name for name in EXPERIMENTS if files.experiment(files.find("experiments", name))[0].expect.alert]
+PAIRS = [(experiment, flaw, row) for flaw, row in FLAWS.items() for experiment in row.caught_by]
+CAUGHT = [(experiment, flaw) for experiment, flaw, row in PAIRS if experiment in EXPERIMENTS and not row.monitored]
+#: Of the monitoring, where it is started.
+CAUGHT_BY_ALERT = [(experiment, flaw) for experiment, flaw, row in PAIRS if row.monitored]
 
 #: One flaw for each experiment.
 SEEDED = dict(CAUGHT)
+#: One experiment for each flaw of the monitoring.
+ALARMED = {
+    "alert-wrong-severity": "engine-crash",
+    "alert-wrong-channel": "exchange-failure",
+    "alert-never-fires": "engine-crash",
+    "alert-never-resolves": "network-partition",
+    "alert-storm": "network-partition",
+}
 #: What is another matter in a container or a pod: how it dies, strains and links by a helper, names.
 FEW = ["pod-kill", "engine-crash", "network-partition", "cpu-stress", "disk-full", "dns-failure"]
 #: With EVERY=1 (`make experiments`) all that there is to try; else what shows the most in the time of a build.
@@ -30,6 +46,12 @@ def judged(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == document["exit_code"], done.stderr
     return dict(document["runs"][0])
+
+
+def typed(experiment: str, runs: Path, *options: str) -> dict[str, Any]:
+    """One run, as a user types it, with no environment but what the options say; its document."""
+    command = [sys.executable, "-m", "veloz_chaos", "run", experiment, "--runs", str(runs), "--json", "-q", *options]
+    return judged(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False))
 
 
 def asked(run: Callable[[], subprocess.CompletedProcess[str]]) -> dict[str, Any]:

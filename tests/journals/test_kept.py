@@ -65,7 +65,27 @@ def test_the_relapses_are_counted() -> None:
 
 
 def test_every_kept_journal_is_judged_here() -> None:
-    assert {path.stem for path in HERE.glob("*.jsonl")} == {row[0] for row in KEPT}
+    assert {path.stem for path in HERE.glob("*.jsonl")} == {row[0] for row in KEPT} | {"full-dr-test"}
+
+
+def test_a_kept_drill_keeps_its_steps_and_its_rto() -> None:
+    """Its order history is not kept, so that nothing is known of the RPO."""
+    judgement = judge(of(events("full-dr-test")))
+    found = {finding.expectation: finding for finding in judgement.findings}
+    assert {name for name, finding in found.items() if finding.verdict != "passed"} == {"rpo"}
+    assert found["rpo"].reason == "the order history is missing"
+    assert in_ms(found["rto"].measured) == (3578, 4026)
+    assert in_ms(found["step restore"].measured) == (3619, 3619)
+
+
+def test_no_part_of_a_kept_drill_passes_and_what_it_owes_is_told() -> None:
+    whole = events("full-dr-test")
+    owed = [of(whole[:upto]).owed is not None for upto in range(1, len(whole))]
+    began = next(n for n, event in enumerate(whole) if isinstance(event, ev.InjectionBegan))
+    over = max(n for n, event in enumerate(whole) if isinstance(event, ev.StepEnded))
+    assert owed == [began <= n < over for n in range(len(owed))]
+    for upto in range(1, len(whole), 25):
+        assert judge(of(whole[:upto])).verdict != "passed", f"the first {upto} entries"
 
 
 def test_without_a_look_that_found_it_everything_is_inconclusive() -> None:

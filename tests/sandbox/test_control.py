@@ -131,7 +131,7 @@ def test_two_starts_at_once_in_one_directory(tmp_path: Path) -> None:
 def test_suggests_the_nearest_flaw(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown flaw 'engine-slow'; did you mean 'engine-slow-restart'"):
         control.up(tmp_path / "sandbox", flaws=["engine-slow"])
-    with pytest.raises(UsageError, match="the flaws are: database-loss-stops-orders, detection-flaps"):
+    with pytest.raises(UsageError, match=r"the flaws are: alert-never-fires, .*, detection-flaps"):
         control.up(tmp_path / "sandbox", flaws=["!?"])
     assert not (tmp_path / "sandbox").exists()
 

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.infra import require
 from tests.sandbox.conftest import Start
-from tests.sandbox.stack import Stack, call, let_pass, processes_of, until
+from tests.sandbox.hurt import Filler, cgroups, filling, group_of, lower_limit
+from tests.sandbox.stack import Stack, let_pass, processes_of, until
 from veloz_chaos.sandbox import cgroup, control, limits, volume
-from veloz_chaos.sandbox import settings as settings_file
 
 pytestmark = pytest.mark.sandbox
-
-#: Writes memory that is charged to its group and to no process until told how much on stdin; ends with it.
-FILLER = """
-import os, sys, time
-memory = os.memfd_create("filler")
-for line in sys.stdin:
-    for _ in range(int(line)):
-        os.write(memory, bytes(1 << 20))
-        time.sleep(0.01)
-"""
 
 
 @pytest.fixture
@@ -46,30 +34,6 @@ def emulated(request: pytest.FixtureRequest) -> bool:
     if request.param == "real":
         request.getfixturevalue("root")
     return bool(request.param == "emulated")
-
-
-def group_of(stack: Stack) -> cgroup.Group:
-    group = cgroup.find(settings_file.read(stack.directory).group)
-    assert group
-    return group
-
-
-@contextlib.contextmanager
-def filling(stack: Stack, megabytes: int) -> Iterator[None]:
-    """While it lasts, so much more memory is used in the gateway's group, ten milliseconds after one another."""
-    command = group_of(stack).launched([sys.executable, "-c", FILLER])
-    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as filler:
-        try:
-            assert filler.stdin
-            filler.stdin.write(f"{megabytes}\n")
-            filler.stdin.flush()
-            yield
-        finally:
-            filler.kill()
-
-
-def cgroups(stack: Stack) -> bool:
-    return bool(call(stack.sandbox.url("supervisor") + "/status").json["cgroups"])
 
 
 def health(stack: Stack, part: str) -> str:
@@ -142,28 +106,6 @@ def test_without_root_one_cpu_and_an_emulated_oom_kill(start: Start) -> None:
     assert stack.truth("supervisor", "oom")[0]["pid"] == gateway
     stack.kill("gateway", signal.SIGKILL)
     until(lambda: stack.service("gateway")["last_exit"] == "killed")
-
-
-def lower_limit(pid: int, share: float) -> None:
-    import resource
-
-    soft = int(limits.address_space(pid) / share)
-    resource.prlimit(pid, resource.RLIMIT_AS, (soft, resource.RLIM_INFINITY))
-
-
-class Filler:
-    """Takes all the space of the volume, again and again, as a fault does that holds it at 0 bytes."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.file, self._real = stack.volume / "filler", cgroups(stack)
-        self._volume = volume.Volume(stack.directory)
-
-    def fill(self) -> bool:
-        """True, so that it can be done again and again while one waits for something else."""
-        with contextlib.suppress(OSError), open(self.file, "ab", buffering=0) as file:
-            while self._real or self._volume.free() > 0:
-                file.write(bytes(4096))
-        return True
 
 
 def removed(stack: Stack) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veloz_chaos.mechanisms.exposition import Sample, samples, series
+from veloz_chaos.mechanisms.exposition import Sample, page, samples, series
 
 #: https://prometheus.io/docs/instrumenting/exposition_formats/#text-format-example, and what is seen elsewhere
 PAGE = r"""
@@ -110,3 +110,12 @@ def test_every_label_survives_the_way_in_any_order(labels: dict[str, str], data:
     if not any(end in value for value in labels.values() for end in "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"):
         assert samples(f"b 1\n{line}c 2\n", series(written(names))) == [Sample(7)]
     assert series(written(names)).labels == frozenset(labels.items())
+
+
+def test_a_whole_page() -> None:
+    text = '# HELP a x\n# TYPE a histogram\n\na_bucket{le="1"} 3 1700000000000\n# a comment\n  b 1 # {x="y"} 1\n# EOF\n'
+    found, declared = page(text)
+    assert found == {series('a_bucket{le="1"}'), series("b")}
+    assert declared == {"a": "histogram"}
+    with pytest.raises(ValueError, match="names no metric"):
+        page("<html>\n")

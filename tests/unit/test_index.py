@@ -60,7 +60,8 @@ def test_journals_of_older_formats_are_read_and_judged(tmp_path: Path, path: Pat
     (tmp_path / "run").mkdir()
     shutil.copy(path, tmp_path / "run" / journal.FILE)
     (record,) = found(tmp_path)
-    assert record.verdict == ("passed" if path.stem.count("-") == 1 else "failed")
+    alone = "inconclusive" if path.stem == "full-dr-test" else "failed"  # that one's order history is not beside it
+    assert record.verdict == ("passed" if path.stem.count("-") == 1 else alone)
 
 
 def test_one_of_a_newer_format_is_refused_clearly_and_the_others_are_found(tmp_path: Path) -> None:

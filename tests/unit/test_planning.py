@@ -222,7 +222,7 @@ def test_a_permit_must_allow_the_fault_and_its_stand_in() -> None:
         ("pause: {service: engin}", "there is no service `engin`; did you mean `engine`?"),
         ("pause: {service: engine, gently: true}", "gently"),
         ("kill: {service: engine}", "`kill` strikes once and can't be held"),
-        ("wipe: {service: engine}", "`wipe` can't be injected by this version"),
+        ("wipe: {service: engine, volume: data}", "a stand-in can't be `wipe`, which can't be undone"),
         ("pause: {}", "not a fault"),
     ],
 )
@@ -248,7 +248,7 @@ def test_only_a_partition_can_be_stood_in_for() -> None:
         ("service: engine,", "service: engin,", "environment `lab` has no service `engin`; did you mean `engine`?"),
         ("failure: engine-crash", "failure: engine-crsh", "no row `engine-crsh`; did you mean `engine-crash`?"),
         ("kill: {", "kil: {", "there is no fault `kil`; did you mean `kill`?"),
-        ("kill: {", "wipe: {", "`wipe` can't be injected by this version"),
+        ("kill: {", "wipe: {volume: data, ", "`wipe` can't be undone; only an experiment of `steps` may use it"),
         ("pick: one", "pick: one, signl: TERM", "signl"),
         ("  recovery:", "  keeps: [healthy]\n  recovery:", "probe `healthy` has no `value` to compare"),
         ("  recovery:", "  while: {detectd: {always: [down]}}\n  recovery:",

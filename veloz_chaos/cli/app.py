@@ -28,9 +28,12 @@ COMMANDS: Mapping[str, str] = {
     "schedule": "Show what is due when and where, run it, check the evidence.",
     "revert": "Take out what unfinished runs left in place.",
     "abort": "End a run under way: revert first, then stop.",
+    "drill": "Confirm what a run waits for.",
     "doctor": "Check whether runs can work, and be undone, on this machine.",
     "sandbox": "Start and stop the embedded trading stack.",
     "proxy": "Run fault proxies until interrupted; the faults http and dns control them.",
+    "catch": "Take notifications in place of Slack, PagerDuty and webhooks.",
+    "lint": "Find what is wrong with alerts before anything fails.",
     "schema": "Print the JSON Schema of a kind of file, for editors.",
 }
 _EPILOG = (

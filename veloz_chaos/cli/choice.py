@@ -6,51 +6,93 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from veloz_chaos.engine import files
-from veloz_chaos.errors import UsageError
+from veloz_chaos.errors import InvalidFile, Refused, UsageError
 
 #: Where `sandbox up` puts it.
 SANDBOX = Path(".sandbox")
 
 
 @contextmanager
-def environment(name: str | None, flaws: Sequence[str] = ()) -> Iterator[Path]:
-    """The environment's file. A sandbox that was started for it is stopped again, whatever happens."""
+def environment(name: str | None, flaws: Sequence[str] = (), *, backups: bool = False) -> Iterator[Path]:
+    """The environment's file. A sandbox that was started for it is stopped again, whatever happens. `backups`: what is
+    asked for destroys what only backups bring back."""
     if name is not None:
         if flaws:
             raise UsageError("--flaw seeds the sandbox that is started for this command; leave -e out")
         yield files.find("environments", name)
         return
-    found = None if flaws else _running()
+    found = None if flaws else running(backups)
     if found is not None:
         yield found
         return
-    with _own(flaws) as started:
+    with _own(flaws, backups) as started:
         yield started
 
 
-def _running() -> Path | None:
+def destroys(experiments: Sequence[Path]) -> bool:
+    """Is one of them irreversible? A file that is wrong is told of later, with all else."""
+    with suppress(InvalidFile):
+        return any(files.experiment(path)[0].irreversible for path in experiments)
+    return False
+
+
+def running(backups: bool = False) -> Path | None:
+    """The environment of the sandbox that is up here. Raises Refused if that has not the backups that are wanted."""
     from veloz_chaos.sandbox import control
+    from veloz_chaos.sandbox import settings as settings_file
 
     sandbox = control.find(SANDBOX)
+    if sandbox and backups and not settings_file.read(sandbox.directory).backups:
+        raise Refused(
+            "the sandbox that is up has no backups; take it down and start it with: veloz-chaos sandbox up --backups, "
+            "or let run start one of its own"
+        )
     return sandbox.environment if sandbox else None
 
 
 @contextmanager
-def _own(flaws: Sequence[str]) -> Iterator[Path]:
+def _own(flaws: Sequence[str], backups: bool) -> Iterator[Path]:
     from veloz_chaos.sandbox import control
 
-    base = files.find("environments", "sandbox")
+    base, watched = files.find("environments", "sandbox"), monitoring(flaws)
     folder = Path(tempfile.gettempdir()) / f"veloz-chaos-sandbox-{os.urandom(4).hex()}"
     with terminable():
         try:
-            yield control.up(folder, free_ports=True, flaws=flaws, base=base, owner=os.getpid()).environment
+            made = control.up(
+                folder,
+                free_ports=True,
+                flaws=flaws,
+                base=base,
+                owner=os.getpid(),
+                monitored=watched,
+                backups=backups,
+            )
+            yield made.environment
         finally:
             control.down(folder)
+
+
+def monitoring(flaws: Sequence[str], wanted: bool = False) -> Path | None:
+    """The folder that a sandbox's monitoring is configured by, where it is wanted or a flaw is one of it.
+
+    Raises UsageError."""
+    from veloz_chaos.sandbox.flaws import need_monitoring
+
+    return folder("monitoring", "rules.yml") if wanted or need_monitoring(flaws) else None
+
+
+def folder(name: str, file: str) -> Path:
+    """The one in environments/ with that file in it. Raises UsageError."""
+    places = [shelf / name for shelf in files.shelves("environments")]
+    found = next((place for place in places if (place / file).is_file()), None)
+    if found is None:
+        raise UsageError(f"environments/{name}/ is missing; reinstall veloz-chaos")
+    return found
 
 
 @contextmanager

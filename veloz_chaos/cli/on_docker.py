@@ -6,9 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from veloz_chaos.cli import screen
-from veloz_chaos.engine import files
-from veloz_chaos.errors import UsageError
+from veloz_chaos.cli import choice, screen
 from veloz_chaos.reports.table import table
 from veloz_chaos.sandbox import docker
 
@@ -42,8 +40,4 @@ def status(as_json: bool) -> tuple[bool, list[str]]:
 
 def folder() -> Path:
     """With the Compose files. Raises UsageError."""
-    places = [shelf / "compose" for shelf in files.shelves("environments")]
-    found = next((place for place in places if (place / "compose.yaml").is_file()), None)
-    if found is None:
-        raise UsageError("environments/compose/ is missing; reinstall veloz-chaos")
-    return found
+    return choice.folder("compose", "compose.yaml")

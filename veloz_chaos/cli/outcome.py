@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from veloz_chaos import errors
 from veloz_chaos.cli import choice, screen
+from veloz_chaos.cli.operator import Operator
 from veloz_chaos.cli.progress import shown
 from veloz_chaos.engine import files
 from veloz_chaos.engine import journal as journals
@@ -56,7 +57,7 @@ def one(request: Request, *, quiet: bool, verbose: bool) -> Outcome:
     began, clock = time.time(), time.monotonic()
     try:
         with shown(quiet=quiet, verbose=verbose) as observe:
-            result = conduct(request, Registry(), observe)
+            result = conduct(request, Registry(), Operator(request.runs, observe))
     except errors.Error as error:
         return Outcome(request.experiment, request.environment, None, error, began, time.monotonic() - clock)
     finally:

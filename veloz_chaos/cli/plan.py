@@ -28,7 +28,7 @@ def command(
     """Show what a run would do; touch nothing."""
     path = files.find("experiments", experiment)
     asked = options.assignments(settings)
-    with choice.environment(environment, flaw or ()) as place:
+    with choice.environment(environment, flaw or (), backups=choice.destroys([path])) as place:
         request, registry = Request(path, place, asked, seed, placebo), Registry()
         made = planned(request, registry)
         reasons = unallowed(request, registry, made)

@@ -83,8 +83,16 @@ def first_event(folder: Path) -> ev.RunStarted | None:
 def unfinished(runs: Path) -> Iterator[Path]:
     """Runs without an end, and those that ended with a fault still in place."""
     for folder in folders(runs):
-        if not journals.finished(folder) or _open(folder):
+        if not journals.finished(folder) or _open(folder) or _owed(folder):
             yield folder
+
+
+def _owed(folder: Path) -> bool:
+    """A run that ended as it should says so in its last line."""
+    if journals.ended_clean(folder):
+        return False
+    first = first_event(folder)
+    return first is not None and bool(first.plan.steps) and of(journals.read(folder)).owed is not None
 
 
 def _open(folder: Path) -> bool:

@@ -71,6 +71,8 @@ def take_out(folder: Path) -> int:
 def _said(folder: Path, before: list[ev.Event], left: list[str]) -> list[str]:
     still_open = {fault.fault for fault in ev.open_faults(journals.read(folder))}
     taken = [fault for fault in ev.open_faults(before) if fault.fault not in still_open]
-    lines = [f"{folder}: {fault.kind} on {fault.reference.name} is taken out" for fault in taken]
+    after = [event for event in journals.read(folder)[len(before) :] if isinstance(event, ev.ProcedureEnded)]
+    lines = [f"{folder}: {event.procedure} was run, and succeeded" for event in after if event.succeeded]
+    lines += [f"{folder}: {fault.kind} on {fault.reference.name} is taken out" for fault in taken]
     lines += [f"{folder}: STILL IN PLACE: {text}" for text in left]
     return lines or [f"{folder}: nothing was in place; the run is closed"]

@@ -52,7 +52,7 @@ def command(
     publish = published.Published(junit, markdown, results)
     publish.prepare()
     try:
-        with choice.environment(environment, flaw or ()) as place:
+        with choice.environment(environment, flaw or (), backups=choice.destroys(paths)) as place:
             outcomes.confirm(place, confirm)
             requests = [Request(path, place, asked, seed + n, placebo, runs) for path in paths for n in range(repeat)]
             for outcome in _outcomes(requests, once=repeat == 1, quiet=quiet, verbose=verbose):

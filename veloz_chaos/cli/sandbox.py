@@ -4,13 +4,14 @@ pods; `run` starts one of its own, of processes, where none is up."""
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from veloz_chaos.cli import on_docker, on_kubernetes, options, screen
-from veloz_chaos.cli.choice import SANDBOX, terminable
+from veloz_chaos.cli.choice import SANDBOX, monitoring, terminable
 from veloz_chaos.engine import files
 from veloz_chaos.errors import PASSED, UsageError
 from veloz_chaos.reports.table import table
@@ -26,6 +27,8 @@ On = Annotated[
 Context = Annotated[str, typer.Option("--context", metavar="NAME", help="Which cluster; without it the current one.")]
 Kubeconfig = Annotated[str, typer.Option("--kubeconfig", metavar="FILE", help="Where clusters are named.")]
 DOCKER, KUBERNETES = "docker", "kubernetes"
+#: Proving a backup must not disturb who trades.
+_POLITE = 10
 
 app = typer.Typer(
     help="Start and stop the embedded trading stack.",
@@ -42,6 +45,12 @@ def up(
     free_ports: Annotated[bool, typer.Option("--free-ports", help="Any ports, not the usual ones.")] = False,
     flaw: options.Flaws = None,
     emulated: Annotated[bool, typer.Option("--emulated", help="No control group, no mount, even for root.")] = False,
+    monitored: Annotated[
+        bool, typer.Option("--monitoring", help="With a real Prometheus, Alertmanager, and a catcher.")
+    ] = False,
+    backups: Annotated[
+        bool, typer.Option("--backups", help="Of a real PostgreSQL; its disk and the others' can then be lost.")
+    ] = False,
     on: On = "",
     variant: Annotated[
         str, typer.Option("--variant", metavar="NAME", help="child: engine in gateway; hardened: of containers.")
@@ -54,7 +63,11 @@ def up(
     kubeconfig: Kubeconfig = "",
 ) -> int:
     """Start it; returns when it trades."""
-    _fit(on, directory != SANDBOX or free_ports or emulated, bool(image or context or kubeconfig) or replicas != 1)
+    _fit(
+        on,
+        directory != SANDBOX or free_ports or emulated or monitored or backups,
+        bool(image or context or kubeconfig) or replicas != 1,
+    )
     if on:
         with terminable():
             if on == DOCKER:
@@ -66,9 +79,18 @@ def up(
     if variant:
         raise UsageError("--variant is of containers and pods: add --on docker or --on kubernetes")
     base = files.find("environments", "sandbox")
-    sandbox = control.up(directory, free_ports=free_ports, flaws=flaw or (), base=base, emulated=emulated)
+    watched = monitoring(flaw or (), monitored)
+    sandbox = control.up(
+        directory,
+        free_ports=free_ports,
+        flaws=flaw or (),
+        base=base,
+        emulated=emulated,
+        monitored=watched,
+        backups=backups,
+    )
     screen.out(f"the sandbox is up: {sandbox.url('gateway')}", f"environment: {directory / sandbox.environment.name}")
-    screen.out(_database(sandbox))
+    screen.out(_database(sandbox), *_alerts(sandbox))
     return PASSED
 
 
@@ -105,7 +127,9 @@ def status(
         services = {name: vars(one) for name, one in found.services.items()} if found else {}
         flaws = list(found.sandbox.flaws) if found else []
         kind = found.sandbox.database if found else None
-        screen.out(json.dumps({"up": found is not None, "flaws": flaws, "services": services, "database": kind}))
+        alerts = dict(found.sandbox.alerts) if found else {}
+        told = {"up": found is not None, "flaws": flaws, "services": services, "database": kind, "alerts": alerts}
+        screen.out(json.dumps(told))
     elif found is None:
         screen.out(f"no sandbox is up in {directory}; start it with: veloz-chaos sandbox up")
     else:
@@ -118,7 +142,10 @@ def _fit(on: str, of_processes: bool, of_pods: bool) -> None:
     if on not in ("", DOCKER, KUBERNETES):
         raise UsageError(f"--on {on}: it is docker or kubernetes, or leave it out for processes of this machine")
     if on and of_processes:
-        raise UsageError(f"--dir, --free-ports and --emulated are of processes: leave them out with --on {on}")
+        raise UsageError(
+            "--dir, --free-ports, --emulated, --monitoring and --backups are of processes: "
+            f"leave them out with --on {on}"
+        )
     if on != KUBERNETES and of_pods:
         raise UsageError("--context, --kubeconfig, --replicas and --image are of pods: add --on kubernetes")
 
@@ -131,11 +158,15 @@ def _services(found: control.Status) -> list[str]:
     limits = "limits: the kernel's" if found.cgroups else "limits: emulated"
     flaws = f"flaws: {', '.join(found.sandbox.flaws)}" if found.sandbox.flaws else "no flaws"
     head = table(["service", "state", "pid", "restarts", "last exit"], rows, screen.width())
-    return [*head, _database(found.sandbox), limits, flaws]
+    return [*head, _database(found.sandbox), *_alerts(found.sandbox), limits, flaws]
 
 
 def _database(sandbox: control.Sandbox) -> str:
     return f"database: {ANNOUNCED.get(sandbox.database, sandbox.database)}"
+
+
+def _alerts(sandbox: control.Sandbox) -> list[str]:
+    return [f"{name}: {url}" for name, url in sandbox.alerts.items()]
 
 
 @app.command()
@@ -144,7 +175,8 @@ def flaws() -> int:
     for name, flaw in FLAWS.items():
         caught = [f"  {experiment} must fail: {', '.join(said)}" for experiment, said in flaw.caught_by.items()]
         caught += [f"  {experiment} may fail too: {', '.join(said)}" for experiment, said in flaw.by_chance.items()]
-        screen.out(name, f"  {flaw.title}", *caught, "")
+        where = ["  one of the monitoring, which is started with it"] if flaw.monitored else []
+        screen.out(name, f"  {flaw.title}", *where, *caught, "")
     return PASSED
 
 
@@ -174,4 +206,36 @@ def restart(
         raise UsageError(f"no sandbox is up in {directory}; start it with: veloz-chaos sandbox up")
     control.restart(directory, service)
     screen.out(f"{service} is starting again")
+    return PASSED
+
+
+@app.command()
+def backup(
+    directory: Directory = SANDBOX,
+    check: Annotated[bool, typer.Option("--check", help="Restore the last one somewhere else, and count.")] = False,
+) -> int:
+    """Take a base backup, or prove the last one; of a sandbox that is up with --backups."""
+    from veloz_chaos.sandbox import backup as backups
+    from veloz_chaos.sandbox import restore as restoring
+
+    settings = restoring.settings_of(directory)
+    if check:
+        os.nice(_POLITE)
+        screen.out(json.dumps(backups.check(settings)))
+    else:
+        screen.out(f"the base backup has {backups.take(settings)} bytes")
+    return PASSED
+
+
+@app.command()
+def restore(
+    directory: Directory = SANDBOX,
+    to: Annotated[
+        str, typer.Option("--to", metavar="TIME", help="An instant, as 2026-01-02T03:04:05Z; else all there is.")
+    ] = "",
+) -> int:
+    """Bring gateway, engine and database back from the backups, whatever is left of them."""
+    from veloz_chaos.sandbox import restore as restoring
+
+    screen.out(f"the site is restored, with {restoring.restore(directory, to)} orders")
     return PASSED

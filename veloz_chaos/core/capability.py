@@ -226,6 +226,19 @@ class Fillable(Target):
         """Raises Missing for a volume that it does not have."""
 
 
+class Wipeable(Target):
+    """Has volumes whose content may be destroyed, because the environment says so of each."""
+
+    @abstractmethod
+    def wipe(self, volume: str) -> None:
+        """All that is in it, for good; it stays itself. The very volume that was found, whoever uses it by now. Raises
+        Missing for one that it does not have, Gone for one that was replaced."""
+
+    @abstractmethod
+    def entries(self, volume: str) -> int:
+        """How much is in it, at its top level."""
+
+
 @dataclass(frozen=True)
 class Passage:
     """What became of traffic sent through a link, over one new connection."""
@@ -413,6 +426,7 @@ CAPABILITIES: Mapping[str, type[Target]] = {
         Pressable,
         Exhaustible,
         Fillable,
+        Wipeable,
         Delayable,
         Throttleable,
         Severable,

@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from veloz_chaos.core import condition, window, workload
+from veloz_chaos.core import condition, sequence, window, workload
 from veloz_chaos.core.document import Document, problems_of
 from veloz_chaos.core.environment import Environment, ProbeSpec
-from veloz_chaos.core.experiment import Experiment, FaultCall, UntilDecided
+from veloz_chaos.core.experiment import AlertExpectation, Experiment, FaultCall, UntilDecided
 from veloz_chaos.core.matrix import Limits, ResponseMatrix
 from veloz_chaos.core.nearest import did_you_mean
 from veloz_chaos.core.vocabulary import Vocabulary
@@ -60,6 +60,10 @@ def experiment_alone(
         )
     for path, call in calls(experiment):
         yield from fault_arguments(path, call, file, known)
+    if experiment.fault is not None and sequence.is_irreversible(experiment.fault.kind, known):
+        kind = experiment.fault.kind
+        yield file.problem(("fault", kind), f"`{kind}` can't be undone", "only an experiment of `steps` may use it")
+    yield from sequence.problems(experiment, file, matrix, known)
     for name in experiment.expect.while_:
         if name not in window.WINDOWS and name not in {step.name for step in experiment.steps or ()}:
             yield file.problem(
@@ -122,6 +126,7 @@ def all_together(written: Written, known: Vocabulary) -> Iterator[Problem]:
     yield from _names(written)
     yield from _probes(written, known)
     yield from _workload(written)
+    yield from _alert(written)
     yield from _hold(written)
     if experiment.failure in written.matrix.rows:
         yield from _resolution(written, written.matrix.limits(experiment.failure))
@@ -131,13 +136,7 @@ def all_together(written: Written, known: Vocabulary) -> Iterator[Problem]:
 
 def _not_yet(written: Written, known: Vocabulary) -> Iterator[Problem]:
     """Grammar that is read, but cannot run yet."""
-    e = written.experiment
-    asked: list[tuple[Path, str]] = []
-    asked += [(("steps",), "steps")] if e.steps else []
-    asked += [(("expect", "alert"), "alert")] if e.expect.alert else []
-    for path, what in asked:
-        yield written.here(path, f"{what} can't be run by this version", "leave it out")
-    for path, call in calls(e):
+    for path, call in calls(written.experiment):
         if known.later("faults", call.kind):
             yield written.here(
                 path, f"`{call.kind}` can't be injected by this version", did_you_mean("", known.faults())
@@ -157,6 +156,7 @@ def used_probes(e: Experiment) -> list[tuple[Path, str]]:
         for quantifier, clause in window.clauses(said):
             named += [(("expect", "while", name, quantifier), probe) for probe in window.probe_names(clause)]
     named += [(("expect", "keeps", n), name) for n, name in enumerate(e.expect.keeps)]
+    named += sequence.probes(e)
     named += [(("abort-when", n), name) for n, name in enumerate(e.abort_when)]
     return named
 
@@ -174,6 +174,7 @@ def _names(written: Written) -> Iterator[Problem]:
         kind = "service" if call.service else "link"
         if call.on not in known:
             yield written.here((*path, kind), f"{where} has no {kind} `{call.on}`", did_you_mean(call.on, known))
+    yield from sequence.unknown(written.experiment, environment, written.here)
     for name, service in environment.services.items():
         if service.restore and service.restore not in environment.procedures:
             yield written.there(
@@ -238,6 +239,36 @@ def _workload(written: Written) -> Iterator[Problem]:
         )
 
 
+def _alert(written: Written) -> Iterator[Problem]:
+    """The alert that this experiment expects: the document must name one, and its time may only be made shorter."""
+    e = written.experiment
+    row, place = written.matrix.rows.get(e.failure), ("expect", "alert")
+    if not e.expect.alert or row is None:
+        return
+    if row.alert is None:
+        yield written.here(place, f"the document names no alert for {e.failure}", "leave it out")
+        return
+    limit, own, hold = row.alert.within, alert_within(e), longest(e)
+    within = own or limit
+    if within is None:
+        yield written.here(place, f"the matrix gives the alert of {e.failure} no time", "write within: 60s")
+    elif limit is not None and within > limit:
+        yield written.here(place, f"the limit of {e.failure}'s alert is {_s(limit)}", f"write within: {_s(limit)}")
+    elif hold is not None and hold <= within and written.environment.alerts is not None:
+        message = f"held for at most {_s(hold)}, but its alert may take {_s(within)}"
+        yield written.here(place, message, "hold it longer, or give its alert a shorter within")
+
+
+def longest(e: Experiment) -> timedelta | None:
+    """How long its fault is held; None if it strikes once."""
+    held = e.fault.for_ if e.fault is not None else None
+    return held.at_most if isinstance(held, UntilDecided) else held
+
+
+def alert_within(e: Experiment) -> timedelta | None:
+    return e.expect.alert.within if isinstance(e.expect.alert, AlertExpectation) else None
+
+
 def _condition(written: Written, path: Path, text: str) -> Iterator[Problem]:
     try:
         condition.compile(text, condition.LOOK_VARIABLES)
@@ -277,9 +308,9 @@ def _resolution(written: Written, limits: Limits) -> Iterator[Problem]:
 def _longest_hold(written: Written, limits: Limits) -> Iterator[Problem]:
     """A fault lifted before the detection's limit has passed proves nothing of it."""
     e, probes = written.experiment, written.environment.probes
-    if e.fault is None or e.fault.for_ is None or e.expect.detection is None or limits.detection is None:
+    hold = longest(e)
+    if hold is None or e.expect.detection is None or limits.detection is None:
         return
-    hold = e.fault.for_.at_most if isinstance(e.fault.for_, UntilDecided) else e.fault.for_
     looks = [probes[n].every + probes[n].timeout for n in e.expect.detection.signals if n in probes]
     needed = limits.detection + max(looks, default=timedelta(0))
     if hold <= needed:

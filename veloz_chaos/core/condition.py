@@ -86,7 +86,7 @@ class Condition:
 
     def _evaluated(self, values: Mapping[str, Any]) -> Any:
         try:
-            return self._program.execute(dict(values))
+            return self._program.execute({name: values[name] for name in values.keys() & self.names})
         except _ABSENT as error:
             raise ConditionMissing(_one_line(error)) from None
         except (TypeError, RuntimeError, ValueError) as error:

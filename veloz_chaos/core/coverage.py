@@ -10,27 +10,29 @@ from veloz_chaos.core.history import History
 from veloz_chaos.core.interval import Nanoseconds
 from veloz_chaos.core.length import length as long
 from veloz_chaos.core.plan import Plan
-from veloz_chaos.core.trace import NOT_SHOWN, SHOWN, UNKNOWN, Trace
+from veloz_chaos.core.trace import NOT_SHOWN, SHOWN, UNANSWERED, Trace
 
 #: A stretch without looks longer than so many periods proves nothing.
 GAP_PERIODS = 3
+#: Which looks count as looking: those asked, those answered, those that read what they were to read.
+ASKED, ANSWERED, READ = (SHOWN, NOT_SHOWN, UNANSWERED), (SHOWN, NOT_SHOWN), (SHOWN,)
+Counts = tuple[int, ...]
 
 
-def widest_gap(trace: Trace, start: Nanoseconds, end: Nanoseconds, *, answers: bool = False) -> Nanoseconds:
-    """The longest stretch of [start, end] in which no look was asked, in ns; with `answers`, none that was answered."""
+def widest_gap(trace: Trace, start: Nanoseconds, end: Nanoseconds, counts: Counts = ASKED) -> Nanoseconds:
+    """The longest stretch of [start, end] in which no look that counts was asked, in ns."""
     looks = trace.asked_in(start, end)
-    counts = (SHOWN, NOT_SHOWN) if answers else tuple(code for code in range(4) if code != UNKNOWN)
     edges = [start, *(look.asked for look in looks if look.outcome in counts), max(start, end)]
     return max(b - a for a, b in pairwise(edges))
 
 
 def unwatched(
-    plan: Plan, history: History, probes: Iterable[str], start: Nanoseconds, end: Nanoseconds, *, answers: bool = False
+    plan: Plan, history: History, probes: Iterable[str], start: Nanoseconds, end: Nanoseconds, counts: Counts = ASKED
 ) -> str:
     """Why these probes' looks do not cover [start, end]; empty if they do."""
     for name in probes:
         period = nanoseconds(plan.probes[name].every)
-        widest = widest_gap(history.trace(name), start, end, answers=answers)
+        widest = widest_gap(history.trace(name), start, end, counts)
         if widest > GAP_PERIODS * period:
             starved = widest > GAP_PERIODS * period + nanoseconds(plan.probes[name].timeout)
             why = "the runner or the machine was starved" if starved else "look more often or give it more room"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from veloz_chaos.core import alert_findings as alerts
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.history import History
 from veloz_chaos.core.interval import SECOND
@@ -25,7 +26,8 @@ def hold_over(plan: Plan, history: History, now: int) -> bool:
     if m.began is None or not _noticed(plan, m, now) or not _hurt(plan, m, now):
         return False
     seen = max(i.at_most for i in (m.began, m.detection, m.impact) if i is not None and not math.isinf(i.at_most))
-    return now >= seen + nanoseconds(plan.hold) and _windows_decided(plan, history, m)
+    held = now >= seen + nanoseconds(plan.hold) and _windows_decided(plan, history, m)
+    return held and alerts.raised_decided(plan, history, m, now)
 
 
 def _windows_decided(plan: Plan, history: History, m: Measurement) -> bool:
@@ -50,8 +52,25 @@ def watch_over(plan: Plan, history: History, now: int) -> bool:
     if plan.placebo:
         return now >= start.at_most + nanoseconds(plan.limits.detection or plan.hold) + nanoseconds(plan.settle)
     if now > start.at_most + _patience(plan) and _passed(plan, m, now):
+        return _told(plan, history, m, now)
+    settled = _noticed(plan, m, now) and _hurt(plan, m, now) and _settled(plan, history, m, now)
+    return settled and _told(plan, history, m, now)
+
+
+def _told(plan: Plan, history: History, m: Measurement, now: int) -> bool:
+    """The alert is decided, and so is its end."""
+    return alerts.raised_decided(plan, history, m, now) and alerts.over_decided(plan, history, m, now)
+
+
+def steps_over(plan: Plan, history: History, now: int) -> bool:
+    """After the last step: has the steady state been good for as long as it must settle, or is nothing to be hoped?"""
+    m = measure(history)
+    if m.began is None:
         return True
-    return _noticed(plan, m, now) and _hurt(plan, m, now) and _settled(plan, history, m, now)
+    ended = max((step.ended or 0 for step in history.steps.values()), default=0)
+    settled = _settled(plan, history, m, now) and now >= ended + nanoseconds(plan.settle)
+    told = settled and _told(plan, history, m, now)
+    return told or now > ended + nanoseconds(plan.limits.give_up)
 
 
 def _noticed(plan: Plan, m: Measurement, now: int) -> bool:

@@ -158,6 +158,21 @@ class Alerts(Written):
         return value
 
 
+class GrafanaPlace(Place):
+    """A Grafana that shows each run as a region in its dashboards."""
+
+    #: beside our own: veloz-chaos, the experiment, the environment, the verdict
+    tags: list[str] = []
+
+
+class Tell(Written):
+    """Who hears of a run's start and of its verdict. That somebody can't be told changes nothing."""
+
+    grafana: GrafanaPlace | None = None
+    slack: Place | None = None
+    webhook: Place | None = None
+
+
 class EnvironmentPart(Written):
     """What a file that others use may say; the file itself is an Environment."""
 
@@ -179,6 +194,7 @@ class EnvironmentPart(Written):
     sessions: dict[Name, Session] = {}
     procedures: dict[Name, Procedure] = {}
     alerts: Alerts | None = None
+    tell: Tell | None = None
     blackouts: list[dict[str, Any]] = []
     experiments: dict[Name, dict[Name, Any]] = {}
 

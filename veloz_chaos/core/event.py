@@ -251,6 +251,48 @@ class WorkloadEnded(_Event):
     error: str = ""
 
 
+class StepBegan(_Event):
+    event: Literal["step-began"] = "step-began"
+    step: str
+    #: the latest instant at which a runner that does not hang has ended it
+    deadline: int
+
+
+class StepEnded(_Event):
+    """`done`: the next one may begin. What it was like is judged from what was seen meanwhile."""
+
+    event: Literal["step-ended"] = "step-ended"
+    step: str
+    outcome: Literal["done", "failed", "aborted"]
+    reason: str = ""
+    #: who said that a manual step is done
+    confirmed: str = ""
+
+
+class ProcedureBegan(_Event):
+    """A command of the site's own: its process leads a group of its own."""
+
+    event: Literal["procedure-began"] = "procedure-began"
+    procedure: str
+    #: empty: not one of the steps, but what is to happen when they do not end as they should
+    step: str = ""
+    by: By
+    pid: int
+    pid_start: int
+
+
+class ProcedureEnded(_Event):
+    event: Literal["procedure-ended"] = "procedure-ended"
+    procedure: str
+    step: str = ""
+    by: By
+    succeeded: bool
+    #: None: it never began, or was killed
+    status: int | None = None
+    #: the end of what it wrote
+    output: str = ""
+
+
 class RunnerFailed(_Event):
     """Our own bug, or a world that does not let us go on."""
 
@@ -316,6 +358,10 @@ Event = Annotated[
     | ServiceRestored
     | WorkloadStarted
     | WorkloadEnded
+    | StepBegan
+    | StepEnded
+    | ProcedureBegan
+    | ProcedureEnded
     | RunnerFailed
     | RunEnded
     | RunJudged,

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from veloz_chaos.core.coverage import unwatched, watched_until
+from veloz_chaos.core import alert_findings as alerts
+from veloz_chaos.core import loss, steps
+from veloz_chaos.core.coverage import ASKED, Counts, unwatched, watched_until
 from veloz_chaos.core.doubt import completed, not_in_place
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.finding import Finding, against
@@ -25,6 +27,9 @@ from veloz_chaos.core.window import Quantifier, Ruling, clauses, interior, rule
 
 
 def expectations(plan: Plan, history: History, m: Measurement, found: Flow) -> Iterator[Finding]:
+    if plan.steps:
+        yield from _of_steps(plan, history, m, found)
+        return
     yield _in_place(history, m)
     if plan.detection is not None:
         yield _unless_cut_short(_detection(plan, history, m), m)
@@ -34,6 +39,20 @@ def expectations(plan: Plan, history: History, m: Measurement, found: Flow) -> I
     yield from _whiles(plan, history, m)
     yield from (_kept(name, history, m) for name in plan.keeps)
     yield from fates(plan, found)
+    yield from alerts.findings(plan, history, m)
+
+
+def _of_steps(plan: Plan, history: History, m: Measurement, found: Flow) -> Iterator[Finding]:
+    """The steps say what is expected and when, recovery too; what else is asked for is judged as ever."""
+    yield from steps.findings(plan, history)
+    if plan.detection is not None:
+        yield _unless_cut_short(_detection(plan, history, m), m)
+    yield from found.impact
+    yield from loss.findings(plan, history, m, found)
+    yield from _whiles(plan, history, m)
+    yield from (_kept(name, history, m) for name in plan.keeps)
+    yield from fates(plan, found)
+    yield from alerts.findings(plan, history, m)
 
 
 def _in_place(history: History, m: Measurement) -> Finding:
@@ -121,13 +140,13 @@ def _impact(plan: Plan, history: History, m: Measurement, found: Flow) -> Findin
     return Finding("impact", "failed", "masked: the fault was in place, yet no steady-state probe broke")
 
 
-def unseen(plan: Plan, history: History, m: Measurement, probes: Sequence[str], *, answers: bool = False) -> str:
+def unseen(plan: Plan, history: History, m: Measurement, probes: Sequence[str], counts: Counts = ASKED) -> str:
     """Why the looks do not prove that nothing happened to these probes from the fault to the end of the watch."""
     if m.began is None or not completed(history):
         return "the run ended before all had been seen"
     watched = watched_until(plan, history, (*plan.steady_state, *probes))
     until = max(watched, (m.ended or m.began).at_most + nanoseconds(plan.hold))
-    return unwatched(plan, history, probes, m.began.at_least, until, answers=answers)
+    return unwatched(plan, history, probes, m.began.at_least, until, counts)
 
 
 # --- recovery ------------------------------------------------------------------------------------------------------

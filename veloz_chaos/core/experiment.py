@@ -96,6 +96,11 @@ Clause = Annotated[str, StringConstraints(pattern=r"^(not )?[a-z0-9][a-z0-9._-]*
 Clauses = Annotated[list[Clause], Field(min_length=1)]
 
 
+def names_in(clause: Clause) -> list[str]:
+    """The probes of a clause."""
+    return [text.removeprefix("not ") for text in ([clause] if isinstance(clause, str) else clause.any_of)]
+
+
 class While(Written):
     always: Clauses | None = None
     eventually: Clauses | None = None
@@ -134,7 +139,11 @@ class OrderLimits(Written):
 
 
 class AlertExpectation(Written):
+    """Severity and channels come from the matrix; so does the time, which may only be made shorter here."""
+
     within: Duration | None = None
+    #: names of other alerts that the fault may raise
+    also: list[str] = []
 
 
 class Expect(Written):
@@ -182,6 +191,20 @@ class Step(Written):
         return self
 
 
+class Measure(Written):
+    """`{from: STEP, to: STEP}`: a length; `{at: STEP}`: what was lost when that step struck."""
+
+    from_: Name | None = None
+    to: Name | None = None
+    at: Name | None = None
+
+    @model_validator(mode="after")
+    def _measures_one_thing(self) -> Self:
+        if (self.from_ is None, self.to is None, self.at is None) not in ((False, False, True), (True, True, False)):
+            raise ValueError("a measure is either {from: STEP, to: STEP} or {at: STEP}")
+        return self
+
+
 class Experiment(Written):
     kind: Literal["Experiment"]
     version: Literal[1]
@@ -199,7 +222,7 @@ class Experiment(Written):
     steps: Annotated[list[Step], Field(min_length=1)] | None = None
     irreversible: bool = False
     expect: Expect = Field(default_factory=Expect)
-    measure: dict[Name, dict[Literal["from", "to", "at"], Name]] = {}
+    measure: dict[Name, Measure] = {}
     objectives: dict[Name, Duration] = {}
     on_abort: Name | None = None
     abort_when: list[Name] = []

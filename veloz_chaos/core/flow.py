@@ -31,6 +31,8 @@ class Flow:
     phases: Mapping[Name, Phase] = field(default_factory=dict)
     #: one each of the experiment's impact conditions
     impact: tuple[Finding, ...] = ()
+    #: the history itself; None where it is missing, or not the one that the journal vouches for
+    orders: Orders | None = field(default=None, repr=False, compare=False)
 
     @property
     def hurt(self) -> bool:
@@ -53,7 +55,7 @@ def flow(plan: Plan, history: History, m: Measurement, orders: Orders | None) ->
     if why or orders is None:
         return Flow(Audit(why), {}, tuple(conditions(plan, m, {}, why)))
     phases = of_phases.phases(orders, of_phases.bounds(plan, history, m))
-    return Flow(audit(orders), phases, tuple(conditions(plan, m, phases, "")))
+    return Flow(audit(orders), phases, tuple(conditions(plan, m, phases, "")), orders)
 
 
 def _distrust(history: History, orders: Orders | None) -> str:

@@ -62,5 +62,6 @@ def warnings(faults: Sequence[PlannedFault]) -> list[str]:
         for f in faults
         if f.held and f.offer.expiry is None
     ]
+    found += [f"{f.kind} on {f.on}: for good; only on-abort's procedure mends it" for f in faults if f.irreversible]
     found += [f"{f.kind} on {f.on}: emulated" for f in faults if f.offer.emulated]
     return found + [f"{f.kind} on {f.on} stands in for {f.models}" for f in faults if f.models]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from veloz_chaos.core import event as ev
-from veloz_chaos.core.plan import Plan
+from veloz_chaos.core.plan import Plan, PlannedRestore
 from veloz_chaos.core.trace import Trace
 
 
@@ -52,6 +52,20 @@ class Value:
 
 
 @dataclass
+class StepRecord:
+    """What became of one step; `entries`: the journal's lines of its beginning and its end."""
+
+    began: int
+    ended: int | None = None
+    outcome: str = ""
+    reason: str = ""
+    confirmed: str = ""
+    entries: tuple[int, ...] = ()
+    procedure_began: int | None = None
+    procedure: ev.ProcedureEnded | None = None
+
+
+@dataclass
 class History:
     run: str = ""
     plan: Plan | None = None
@@ -72,6 +86,9 @@ class History:
     orders_file: str = ""
     orders_sha256: str = ""
     workload_error: str = ""
+    steps: dict[str, StepRecord] = field(default_factory=dict)
+    #: what was run because the steps did not end as they should
+    mended: list[ev.ProcedureEnded] = field(default_factory=list)
     ended: ev.RunEnded | None = None
     last_at: int = 0
     entries: int = 0
@@ -84,6 +101,20 @@ class History:
         handle = _HANDLERS.get(type(event))
         if handle is not None:
             handle(self, event, self.entries)
+
+    @property
+    def struck(self) -> bool:
+        """Something may have been done to the system."""
+        return any(record.inject_began is not None for record in self.faults.values())
+
+    @property
+    def owed(self) -> PlannedRestore | None:
+        """The `on-abort` procedure, if it must still run: a step struck, they did not all end well, and it has not
+        succeeded since."""
+        if self.plan is None or not self.struck or any(ended.succeeded for ended in self.mended):
+            return None
+        whole = all(step.name in self.steps and self.steps[step.name].outcome == "done" for step in self.plan.steps)
+        return None if whole else self.plan.on_abort
 
     def trace(self, probe: str) -> Trace:
         return self.traces.setdefault(probe, Trace())
@@ -164,6 +195,28 @@ def _restored(history: History, event: ev.ServiceRestored, entry: int) -> None:
     history.restored.append(event)
 
 
+def _step_began(history: History, event: ev.StepBegan, entry: int) -> None:
+    history.steps[event.step] = StepRecord(event.at, entries=(entry,))
+
+
+def _step_ended(history: History, event: ev.StepEnded, entry: int) -> None:
+    step = history.steps.setdefault(event.step, StepRecord(event.at))
+    step.ended, step.outcome, step.reason, step.confirmed = event.at, event.outcome, event.reason, event.confirmed
+    step.entries = (*step.entries, entry)
+
+
+def _procedure_began(history: History, event: ev.ProcedureBegan, entry: int) -> None:
+    if event.step in history.steps:
+        history.steps[event.step].procedure_began = event.at
+
+
+def _procedure_ended(history: History, event: ev.ProcedureEnded, entry: int) -> None:
+    if not event.step:
+        history.mended.append(event)
+    elif event.step in history.steps:
+        history.steps[event.step].procedure = event
+
+
 def _workload_started(history: History, event: ev.WorkloadStarted, entry: int) -> None:
     history.orders_file = event.file
 
@@ -197,6 +250,10 @@ _HANDLERS: dict[type, Any] = {
     ev.ClockJumped: _jumped,
     ev.AbortRequested: _set("aborted", "cause"),
     ev.ServiceRestored: _restored,
+    ev.StepBegan: _step_began,
+    ev.StepEnded: _step_ended,
+    ev.ProcedureBegan: _procedure_began,
+    ev.ProcedureEnded: _procedure_ended,
     ev.WorkloadStarted: _workload_started,
     ev.WorkloadEnded: _workload_ended,
     ev.RunnerFailed: _set("runner_failed", "error"),

@@ -1,6 +1,6 @@
 """The version of the journal's format; a newer one is refused, an older one is read.
 
-2: `target-reported`. 3: the plan's cluster. 4: `run-judged`, the plan's occasion.
+2: `target-reported`. 3: the plan's cluster. 4: steps, `run-judged`, the plan's occasion.
 """
 
 FORMAT = 4

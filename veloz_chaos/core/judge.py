@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from veloz_chaos import errors
+from veloz_chaos.core import alert_findings as alerts
+from veloz_chaos.core.alert_chain import Chain, chain
+from veloz_chaos.core.coverage import ANSWERED
 from veloz_chaos.core.doubt import doubt
 from veloz_chaos.core.expectation import expectations, unseen
 from veloz_chaos.core.finding import Finding
@@ -18,7 +21,7 @@ from veloz_chaos.core.history import History
 from veloz_chaos.core.matrix import ResponseMatrix
 from veloz_chaos.core.measure import Measurement, measure
 from veloz_chaos.core.orders import Orders
-from veloz_chaos.core.plan import Plan
+from veloz_chaos.core.plan import Plan, PlannedRestore
 from veloz_chaos.core.window import Verdict
 
 __all__ = ["Finding", "Judgement", "judge", "worst"]
@@ -34,6 +37,8 @@ class Judgement:
     reasons: tuple[str, ...]
     measurement: Measurement
     flow: Flow = field(default_factory=Flow)
+    #: the way of the alert; None where none is expected, or nobody says where alerts are read
+    chain: Chain | None = None
 
 
 _CODES: dict[str, int] = {
@@ -61,7 +66,8 @@ def judge(history: History, matrix: ResponseMatrix | None = None, orders: Orders
     found = Flow() if stop == "refused" else flow(history.plan, history, m, orders)
     findings = () if stop == "refused" else tuple(_findings(history.plan, history, m, found))
     verdict = stop or worst(findings)
-    return Judgement(history.run, verdict, _CODES[verdict], findings, tuple(reasons), m, found)
+    told = chain(history.plan.alert, history, m) if history.plan.alert is not None else None
+    return Judgement(history.run, verdict, _CODES[verdict], findings, tuple(reasons), m, found, told)
 
 
 def worst(findings: tuple[Finding, ...]) -> Verdict:
@@ -79,6 +85,7 @@ def _no_verdict(history: History) -> tuple[str, list[str]]:
         if record.prepared and record.inject_began is not None and not record.cleared and _held(history, name)
     ]
     down = [f"{service} is still down" for service in (history.ended.down if history.ended else [])]
+    left += [_owed(history.owed)] if history.owed else []
     if history.ended is not None and (left or down):
         return "left-behind", left + down
     if history.refused:
@@ -88,8 +95,17 @@ def _no_verdict(history: History) -> tuple[str, list[str]]:
     if history.aborted:
         return "aborted", [history.aborted]
     if history.ended is not None and history.ended.cause == "interrupted":
-        return "aborted", ["the runner died; what it had injected was taken out"]
+        mended = f", and `{history.mended[-1].procedure}` was run" if history.mended else ""
+        return "aborted", [f"the runner died; what it had injected was taken out{mended}"]
     return "", []
+
+
+def _owed(planned: PlannedRestore) -> str:
+    """What an irreversible fault destroyed is not put right yet."""
+    return (
+        f"`{planned.procedure}` has not mended what the steps did; run it by: veloz-chaos revert, "
+        f"or by hand: {planned.by_hand}"
+    )
 
 
 def _held(history: History, name: str) -> bool:
@@ -122,7 +138,7 @@ def _placebo(plan: Plan, history: History, m: Measurement, found: Flow) -> Itera
         entries = tuple(s.shown.entry for s in m.signals if s.shown)
         yield Finding(title, "failed", f"{', '.join(noticed)} was shown though nothing was done", entries=entries)
     else:
-        yield _quiet(title, "nothing was noticed", unseen(plan, history, m, signals, answers=True))
+        yield _quiet(title, "nothing was noticed", unseen(plan, history, m, signals, ANSWERED))
     title = "placebo: no impact"
     if m.impact is not None:
         entries = tuple(m.entries.get("impact", ()))
@@ -130,6 +146,7 @@ def _placebo(plan: Plan, history: History, m: Measurement, found: Flow) -> Itera
     else:
         yield _quiet(title, "the steady state held", unseen(plan, history, m, plan.steady_state))
     yield from clean(found)
+    yield from alerts.quiet(plan, history, m)
 
 
 def _quiet(title: str, reason: str, why: str) -> Finding:

@@ -49,6 +49,8 @@ class ResponseMatrix(Written):
             recovery=None if row.recovery == "variable" else row.recovery,
             give_up=self.give_up,
             manual_action=row.manual_action,
+            rto=row.rto,
+            rpo=row.rpo,
         )
 
 
@@ -62,6 +64,9 @@ class Limits(Written):
     recovery: Duration | None
     give_up: Duration
     manual_action: str
+    #: of a disaster: how long the business may be away, and how much of its past may be lost
+    rto: Duration | None = None
+    rpo: Duration | None = None
 
     @property
     def recovery_or_give_up(self) -> timedelta:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.history import History
 from veloz_chaos.core.interval import Interval
-from veloz_chaos.core.plan import Plan
+from veloz_chaos.core.plan import Plan, PlannedFault
 from veloz_chaos.core.presence import ended_early, fault_began, fault_ended, hull, last_of
 from veloz_chaos.core.trace import NOT_SHOWN, Look, Trace, is_shown
 
@@ -109,10 +109,11 @@ def measure(history: History) -> Measurement:
     start = struck(history)
     if plan is None or start is None:
         return Measurement(in_place=False, began=None, ended=None, early="", end=history.last_at)
-    began = hull([fault_began(fault, history.fault(fault.id)) for fault in plan.faults])
+    faults = _begun(plan, history)
+    began = hull([fault_began(fault, history.fault(fault.id)) for fault in faults])
     if plan.placebo:
         began = Interval(start, start)
-    held = [fault for fault in plan.faults if fault.held]
+    held = [fault for fault in faults if fault.held]
     ends = [fault_ended(fault, history.fault(fault.id)) for fault in held] if began else []
     ended = last_of(ends)
     since = began.at_least if began else start
@@ -138,6 +139,12 @@ def measure(history: History) -> Measurement:
         entries=entries,
         end=history.last_at,
     )
+
+
+def _begun(plan: Plan, history: History) -> list[PlannedFault]:
+    """All; but of steps those that came to be: what a later one would have done is not missing."""
+    struck = (record.inject_began is not None for record in map(history.fault, (f.id for f in plan.faults)))
+    return [fault for fault, began in zip(plan.faults, struck, strict=True) if began or not plan.steps]
 
 
 def _signals(plan: Plan) -> Sequence[str]:

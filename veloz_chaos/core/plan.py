@@ -5,15 +5,18 @@ It is the first thing in a journal, and all that `measure` and `judge` know of w
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Literal
 
 from pydantic import Field
 
+from veloz_chaos.core.alerts import PlannedAlert
 from veloz_chaos.core.capability import Offer, Reference
 from veloz_chaos.core.cluster import Cluster
 from veloz_chaos.core.duration import Duration
-from veloz_chaos.core.experiment import Detection, OrderLimits, Tier, While
+from veloz_chaos.core.experiment import Clause, Detection, Manual, OrderLimits, Tier, While, names_in
 from veloz_chaos.core.matrix import Limits
 from veloz_chaos.core.model import Written
 from veloz_chaos.core.workload import PlannedWorkload
@@ -38,6 +41,8 @@ class PlannedFault(Written):
     #: False: strikes once
     held: bool
     hold: PlannedHold | None
+    #: strikes once, and for good: what mends it is the experiment's `on-abort` procedure
+    irreversible: bool = False
 
 
 class PlannedProbe(Written):
@@ -59,6 +64,40 @@ class PlannedRestore(Written):
     command: list[str]
     timeout: Duration
     cwd: str | None
+
+    @property
+    def by_hand(self) -> str:
+        """As a shell takes it."""
+        words = shlex.join(self.command).replace("'{python}'", "python3")
+        return f"cd {shlex.quote(self.cwd)} && {words}" if self.cwd else words
+
+
+class PlannedStep(Written):
+    """One of them; it does the one thing that is given."""
+
+    name: str
+    #: probes: each must be shown once, by a look asked within the step
+    check: list[str] = Field(default_factory=list)
+    #: ids of faults: they strike at once
+    inject: list[str] = Field(default_factory=list)
+    #: ids of faults that an earlier step holds
+    revert: list[str] = Field(default_factory=list)
+    until: Literal["steady-state"] | list[Clause] | None = None
+    procedure: PlannedRestore | None = None
+    manual: Manual | None = None
+    wait: Duration | None = None
+    #: counts from its beginning; None: it takes what it takes
+    within: Duration | None = None
+
+
+class PlannedMeasure(Written):
+    """A length between two steps (`from`, `to`), or what was lost when a step struck (`at`)."""
+
+    from_: str | None = None
+    to: str | None = None
+    at: str | None = None
+    #: stricter than the matrix, if it is given
+    objective: Duration | None = None
 
 
 class Occasion(Written):
@@ -94,10 +133,17 @@ class Plan(Written):
     impact: Literal["none"] | list[str] | None = None
     #: how many orders may meet each fate; None: their fate is not judged
     orders: OrderLimits | None = None
+    #: None: not expected, or nobody says where alerts are read
+    alert: PlannedAlert | None = None
     may: list[str] = Field(default_factory=list)
     abort_when: list[str] = Field(default_factory=list)
     #: service -> what brings it back if it stays dead after the watch
     restores: dict[str, PlannedRestore] = Field(default_factory=dict)
+    #: in this order, instead of one strike
+    steps: list[PlannedStep] = Field(default_factory=list)
+    #: what mends the system if the steps do not end as they should
+    on_abort: PlannedRestore | None = None
+    measures: dict[str, PlannedMeasure] = Field(default_factory=dict)
     #: two runs with the same key exclude each other
     lock: str
     #: where the run holds a lease, and what undoes it is kept
@@ -114,3 +160,17 @@ class Plan(Written):
     def longest_hold(self) -> timedelta:
         holds = [fault.hold.at_most for fault in self.faults if fault.hold is not None]
         return max(holds, default=timedelta(0))
+
+    @property
+    def occasional(self) -> frozenset[str]:
+        """Probes that nothing but a `check` asks for: they look only while it goes on, for they may be costly."""
+        checked = {name for step in self.steps for name in step.check}
+        return frozenset(checked - set(self._always_looked_at()))
+
+    def _always_looked_at(self) -> Iterator[str]:
+        yield from (*self.steady_state, *self.keeps, *self.abort_when)
+        yield from self.detection.signals if self.detection else ()
+        windows = [(said.always, said.eventually, said.never) for said in self.while_.values()]
+        listed = [clauses for window in windows for clauses in window if clauses]
+        listed += [step.until for step in self.steps if isinstance(step.until, list)]
+        yield from (name for clauses in listed for clause in clauses for name in names_in(clause))

@@ -8,16 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
+from veloz_chaos.core import alerts, sequence
+from veloz_chaos.core.alerts import PlannedAlert
 from veloz_chaos.core.capability import capability_of
-from veloz_chaos.core.checking import Path, Written, all_together, arguments, calls, fault_arguments, used_probes
+from veloz_chaos.core.checking import (
+    Path,
+    Written,
+    alert_within,
+    all_together,
+    arguments,
+    calls,
+    fault_arguments,
+    used_probes,
+)
 from veloz_chaos.core.environment import Environment, ProbeSpec, Service, ways
-from veloz_chaos.core.experiment import FaultCall, UntilDecided
+from veloz_chaos.core.experiment import AlertExpectation, FaultCall, Step, UntilDecided
 from veloz_chaos.core.guard import blast, guard, warnings
 from veloz_chaos.core.nearest import did_you_mean
-from veloz_chaos.core.plan import Occasion, Plan, PlannedFault, PlannedHold, PlannedProbe, PlannedRestore
+from veloz_chaos.core.plan import (
+    Occasion,
+    Plan,
+    PlannedFault,
+    PlannedHold,
+    PlannedMeasure,
+    PlannedProbe,
+    PlannedRestore,
+    PlannedStep,
+)
 from veloz_chaos.core.survey import Found, Inventory, Wanted
 from veloz_chaos.core.vocabulary import Vocabulary
 from veloz_chaos.core.workload import PlannedWorkload
@@ -89,6 +110,8 @@ def _stand_in(
         return None
     home = written.homes.get(place[:2], written.environment_file)
     wrong = list(fault_arguments((*place, stand_in.kind), stand_in, home, known))
+    if sequence.is_irreversible(stand_in.kind, known):
+        wrong.append(written.there(place, f"a stand-in can't be `{stand_in.kind}`, which can't be undone"))
     if known.later("faults", stand_in.kind):
         wrong.append(written.there(place, f"`{stand_in.kind}` can't be injected by this version"))
     problems.extend(wrong)
@@ -134,12 +157,18 @@ def plan(written: Written, inventory: Inventory, known: Vocabulary, choices: Cho
     reasons = [
         f"{item.call.on}: {inventory.missing[item.call.on]}" for item in bound if item.call.on not in inventory.found
     ]
+    if choices.placebo and written.experiment.steps:
+        reasons.append("steps have no placebo: what they wait for would never come; run a single fault's instead")
     faults: list[PlannedFault] = []
+    of_step: dict[int, list[str]] = {}
     for item in bound if not reasons else ():
-        faults += _planned(written, item, inventory, known, choices, problems, reasons, len(faults))
+        made = _planned(written, item, inventory, known, choices, problems, reasons, len(faults))
+        faults += made
+        if item.path[0] == "steps":
+            of_step.setdefault(int(item.path[1]), []).extend(fault.id for fault in made)
     if problems:
         raise InvalidFile(problems)
-    result = _assemble(written, faults, choices)
+    result = _assemble(written, faults, of_step, choices)
     reasons += guard(written, result, inventory)
     if reasons:
         raise Refused("\n".join(dict.fromkeys(reasons)))
@@ -190,6 +219,7 @@ def _planned(
             offer=found.offers[needs],
             held=kind.held,
             hold=_hold(call),
+            irreversible=kind.irreversible,
         )
         for n, found in enumerate(picked)
     ]
@@ -223,9 +253,11 @@ def pick(call: FaultCall, found: Sequence[Found], seed: int) -> list[Found]:
     return shuffled[:count]
 
 
-def _assemble(written: Written, faults: list[PlannedFault], choices: Choices) -> Plan:
+def _assemble(written: Written, faults: list[PlannedFault], of_step: Mapping[int, list[str]], choices: Choices) -> Plan:
     e, environment = written.experiment, written.environment
-    hold = e.expect.recovery.hold
+    hold, alert = e.expect.recovery.hold, _alert(written)
+    probes = {name: _probe(environment.probes[name]) for _, name in used_probes(e)}
+    unread = [f"alerts are not checked: environment `{environment.name}` does not say where they are read"]
     return Plan(
         experiment=e.name,
         title=e.title,
@@ -241,7 +273,7 @@ def _assemble(written: Written, faults: list[PlannedFault], choices: Choices) ->
         hold=hold,
         settle=e.expect.recovery.settle or 2 * hold,
         faults=faults,
-        probes={name: _probe(environment.probes[name]) for _, name in used_probes(e)},
+        probes=probes | _alert_probes(alert, environment),
         steady_state=e.steady_state,
         workload=_workload(environment, e.workload),
         detection=e.expect.detection,
@@ -249,13 +281,48 @@ def _assemble(written: Written, faults: list[PlannedFault], choices: Choices) ->
         keeps=e.expect.keeps,
         impact=e.expect.impact,
         orders=e.expect.orders,
+        alert=alert,
         may=e.expect.may,
         abort_when=e.abort_when,
         restores=_restores(environment, faults),
+        steps=_steps(written, faults, of_step),
+        on_abort=_procedure(environment, e.on_abort) if e.on_abort else None,
+        measures={
+            name: PlannedMeasure(**dict(said), objective=e.objectives.get(name)) for name, said in e.measure.items()
+        },
         lock=lock_key(environment),
         cluster=environment.kubernetes,
-        warnings=warnings(faults),
+        warnings=warnings(faults) + (unread if e.expect.alert and alert is None else []),
     )
+
+
+def _alert(written: Written) -> PlannedAlert | None:
+    e, said = written.experiment, written.environment.alerts
+    row = written.matrix.rows[e.failure].alert
+    if not e.expect.alert or said is None or row is None:
+        return None
+    also = e.expect.alert.also if isinstance(e.expect.alert, AlertExpectation) else []
+    within = alert_within(e) or row.within
+    assert within is not None
+    return alerts.planned(e.failure, row, said, within, also)
+
+
+def _alert_probes(alert: PlannedAlert | None, environment: Environment) -> dict[str, PlannedProbe]:
+    said = environment.alerts
+    if alert is None or said is None:
+        return {}
+    return {
+        name: PlannedProbe(
+            type=kind,
+            arguments=place.model_dump(exclude_defaults=True),
+            ok="error == '' && status == 200",
+            value="value",
+            every=said.every,
+            timeout=said.timeout,
+            title="what is raised",
+        )
+        for name, kind, place in alerts.probes(said)
+    }
 
 
 def _probe(spec: ProbeSpec) -> PlannedProbe:
@@ -282,11 +349,45 @@ def _restores(environment: Environment, faults: Sequence[PlannedFault]) -> dict[
     for name in {fault.on for fault in faults}:
         service = environment.services.get(name, Service(type="none"))
         if service.restore:
-            procedure = environment.procedures[service.restore]
-            found[name] = PlannedRestore(
-                procedure=service.restore, command=procedure.command, timeout=procedure.timeout, cwd=procedure.cwd
-            )
+            found[name] = _procedure(environment, service.restore)
     return found
+
+
+def _procedure(environment: Environment, name: str) -> PlannedRestore:
+    found = environment.procedures[name]
+    return PlannedRestore(procedure=name, command=found.command, timeout=found.timeout, cwd=found.cwd)
+
+
+def _steps(written: Written, faults: Sequence[PlannedFault], of_step: Mapping[int, list[str]]) -> list[PlannedStep]:
+    steps = written.experiment.steps or []
+    held = {fault.id for fault in faults if fault.held}
+    of_name = {step.name: [f for f in of_step.get(n, ()) if f in held] for n, step in enumerate(steps)}
+    return [
+        PlannedStep(
+            name=step.name,
+            check=step.check or [],
+            inject=of_step.get(n, []),
+            revert=[fault for name in step.revert or () for fault in of_name[name]],
+            until=step.until,
+            procedure=_procedure(written.environment, step.procedure) if step.procedure else None,
+            manual=step.manual,
+            wait=step.wait,
+            within=_within(written, step),
+        )
+        for n, step in enumerate(steps)
+    ]
+
+
+def _within(written: Written, step: Step) -> timedelta | None:
+    """As it says; a condition is waited for until the matrix gives up, a procedure as long as it may take anyway."""
+    if step.manual is not None:
+        return step.manual.within
+    if step.procedure is not None:
+        allowed = written.environment.procedures[step.procedure].timeout
+        return min(step.within, allowed) if step.within is not None else allowed
+    if step.within is None and (step.check or step.until):
+        return written.matrix.give_up
+    return step.within
 
 
 def lock_key(environment: Environment) -> str:

@@ -32,10 +32,15 @@ def _said(finding: Finding) -> str:
 
 
 def _times(findings: Sequence[Finding]) -> Iterator[str]:
-    words = {"detection": "detected after", "recovery": "recovered after"}
+    words = {"detection": "detected after", "recovery": "recovered after", "rto": "RTO", "rpo": "RPO"}
     for finding in findings:
         if finding.expectation in words and finding.measured is not None and not math.isinf(finding.measured.at_most):
-            yield f"{words[finding.expectation]} {interval(finding.measured)}"
+            yield f"{words[finding.expectation]} {interval(finding.measured)}{_lost(finding)}"
+
+
+def _lost(finding: Finding) -> str:
+    """How many orders a disaster cost, beside how much time."""
+    return f" ({finding.reason.partition(':')[0]})" if finding.expectation == "rpo" else ""
 
 
 def told(judgement: Judgement) -> dict[str, Any]:

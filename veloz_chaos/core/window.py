@@ -14,7 +14,7 @@ from typing import Literal
 
 from veloz_chaos.core.coverage import GAP_PERIODS
 from veloz_chaos.core.duration import nanoseconds
-from veloz_chaos.core.experiment import AnyOf, Clause, While
+from veloz_chaos.core.experiment import AnyOf, Clause, While, names_in
 from veloz_chaos.core.history import History
 from veloz_chaos.core.interval import Interval
 from veloz_chaos.core.length import length as long
@@ -60,7 +60,8 @@ def _ends(name: str, history: History, m: Measurement) -> tuple[float | None, fl
         case "recovered":
             return (m.recovery.at_most if m.recovery else None), m.end
         case _:
-            return None, None
+            step = history.steps.get(name)
+            return (step.began, step.ended) if step else (None, None)
 
 
 def _revert_asked(history: History) -> int | None:
@@ -148,7 +149,4 @@ def clauses(window: While) -> list[tuple[Quantifier, Clause]]:
     return said
 
 
-def probe_names(clause: Clause) -> list[str]:
-    if isinstance(clause, AnyOf):
-        return [name.removeprefix("not ") for name in clause.any_of]
-    return [clause.removeprefix("not ")]
+probe_names = names_in

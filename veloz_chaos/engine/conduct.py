@@ -30,6 +30,7 @@ from veloz_chaos.engine.journal import Journal
 from veloz_chaos.engine.run import Run
 from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.engine.survey import survey
+from veloz_chaos.engine.telling import telling
 from veloz_chaos.engine.workload import Workload
 from veloz_chaos.errors import Refused
 from veloz_chaos.mechanisms import proc
@@ -67,7 +68,7 @@ class Result:
     judgement: Judgement
     folder: Path
     history: History
-    #: what could not be tidied up, and what then to do
+    #: what could not be tidied up, and what then to do; who could not be told
     note: str = ""
 
 
@@ -113,11 +114,14 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
         mirror = _mirror(made, run_id)
         folder = request.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{made.experiment}-{run_id}"
         history = History()
+        others = telling(written.environment.tell)
 
         def both(event: ev.Event) -> None:
             history.add(event)
             if mirror is not None:
                 mirror.note(event)
+            if others is not None:
+                others.note(event)
             observe(event)
 
         with _journal(folder, both) as (journal, secrets):
@@ -132,7 +136,8 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
     judgement = judge(history, orders=order_history.beside(folder, history))
     if history.ended is not None:
         _keep(judgement, folder)
-    return Result(judgement, folder, history, note)
+    notes = [note, *(others.end(history, judgement) if others is not None else [])]
+    return Result(judgement, folder, history, "\n".join(filter(None, notes)))
 
 
 def _keep(judgement: Judgement, folder: Path) -> None:
@@ -185,8 +190,12 @@ def refuse_leftovers(runs: Path, key: str) -> None:
             continue
         events = journals.read(path.parent)
         first = events[0] if events else None
-        if isinstance(first, ev.RunStarted) and first.plan.lock == key and ev.open_faults(events):
+        if not isinstance(first, ev.RunStarted) or first.plan.lock != key:
+            continue
+        if ev.open_faults(events):
             raise Refused(f"an earlier run left a fault open; take it out first: veloz-chaos revert {path.parent}")
+        if first.plan.steps and (owed := of(events).owed):
+            raise Refused(f"an earlier run still owes `{owed.procedure}`; run it by: veloz-chaos revert {path.parent}")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The run, always in this order: steady state, prepare, receipt on disk, inject, confirm, hold while looking, revert,
-confirm it is gone, watch for recovery and relapse, restore if needed, end.
+confirm it is gone, watch for recovery and relapse, restore if needed, end. An experiment's own steps take the place of
+all from prepare to confirm.
 
 Whatever goes wrong in between, what was injected is taken out: revert has its own clock and hears no Ctrl-C.
 """
@@ -29,7 +30,7 @@ async def execute(run: Run) -> None:
     with _signals(run.loop, run):
         tasks: list[asyncio.Task[None]] = []
         try:
-            run.lookers = lookers(
+            all_lookers = lookers(
                 run.plan.probes,
                 run.registry,  # type: ignore[arg-type]
                 run.secrets,
@@ -38,6 +39,8 @@ async def execute(run: Run) -> None:
                 run.workload.counts if run.workload else lambda: None,
                 Fate(run.plan.workload.place) if run.plan.workload else None,
             )
+            run.lookers = [looker for looker in all_lookers if looker.name not in run.plan.occasional]
+            run.occasional = {looker.name: looker for looker in all_lookers if looker.name in run.plan.occasional}
             await asyncio.gather(*(looker.open() for looker in run.lookers))
             tasks = [asyncio.create_task(looker.keep_looking()) for looker in run.lookers]
             tasks.append(asyncio.create_task(run.lag.watch(run.emit)))
@@ -59,24 +62,28 @@ async def _steps(run: Run) -> None:
         if not run.plan.placebo:
             if run.guardian is not None:
                 await asyncio.to_thread(run.guardian.await_ready)
-            await run.prepare()
-            await run.listen()
-            await _strike(run)
-        await run.watch()
+            whole = await _steps_of_its_own(run) if run.plan.steps else await _one_strike(run)
+            cause = "completed" if whole else "failed"
+        if cause == "completed":
+            await run.watch()
         if run.workload is not None:
             run.workload.halt()
-        down = await run.restore()
+        down = await run.restore() if cause == "completed" else await _after_abort(run)
     except Refused as refusal:
         cause = _refuse(run, str(refusal))
+        down = await _after_abort(run) if run.plan.steps and cause == "aborted" else []
     except Stop:
         cause = "aborted"
         down = await _after_abort(run)
     except UsageError as error:
         cause = _refuse(run, str(error))
+        down = await _after_abort(run) if run.plan.steps and cause == "aborted" else []
     if run.workload is not None:
         run.emit(await run.workload.end(settle=cause == "completed"))
     await run.deafen()
     left = [hand.id for hand in run.hands if hand.fault.held and not run.history.fault(hand.id).cleared]
+    if run.history.owed:
+        left += [fault.id for fault in run.plan.faults if fault.irreversible] or ["on-abort"]
     run.emit(ev.RunEnded(cause=cause, by="runner", down=down, left=left, **moment()))
 
 
@@ -91,18 +98,22 @@ def _refuse(run: Run, why: str) -> str:
     return "refused"
 
 
-async def _strike(run: Run) -> None:
-    """Inject, confirm, hold; and take out, whatever happened in between."""
+async def _one_strike(run: Run) -> bool:
+    """Prepare, inject, confirm, hold; and take out, whatever happened in between."""
+    hands = await run.prepare(run.plan.faults)
+    await run.listen(hands)
     try:
-        if await run.inject():
+        if await run.inject(hands):
             await run.hold()
     finally:
-        reverting = asyncio.create_task(asyncio.to_thread(run.take_out_all))
-        while not reverting.done():
-            try:
-                await asyncio.shield(reverting)
-            except asyncio.CancelledError:
-                continue
+        await run.take_out(run.hands)
+    return True
+
+
+async def _steps_of_its_own(run: Run) -> bool:
+    from veloz_chaos.engine import sequence  # only where there are steps
+
+    return await sequence.take(run)
 
 
 async def _after_abort(run: Run) -> list[str]:
@@ -112,6 +123,10 @@ async def _after_abort(run: Run) -> list[str]:
     if not run.hands:
         return []
     run.stop = ""
+    if run.history.owed:
+        from veloz_chaos.engine import sequence
+
+        await sequence.mend(run, run.history.owed)
     started = now()
     try:
         await run.until(lambda: not run.broken(), started + RESTORED_WITHIN)

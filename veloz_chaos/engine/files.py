@@ -210,9 +210,10 @@ def _merge(data: dict[str, Any], read: Document, merged: dict[str, Any], homes: 
 
 
 def _secrets(data: Mapping[str, Any], read: Document) -> None:
-    """Every `${env:…}` and `${file:…}` must be there before anything starts."""
+    """Every `${env:…}` and `${file:…}` must be there before anything starts; but who is told of it may be missed."""
+    asked = {key: value for key, value in data.items() if key != "tell"}
     problems = [
-        read.problem((), why) for kind, name in dict.fromkeys(references(dict(data))) if (why := missing(kind, name))
+        read.problem((), why) for kind, name in dict.fromkeys(references(asked)) if (why := missing(kind, name))
     ]
     if problems:
         raise InvalidFile(problems)

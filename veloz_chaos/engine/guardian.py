@@ -27,6 +27,8 @@ from veloz_chaos.mechanisms import proc
 TICK = 1.0
 #: A guardian that is not ready by then is no guardian. Seconds.
 READY = 20.0
+#: Beyond a step's longest time, the runner is taken for hung. Nanoseconds.
+GRACE = 60_000_000_000
 
 
 class Guardian:
@@ -106,10 +108,16 @@ def _await_end(folder: Path, started: ev.RunStarted) -> None:
     with (folder / journals.FILE).open("rb") as journal:
         while not select.select([0], [], [], TICK)[0]:
             about_faults += journals.about_faults(journal)
-            if any(fault.expires < now() for fault in ev.open_faults(about_faults)):
+            if any(fault.expires < now() for fault in ev.open_faults(about_faults)) or _step_hangs(about_faults):
                 with contextlib.suppress(Error):
                     proc.send(started.pid, started.pid_start, "KILL")
                 return
+
+
+def _step_hangs(events: list[ev.Event]) -> bool:
+    steps = (event for event in reversed(events) if isinstance(event, ev.StepBegan | ev.StepEnded))
+    last = next(steps, None)
+    return isinstance(last, ev.StepBegan) and last.deadline + GRACE < now()
 
 
 def _anything_open(folder: Path) -> bool:

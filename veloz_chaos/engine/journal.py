@@ -27,7 +27,7 @@ class Journal:
     def __init__(self, folder: Path, descriptor: int, secrets: Secrets, observe: Callable[[ev.Event], None]) -> None:
         self.folder = folder
         self._descriptor = descriptor
-        self._secrets = secrets
+        self.secrets = secrets
         self._observe = observe
 
     @classmethod
@@ -55,7 +55,7 @@ class Journal:
 
     def append(self, event: ev.Event, *, sync: bool = False) -> None:
         text = ev.write(event)
-        safe = self._secrets.redact_line(text)
+        safe = self.secrets.redact_line(text)
         line = safe.encode() + b"\n"
         if (written := os.write(self._descriptor, line)) != len(line):
             os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
@@ -109,11 +109,13 @@ def _event(line: bytes, path: Path, number: int) -> ev.Event:
 
 
 def about_faults(file: BinaryIO) -> list[ev.Event]:
-    """What came since the last call about faults prepared and cleared; a torn last line is left for the next call."""
+    """What came since the last call about faults prepared and cleared, and about steps; a torn last line is left for
+    the next call."""
     data = file.read()
     whole = data.rfind(b"\n") + 1
     file.seek(whole - len(data), os.SEEK_CUR)
-    return [ev.read(line) for line in data[:whole].splitlines() if b'"event":"fault-' in line]
+    wanted = (b'"event":"fault-', b'"event":"step-')
+    return [ev.read(line) for line in data[:whole].splitlines() if any(word in line for word in wanted)]
 
 
 def finished(folder: Path) -> bool:

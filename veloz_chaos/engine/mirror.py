@@ -50,7 +50,7 @@ class Mirror:
         self._written = False
 
     def note(self, event: ev.Event) -> None:
-        if isinstance(event, ev.RunStarted | ev.FaultCleared | ev.RunEnded):
+        if isinstance(event, ev.RunStarted | ev.FaultCleared | ev.StepEnded | ev.ProcedureEnded | ev.RunEnded):
             self._lines.append(ev.write(event))
         if isinstance(event, ev.FaultPrepared):  # whether it was injected is not known elsewhere: taken for it
             self._lines += [ev.write(event), ev.write(ev.InjectionBegan(fault=event.fault, **moment()))]

@@ -1,4 +1,7 @@
-"""Take out whatever a journal holds open: by the guardian when the runner is dead, or by hand, on any machine."""
+"""Take out whatever a journal holds open: by the guardian when the runner is dead, or by hand, on any machine.
+
+What can't be taken out is mended by the experiment's `on-abort` procedure, unless its steps all ended well.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,15 @@ from pathlib import Path
 
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.capability import Reference, Target
+from veloz_chaos.core.history import of
+from veloz_chaos.core.plan import PlannedRestore
+from veloz_chaos.core.steps import quoted
 from veloz_chaos.engine import journal as journals
+from veloz_chaos.engine import procedure
 from veloz_chaos.engine.clock import moment
 from veloz_chaos.engine.hand import Backends, pick_up, signed, take_out
 from veloz_chaos.engine.journal import Journal
-from veloz_chaos.errors import Gone, TargetError, Unavailable
+from veloz_chaos.errors import Gone, TargetError, Unavailable, UsageError
 from veloz_chaos.mechanisms import proc
 
 
@@ -26,15 +33,68 @@ def revert(folder: Path, backends: Backends, by: ev.By, *, wait: bool = True) ->
     journal = Journal.reopen(folder, wait=wait)
     try:
         events = journals.read(folder)
+        _end_procedures(events)
         _disarm(events, backends)
         prepared_faults = ev.open_faults(events)
         left = [_one(prepared, events, backends, by, journal) for prepared in prepared_faults]
+        unmended = _mend(events, by, journal)
         if not any(isinstance(event, ev.RunEnded) for event in events):
             open_still = [prepared.fault for prepared, text in zip(prepared_faults, left, strict=True) if text]
+            open_still += _irreversible(events) if unmended else []
             journal.append(ev.RunEnded(cause="interrupted", by=by, left=open_still, **moment()), sync=True)
-        return [text for text in left if text] or _forget(events)
+        return [text for text in [*left, unmended] if text] or _forget(events)
     finally:
         journal.close()
+
+
+def _end_procedures(events: list[ev.Event]) -> None:
+    """What the dead runner left running on this machine: two restores at once would be worse than none."""
+    started = events[0] if events else None
+    ended = [(event.procedure, event.step) for event in events if isinstance(event, ev.ProcedureEnded)]
+    for event in events:
+        if not isinstance(event, ev.ProcedureBegan):
+            continue
+        if (event.procedure, event.step) in ended:
+            ended.remove((event.procedure, event.step))
+        elif isinstance(started, ev.RunStarted) and started.boot_id == proc.boot_id():
+            procedure.end(event.pid, event.pid_start)
+
+
+def _mend(events: list[ev.Event], by: ev.By, journal: Journal) -> str:
+    """Run the procedure that is owed. What is left then, in words; empty if nothing is."""
+    started = events[0] if events else None
+    if not isinstance(started, ev.RunStarted) or started.plan.on_abort is None:
+        return ""
+    owed = of(events).owed
+    if owed is None:
+        return ""
+    by_hand = owed.by_hand
+    if started.host != socket.gethostname():
+        return f"`{owed.procedure}` must be run on {started.host}: veloz-chaos revert there, or by hand: {by_hand}"
+    outcome = _run(owed, by, journal)
+    said = {"succeeded": outcome.succeeded, "status": outcome.status, "output": outcome.output}
+    journal.append(ev.ProcedureEnded(procedure=owed.procedure, by=by, **said, **moment()), sync=True)
+    if outcome.succeeded:
+        return ""
+    return f"`{owed.procedure}` failed: {quoted(outcome.output)}; run it by hand: {by_hand}"
+
+
+def _run(owed: PlannedRestore, by: ev.By, journal: Journal) -> procedure.Outcome:
+    try:
+        running = procedure.Running(journal.secrets.fill_all(owed.command), owed.cwd)
+    except OSError as error:
+        return procedure.not_started(owed.command, error)
+    except UsageError as error:
+        return procedure.Outcome(False, str(error))
+    about = {"procedure": owed.procedure, "pid": running.pid, "pid_start": running.start}
+    journal.append(ev.ProcedureBegan(**about, by=by, **moment()), sync=True)
+    return running.finish(owed.timeout)
+
+
+def _irreversible(events: list[ev.Event]) -> list[str]:
+    started = events[0]
+    assert isinstance(started, ev.RunStarted)
+    return [fault.id for fault in started.plan.faults if fault.irreversible] or ["on-abort"]
 
 
 def _forget(events: list[ev.Event]) -> list[str]:

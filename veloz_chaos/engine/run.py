@@ -6,19 +6,20 @@ One asyncio loop looks and waits; everything that blocks happens in threads.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from veloz_chaos.core import alert_findings as alerts
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.capability import Report
-from veloz_chaos.core.decide import hold_over, watch_over
+from veloz_chaos.core.decide import hold_over, steps_over, watch_over
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.history import History
-from veloz_chaos.core.plan import Plan, PlannedFault
+from veloz_chaos.core.plan import Plan, PlannedFault, PlannedProbe
 from veloz_chaos.core.presence import died_under
 from veloz_chaos.core.trace import SHOWN
 from veloz_chaos.engine import procedure
@@ -71,6 +72,8 @@ class Run:
     #: each ends the watch over one target
     unwatch: list[Callable[[], None]] = field(default_factory=list)
     lookers: Sequence[Looker] = ()
+    #: probes that look only while a step checks them
+    occasional: Mapping[str, Looker] = field(default_factory=dict)
     workload: Workload | None = None
     workload_died: str = ""
     lease: Lease | None = None
@@ -113,7 +116,8 @@ class Run:
             await asyncio.sleep(left)
 
     def _check(self) -> None:
-        broken = next((looker.broken for looker in self.lookers if looker.broken), None)
+        looking = (*self.lookers, *self.occasional.values())
+        broken = next((looker.broken for looker in looking if looker.broken), None)
         if broken is not None:
             raise broken
         if self.guardian is not None and not self.guardian.alive and not self.stop:
@@ -155,7 +159,7 @@ class Run:
     async def baseline(self) -> None:
         """Raises Refused unless the steady state holds, and no signal is shown, for the whole window."""
         await self.until(
-            lambda: all(looker.looked.is_set() for looker in self.lookers), now() + longest(self.plan.probes)
+            lambda: all(looker.looked.is_set() for looker in self.lookers), now() + longest(self._always())
         )
         began = now()
         self.emit(ev.BaselineBegan(**moment()))
@@ -165,6 +169,9 @@ class Run:
         if reasons:
             raise Refused("\n".join(reasons))
         self.emit(ev.BaselineEnded(**moment()))
+
+    def _always(self) -> dict[str, PlannedProbe]:
+        return {name: probe for name, probe in self.plan.probes.items() if name not in self.plan.occasional}
 
     def _not_steady(self, began: int) -> list[str]:
         broken = [
@@ -183,15 +190,16 @@ class Run:
             for name in self.plan.abort_when
             if any(look.outcome == SHOWN for look in self.history.trace(name).since(began))
         ]
-        return broken + shown + alarms
+        return broken + shown + alarms + alerts.refusals(self.plan, self.history)
 
     def _unlooked(self, began: int) -> list[str]:
         """A probe that never answered in the baseline says nothing of the steady state."""
-        return [
+        never = [
             f"{name} gave no answer in the baseline: {self.history.reasons.get(name, 'it was never looked at')}"
             for name in self.plan.steady_state
             if not any(look.outcome == SHOWN for look in self.history.trace(name).since(began))
         ]
+        return never + alerts.unanswered(self.plan, self.history, began)
 
     async def _orderless(self, before: int) -> list[str]:
         """A workload of which nothing was accepted in the baseline shows nothing of orders lost later."""
@@ -203,38 +211,44 @@ class Run:
             return []
         return [f"no order of {flow.plan.name} was accepted in the baseline: {flow.told()}"]
 
-    async def prepare(self) -> None:
+    async def prepare(self, faults: Sequence[PlannedFault]) -> list[Hand]:
         """Look only; then every receipt is on disk. Helpers start side by side; looks do not disturb each other."""
+        first, hands = not self.hands, []
         await self._mirrored()
-        armed = await asyncio.gather(
-            *(self._arm(*one) for one in enumerate(self.plan.faults, 1)), return_exceptions=True
-        )
+        armed = await asyncio.gather(*map(self._arm, faults), return_exceptions=True)
         try:
-            for number, (planned, hand) in enumerate(zip(self.plan.faults, armed, strict=True), start=1):
+            for planned, hand in zip(faults, armed, strict=True):
                 if isinstance(hand, BaseException):
                     raise hand
-                await asyncio.to_thread(hand.prepare, self._sign(number), _lifetime(planned) / 1e9)
+                await asyncio.to_thread(hand.prepare, self._sign(planned), _lifetime(planned) / 1e9)
                 self.emit(self._receipt(planned, hand), sync=True)
                 self.hands.append(hand)
+                hands.append(hand)
         except TargetError as error:
             raise Refused(f"{planned.on}: {error}") from error
         await self._mirrored()
-        reasons = self._not_steady(self.history.baseline_began or 0)
+        reasons = self._not_steady(self._steady_since()) if first else []
         if reasons:
             raise Refused("\n".join(reasons))
+        return hands
+
+    def _steady_since(self) -> int:
+        """Steps may take their time before anything strikes: then it is the last moments that count."""
+        began = self.history.baseline_began or 0
+        return max(began, now() - nanoseconds(self.plan.baseline)) if self.plan.steps else began
 
     async def _mirrored(self) -> None:
         """What undoes the run is in the cluster, too. Raises Refused if it can't be."""
         if self.mirror is not None:
             await asyncio.to_thread(self.mirror.flush)
 
-    async def _arm(self, number: int, planned: PlannedFault) -> Hand:
+    async def _arm(self, planned: PlannedFault) -> Hand:
         hand = await asyncio.to_thread(take, planned, self.registry)
-        await asyncio.to_thread(hand.target.arm, self._sign(number))
+        await asyncio.to_thread(hand.target.arm, self._sign(planned))
         return hand
 
-    def _sign(self, number: int) -> str:
-        return signed(self.id, number)
+    def _sign(self, planned: PlannedFault) -> str:
+        return signed(self.id, 1 + self.plan.faults.index(planned))
 
     def _receipt(self, planned: PlannedFault, hand: Hand) -> ev.FaultPrepared:
         return ev.FaultPrepared(
@@ -249,9 +263,9 @@ class Run:
             **moment(),
         )
 
-    async def listen(self) -> None:
+    async def listen(self, hands: Sequence[Hand]) -> None:
         """From here on, hear what the platforms tell of the targets. One that can't be heard says nothing: no harm."""
-        heard = [asyncio.to_thread(hand.target.watch, partial(self._told, hand)) for hand in self.hands]
+        heard = [asyncio.to_thread(hand.target.watch, partial(self._told, hand)) for hand in hands]
         for end in await asyncio.gather(*heard, return_exceptions=True):
             if not isinstance(end, BaseException):
                 self.unwatch.append(end)
@@ -281,13 +295,13 @@ class Run:
         ends, self.unwatch = self.unwatch, []
         await asyncio.gather(*map(asyncio.to_thread, ends), return_exceptions=True)
 
-    async def inject(self) -> bool:
+    async def inject(self, hands: Sequence[Hand]) -> bool:
         """Strike all at once, and look for each as soon as its own strike is done; says whether all are in place.
 
         Whatever one of them meets, the others are waited for: nothing may be taken out while it is being put in.
         """
         self._check()
-        struck = await asyncio.gather(*(self._strike(hand) for hand in self.hands), return_exceptions=True)
+        struck = await asyncio.gather(*(self._strike(hand) for hand in hands), return_exceptions=True)
         for outcome in struck:
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -330,7 +344,7 @@ class Run:
         held = [hand for hand in self.hands if hand.fault.held]
         if not held:
             return
-        watchers = [asyncio.create_task(self._still_there(hand)) for hand in held]
+        watchers = [asyncio.create_task(self.still_there(hand)) for hand in held]
         deadline = now() + nanoseconds(self.plan.longest_hold)
         try:
             await self.until(lambda: self._lost() or hold_over(self.plan, self.history, now()), deadline)
@@ -339,7 +353,7 @@ class Run:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
 
-    async def _still_there(self, hand: Hand) -> None:
+    async def still_there(self, hand: Hand) -> None:
         misses = 0
         while misses < 2:
             await asyncio.sleep(HELD_EVERY)
@@ -352,10 +366,19 @@ class Run:
     def _lost(self) -> bool:
         return any(record.lost for record in self.history.faults.values())
 
-    def take_out_all(self) -> None:
-        """Blocking, to the end: revert has its own clock. Newest first on each target, all targets side by side."""
+    async def take_out(self, hands: Sequence[Hand]) -> None:
+        """To the end, whoever wants it to stop."""
+        reverting = asyncio.create_task(asyncio.to_thread(self._take_out_all, hands))
+        while not reverting.done():
+            try:
+                await asyncio.shield(reverting)
+            except asyncio.CancelledError:
+                continue
+
+    def _take_out_all(self, hands: Sequence[Hand]) -> None:
+        """Blocking: revert has its own clock. Newest first on each target, all targets side by side."""
         of: dict[str, list[Hand]] = {}
-        for hand in reversed(self.hands):
+        for hand in reversed(hands):
             if hand.fault.held and not self.history.fault(hand.id).cleared:
                 of.setdefault(str(hand.target.reference), []).append(hand)
         with ThreadPoolExecutor(max_workers=max(1, len(of)), thread_name_prefix="revert") as threads:
@@ -372,7 +395,8 @@ class Run:
 
     async def watch(self) -> None:
         """Until all that can be judged has been seen."""
-        await self.until(lambda: watch_over(self.plan, self.history, now()))
+        over = steps_over if self.plan.steps else watch_over
+        await self.until(lambda: over(self.plan, self.history, now()))
 
     async def restore(self) -> list[str]:
         """What stayed dead is brought back by the environment's procedure; returns the services still down."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 _NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 _LABEL = re.compile(r'[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\\n]|\\.)*)"[ \t]*(?:,|(?=\}))')
 _SERIES = re.compile(rf"[ \t]*({_NAME})[ \t]*")
+_DECLARED = re.compile(rf"# TYPE ({_NAME}) (\w+)")
 _ESCAPED = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
 
 
@@ -43,8 +44,24 @@ def series(text: str) -> Series:
 
 def samples(text: str, wanted: Series) -> list[Sample]:
     """All that match. Raises ValueError for a line of this metric that can't be read."""
-    found = (_sample(line) for line in _lines(text, wanted.name))
-    return [sample for one, sample in found if wanted.matches(one)]
+    return [sample for one, sample in labelled(text, wanted.name) if wanted.matches(one)]
+
+
+def labelled(text: str, name: str) -> list[tuple[Series, Sample]]:
+    """All of one metric. Raises ValueError for a line of it that can't be read."""
+    return [_sample(line) for line in _lines(text, name)]
+
+
+def page(text: str) -> tuple[frozenset[Series], dict[str, str]]:
+    """All series, and the type of each metric that is declared. Raises ValueError for a line that is neither."""
+    found: set[Series] = set()
+    declared: dict[str, str] = {}
+    for line in text.splitlines():
+        if words := _DECLARED.match(line):
+            declared[words[1]] = words[2]
+        elif line.strip() and not line.lstrip().startswith("#"):
+            found.add(_sample(line)[0])
+    return frozenset(found), declared
 
 
 def _lines(text: str, name: str) -> Iterator[str]:

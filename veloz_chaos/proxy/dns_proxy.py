@@ -10,9 +10,10 @@ import dns.exception
 import dns.message
 import dns.rcode
 
+from veloz_chaos.core.address import split_address
 from veloz_chaos.core.effect import LOOK_OPTION, DnsEffect
 from veloz_chaos.proxy.faults import Faults, Installed
-from veloz_chaos.proxy.spec import ProxySpec, split_address, split_upstream
+from veloz_chaos.proxy.spec import ProxySpec, split_upstream
 from veloz_chaos.proxy.traffic import Traffic
 
 Observer = Callable[..., None]

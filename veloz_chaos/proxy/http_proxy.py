@@ -9,13 +9,14 @@ import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from veloz_chaos.core.address import split_address
 from veloz_chaos.core.effect import HttpEffect
 from veloz_chaos.errors import UsageError
 from veloz_chaos.proxy.conversation import Conversation
 from veloz_chaos.proxy.faults import Faults, Installed
 from veloz_chaos.proxy.message import Fields, Request
 from veloz_chaos.proxy.reply import Limiter, refusal
-from veloz_chaos.proxy.spec import ProxySpec, split_address, split_upstream
+from veloz_chaos.proxy.spec import ProxySpec, split_upstream
 from veloz_chaos.proxy.traffic import Traffic
 from veloz_chaos.proxy.wire import Wire
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
+from veloz_chaos.core.address import split_address
 from veloz_chaos.errors import UsageError
 from veloz_chaos.proxy.api import Api, ApiError, application, reason
-from veloz_chaos.proxy.spec import ProxySpec, split_address
+from veloz_chaos.proxy.spec import ProxySpec
 
 
 def _unobserved(event: str, **fields: object) -> None:

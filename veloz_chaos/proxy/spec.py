@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
+from veloz_chaos.core.address import split_address
 from veloz_chaos.errors import UsageError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._>-]{0,99}")
@@ -47,14 +48,6 @@ EXAMPLES = {
     "http": "'exchange=127.0.0.1:8080->https://api.binance.com'",
     "dns": "'dns=127.0.0.1:5353->10.0.0.53:53'",
 }
-
-
-def split_address(written: str) -> tuple[str, int]:
-    """Host and port; loopback where no host is given. Raises UsageError."""
-    host, colon, port = written.rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise UsageError(f"{written!r} is not host:port, such as 127.0.0.1:8080")
-    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 @dataclass(frozen=True)

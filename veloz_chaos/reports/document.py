@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from veloz_chaos.core.alert_chain import STRENGTHS, Chain
 from veloz_chaos.core.audit import Audit
 from veloz_chaos.core.case import as_json
 from veloz_chaos.core.interval import SECOND, Interval
@@ -33,7 +34,8 @@ def run(judgement: Judgement, plan: Plan, folder: str, started: int) -> dict[str
         "reasons": list(judgement.reasons),
         "findings": [finding.as_json() for finding in judgement.findings],
         "measurement": measurement(judgement.measurement, started)
-        | {"phases": {name: phase.as_json() for name, phase in judgement.flow.phases.items()}},
+        | {"phases": {name: phase.as_json() for name, phase in judgement.flow.phases.items()}}
+        | {"alert": judgement.chain and alert(judgement.chain, started)},
         "orders": orders(judgement.flow.audit, started),
         "plan": plan.model_dump(mode="json", by_alias=True),
     }
@@ -78,6 +80,19 @@ def measurement(m: Measurement, started: int) -> dict[str, Any]:
         "relapses": m.relapses,
         "ended_early": m.early or None,
         "watched": round((m.end - started) / SECOND, 6),
+    }
+
+
+def alert(chain: Chain, started: int) -> dict[str, Any]:
+    """When each step of its way was seen; null if it was not."""
+    steps = {name: getattr(chain, name) for name in ("pending", "firing", "received", "resolved")}
+    told = {name: dict(getattr(chain, name)) for name in STRENGTHS}
+    return {
+        **{name: step and _instant(step.at, started) for name, step in steps.items()},
+        **{how: {name: _instant(step.at, started) for name, step in found.items()} for how, found in told.items()},
+        "severities": sorted(chain.severities),
+        "muted": list(chain.muted),
+        "noise": {name: _instant(step.at, started) for name, step in chain.noise.items()},
     }
 
 

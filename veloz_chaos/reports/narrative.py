@@ -98,6 +98,16 @@ def _restored(event: ev.ServiceRestored, _: str) -> str:
     return f"restoring {event.service} by {event.procedure} {outcome}"
 
 
+def _step_ended(event: ev.StepEnded, _: str) -> str:
+    by = f" by {event.confirmed}" if event.confirmed else ""
+    return f"step {event.step} {event.outcome}{by}" + (f": {event.reason}" if event.reason else "")
+
+
+def _procedure_ended(event: ev.ProcedureEnded, _: str) -> str:
+    said = "succeeded" if event.succeeded else f"failed: {event.output[-_LONGEST:]}"
+    return f"{event.procedure} {said}" + ("" if event.by == "runner" else f" ({event.by})")
+
+
 _TOLD: dict[type, Callable[[Any, str], str]] = {
     ev.BaselineBegan: lambda *_: "looking at the steady state",
     ev.BaselineEnded: lambda *_: "the steady state holds",
@@ -113,6 +123,10 @@ _TOLD: dict[type, Callable[[Any, str], str]] = {
     ev.ClockJumped: lambda *_: "the clock jumped: the machine slept",
     ev.AbortRequested: lambda event, _: f"aborting: {event.cause}",
     ev.ServiceRestored: _restored,
+    ev.StepBegan: lambda event, _: f"step {event.step}",
+    ev.StepEnded: _step_ended,
+    ev.ProcedureBegan: lambda event, _: f"{event.procedure} is run" + ("" if event.step else ", to mend the system"),
+    ev.ProcedureEnded: _procedure_ended,
     ev.RunnerFailed: lambda event, _: f"our own bug: {event.error}",
     ev.RunEnded: _ended,
 }

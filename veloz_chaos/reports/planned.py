@@ -7,9 +7,12 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
+from veloz_chaos.core.alerts import ALERTS, PlannedAlert
+from veloz_chaos.core.experiment import Clause
 from veloz_chaos.core.length import length
+from veloz_chaos.core.loss import objective
 from veloz_chaos.core.matrix import Limits
-from veloz_chaos.core.plan import Plan, PlannedFault
+from veloz_chaos.core.plan import Plan, PlannedFault, PlannedStep
 from veloz_chaos.core.size import percent
 from veloz_chaos.core.window import clauses
 from veloz_chaos.core.workload import Action, PlannedWorkload, Reading
@@ -50,7 +53,7 @@ def _facts(fault: PlannedFault) -> Iterator[tuple[str, str]]:
     yield "mechanism", f"{offer.mechanism} ({why})"
     yield "touches", offer.touches
     yield "held", _held(fault)
-    yield "undo", offer.undo
+    yield "undo", "none: the procedure of on-abort mends it" if fault.irreversible else offer.undo
     if fault.held:
         yield "expiry", offer.expiry or "no expiry"
     if offer.emulated:
@@ -99,6 +102,9 @@ def limits_in_words(limits: Limits) -> Iterator[tuple[str, str]]:
     yield "detection", _limit(limits.detection, "the document gives no limit: measured, not judged")
     given_up = f"variable: measured, and failed beyond {length(limits.give_up)}"
     yield "recovery", _limit(limits.recovery, given_up)
+    yield from (
+        (name, length(limit)) for name, limit in (("RTO", limits.rto), ("RPO", limits.rpo)) if limit is not None
+    )
     yield "manual action", limits.manual_action
 
 
@@ -119,21 +125,74 @@ def _what_happens(plan: Plan) -> Iterator[str]:
     if plan.workload is not None:
         yield f"{plan.workload.name} places orders from before the baseline to the end of the watch"
     yield "the guardian starts; a receipt for each fault is on disk before it is injected"
-    names = ", ".join(f"{fault.kind} on {fault.on}" for fault in plan.faults)
-    yield f"inject {names}; confirm it at the target"
-    if plan.held:
+    if plan.steps:
+        yield from (f"step {step.name}: {_step(step, plan)}" for step in plan.steps)
+    else:
+        yield f"inject {_names(plan.faults)}; confirm it at the target"
+    if plan.held and not plan.steps:
         yield f"hold it, looking, for at most {length(plan.longest_hold)}"
         yield "take it out; look until it has been gone for 2 s"
     if plan.detection is not None:
         word = " (masking is allowed)" if plan.detection.optional else ""
         yield f"watch for the detection: {' or '.join(plan.detection.signals)}{word}"
+    if plan.steps:
+        yield from _after_steps(plan)
+    else:
+        yield _recovery(plan)
+    yield from _besides(plan)
+
+
+def _recovery(plan: Plan) -> str:
     impact = "no impact is expected" if plan.impact == "none" else "an impact is expected"
     if isinstance(plan.impact, list):
         impact = "an impact is expected, of the steady state or of the order flow"
-    yield f"watch the recovery: {impact}; it must hold for {length(plan.hold)}, and is watched {length(plan.settle)}"
+    return f"watch the recovery: {impact}; it must hold for {length(plan.hold)}, and is watched {length(plan.settle)}"
+
+
+def _after_steps(plan: Plan) -> Iterator[str]:
+    if plan.held:
+        yield "take out what is still held; look until it has been gone for 2 s"
+    yield f"watch for a relapse until the steady state has held for {length(plan.settle)}"
+    if plan.on_abort is not None:
+        procedure = plan.on_abort
+        yield f"if the steps do not all end well: {procedure.procedure} mends the system ({procedure.by_hand})"
+    for name, measure in plan.measures.items():
+        limit = objective(name, measure, plan)
+        what = f"from {measure.from_} to {measure.to}" if measure.at is None else f"what {measure.at} cost in orders"
+        yield f"{name}: {what}, {'no limit' if limit is None else f'at most {length(limit)}'}"
+
+
+def _names(faults: Iterable[PlannedFault]) -> str:
+    return ", ".join(f"{fault.kind} on {fault.on}" for fault in faults)
+
+
+def _step(step: PlannedStep, plan: Plan) -> str:
+    within = f", within {length(step.within)}" if step.within is not None else ""
+    if step.inject:
+        return f"inject {_names(f for f in plan.faults if f.id in step.inject)} at once; confirm it{within}"
+    if step.revert:
+        return f"take out {_names(f for f in plan.faults if f.id in step.revert)}"
+    if step.procedure is not None:
+        return f"run {step.procedure.procedure} ({step.procedure.by_hand}){within}"
+    if step.manual is not None:
+        return f"{step.manual.by} confirms{within}: {step.manual.do}"
+    if step.wait is not None:
+        return f"wait for {length(step.wait)}"
+    if step.until == "steady-state":
+        return f"wait until the steady state is back and has held for {length(plan.hold)}{within}"
+    if step.until:
+        return f"wait until {' and '.join(map(_clause, step.until))}{within}"
+    return f"check {', '.join(step.check)}{within}"
+
+
+def _clause(clause: Clause) -> str:
+    return clause if isinstance(clause, str) else "any of " + ", ".join(clause.any_of)
+
+
+def _besides(plan: Plan) -> Iterator[str]:
     for name, window in plan.while_.items():
         for quantifier, clause in clauses(window):
-            text = clause if isinstance(clause, str) else "any of " + ", ".join(clause.any_of)
+            text = _clause(clause)
             yield f"while {name}: {quantifier} {text}"
     if isinstance(plan.impact, list):
         yield from (f"the order flow shows the impact: {text}" for text in plan.impact)
@@ -142,13 +201,25 @@ def _what_happens(plan: Plan) -> Iterator[str]:
         yield "the fate of every order: at most " + ", ".join(f"{most} {name}" for name, most in limits.items())
     if plan.keeps:
         yield f"the same before and after: {', '.join(plan.keeps)}"
+    if plan.alert is not None:
+        yield _alert(plan.alert)
     for service, restore in plan.restores.items():
         yield f"if {service} stays dead: restore it by {restore.procedure} (never counted as recovery)"
 
 
+def _alert(alert: PlannedAlert) -> str:
+    told = " and ".join(alert.channels)
+    which = ", ".join(alert.names) or f"labelled failure: {alert.row}"
+    read = " and ".join(name.removeprefix(ALERTS) for name in alert.probes)
+    return (
+        f"the alert {alert.as_} ({which}; {alert.severity}) reaches {told} within {length(alert.within)} and is over "
+        f"{length(alert.resolved)} after the recovery; no other comes up; read of {read}"
+    )
+
+
 def _probes(plan: Plan, width: int) -> list[str]:
     rows = [[name, probe.type, length(probe.every), length(probe.timeout), probe.ok or "—"]
-            for name, probe in plan.probes.items()]  # fmt: skip
+            for name, probe in plan.probes.items() if not name.startswith(ALERTS)]  # fmt: skip
     return table(["probe", "type", "every", "time-out", "ok when"], rows, width)
 
 

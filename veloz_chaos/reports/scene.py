@@ -45,6 +45,10 @@ class Scene:
             self.plan, self.started = event.plan, event.at
             self.faults = {fault.id: "prepared" for fault in event.plan.faults}
         self.phase = _PHASES.get(type(event), self.phase)
+        if isinstance(event, ev.StepBegan):
+            self.phase = self._step(event.step)
+        if isinstance(event, ev.ProcedureBegan) and not event.step:
+            self.phase = f"mending it by {event.procedure}"
         if isinstance(event, ev.InjectionBegan):
             self.began = self.began or event.at
         if isinstance(event, ev.PresenceLooked):
@@ -53,6 +57,11 @@ class Scene:
                 self.phase = "in place, watching"
         if isinstance(event, ev.RevertBegan):
             self.ended = event.at
+
+    def _step(self, name: str) -> str:
+        step = next((one for one in self.plan.steps if one.name == name), None) if self.plan else None
+        manual = step.manual if step else None
+        return f"step {name}" + (f": {manual.do} ({manual.by})" if manual else "")
 
     def _look(self, event: ev.LookTaken) -> None:
         before = self.probes.get(event.probe)

@@ -7,6 +7,7 @@ probe's type as a key, `${parameters}` in place of any value) the parts are repl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -119,9 +120,9 @@ def _short_detection(parts: dict[str, Schema]) -> None:
     parts["Detection"] = {"anyOf": [signals, parts["Detection"]]}
 
 
-def _place(parts: dict[str, Schema], known: Vocabulary) -> Schema:  # noqa: ARG001
+def _place(parts: dict[str, Schema], known: Vocabulary, name: str = "Place") -> Schema:  # noqa: ARG001
     """A bare URL, or all that there is to say."""
-    return {"anyOf": [{"type": "string"}, parts["Place"]]}
+    return {"anyOf": [{"type": "string"}, parts[name]]}
 
 
 def _alerts(parts: dict[str, Schema], known: Vocabulary) -> Schema:  # noqa: ARG001
@@ -145,7 +146,7 @@ def _with_references(part: Any) -> Any:
 
 
 def _of_key(key: str, value: Any) -> Any:
-    if key == "properties":
+    if key in ("properties", "patternProperties"):
         return {name: _with_references(item) for name, item in value.items()}
     descends = key in ("anyOf", "oneOf", "allOf", "items", "additionalProperties", "prefixItems")
     return _with_references(value) if descends else value
@@ -163,5 +164,6 @@ _REPLACED: Mapping[str, Callable[[dict[str, Schema], Vocabulary], Schema]] = {
     "LinkBinding": _link,
     "ProbeSpec": _probe,
     "Place": _place,
+    "GrafanaPlace": partial(_place, name="GrafanaPlace"),
     "Alerts": _alerts,
 }

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 
+from veloz_chaos.core.alert_chain import STRENGTHS, Chain, Step
 from veloz_chaos.core.interval import SECOND
 from veloz_chaos.core.judge import Finding, Judgement
 from veloz_chaos.core.length import interval, length
@@ -25,6 +26,7 @@ def report(judgement: Judgement, plan: Plan, folder: str, width: int = 80) -> li
         judgement = replace(judgement, findings=())
     lines = findings_table(judgement, plan, width) if judgement.findings else []
     lines += phases_table(judgement, width)
+    lines += alert_table(judgement, width)
     lines += reasons(judgement, folder, width)
     lines += manual_action(judgement, plan, width)
     return [*lines, *([""] if lines else []), closing(judgement, plan, folder)]
@@ -40,6 +42,31 @@ def phases_table(judgement: Judgement, width: int = 80) -> list[str]:
     rows = [[name, *_flow(phase)] for name, phase in judgement.flow.phases.items()]
     columns = ["orders", "accepted", "not accepted", "p50", "p99", "longest gap"]
     return ["", *table(columns, rows, width)] if rows else []
+
+
+def alert_table(judgement: Judgement, width: int = 80) -> list[str]:
+    """Where the time of an alert went."""
+    chain, began = judgement.chain, judgement.measurement.began
+    if chain is None or began is None or (chain.pending is None and chain.received is None):
+        return []
+    rows, before = [], began
+    for name, step in _way(chain):
+        rows.append([name, interval(step.at.since(began)), interval(step.at.since(before))])
+        before = step.at
+    return ["", *table(["alert", "after the fault", "after the step before"], rows, width)]
+
+
+def _way(chain: Chain) -> Iterator[tuple[str, Step]]:
+    """The steps that were seen; of each channel the strongest proof."""
+    told = {c: (how, step) for how in STRENGTHS for c, step in getattr(chain, how).items()}
+    steps: list[tuple[str, Step | None]] = [
+        ("pending", chain.pending),
+        ("firing (the rule's `for`)", chain.firing),
+        ("received", chain.received),
+        *((f"{how} to {channel}", step) for channel, (how, step) in told.items()),
+        ("resolved", chain.resolved),
+    ]
+    yield from ((name, step) for name, step in steps if step is not None)
 
 
 def _flow(phase: Phase) -> list[str]:

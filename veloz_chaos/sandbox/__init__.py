@@ -8,6 +8,8 @@
        ├──────link "exchange"──▶ HTTP proxy "exchange" ──▶ exchange
        └──────DNS proxy "dns"──▶ dns              gateway    what users and probes talk to
 
+With `--monitoring` the supervisor runs a real Prometheus, a real Alertmanager and a catcher besides (`monitoring.py`).
+
 It behaves as the failure modes promise, unless a flaw (`flaws.py`) is asked for. Every process writes a truth log
 of when it really failed, noticed and recovered, so that tests can check what was measured from outside.
 `control.py` is the way in: up, down, status, find.

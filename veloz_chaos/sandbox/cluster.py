@@ -1,7 +1,8 @@
 """A PostgreSQL cluster of the sandbox's own: found, made, and the command that serves it.
 
 Everything is in `<directory>/database`. Only the role veloz may connect, and it is no superuser: whoever is on this
-machine (it listens on loopback only), or on this network of containers, could connect. A new cluster is unpacked from
+machine (it listens on loopback only), or on this network of containers, could connect. (With backups the role backup
+may copy the cluster, from loopback.) A new cluster is unpacked from
 the one that `initdb` made first of all, kept in the user's cache (5 MB): 0.15 s instead of 1.2 s. Nothing is
 synchronised to disk, for no sandbox outlives its machine; but a commit is written to the system's memory before it is
 answered, for servers do get killed.
@@ -17,8 +18,9 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from veloz_chaos.sandbox.settings import LOOPBACK
 from veloz_chaos.sandbox.unprivileged import Way
@@ -42,6 +44,7 @@ SINGLE = ("--single", "-c", "log_min_messages=fatal", "-c", "dynamic_shared_memo
 ACCESS = "host veloz veloz all trust\n"
 #: `postgres --single` takes a statement a line. Nobody will create a database from template0.
 ROLE = b"""CREATE ROLE veloz LOGIN
+CREATE ROLE backup LOGIN REPLICATION
 ALTER DATABASE postgres RENAME TO veloz
 ALTER DATABASE veloz OWNER TO veloz
 ALTER DATABASE template0 IS_TEMPLATE false
@@ -74,7 +77,7 @@ def _version(place: Path) -> float:
 
 def prepare(folder: Path, place: Path, way: Way) -> Path:
     """The cluster's data folder in `folder`, made if it is not there whole. Raises ClusterError."""
-    data = _home(folder, way) / "cluster"
+    data = home_of(folder, way) / "cluster"
     if (data / "veloz-ready").exists():
         return data
     shutil.rmtree(data, ignore_errors=True)
@@ -86,7 +89,7 @@ def prepare(folder: Path, place: Path, way: Way) -> Path:
     return data
 
 
-def _home(folder: Path, way: Way) -> Path:
+def home_of(folder: Path, way: Way) -> Path:
     """Where the cluster's user can work: `folder` itself, or one in the temporary directory."""
     folder.mkdir(exist_ok=True)
     if way.owner is None:
@@ -99,14 +102,28 @@ def _home(folder: Path, way: Way) -> Path:
     return Path(note.read_text())
 
 
+def home(folder: Path) -> Path:
+    """The same of one that is there."""
+    note = folder / ELSEWHERE
+    return Path(note.read_text()) if note.exists() else folder
+
+
+def data(folder: Path) -> Path:
+    """Its data folder."""
+    return home(folder) / "cluster"
+
+
 def remove(folder: Path) -> None:
     """What is not in `folder`: nothing, unless the cluster had to be elsewhere."""
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree((folder / ELSEWHERE).read_text(), ignore_errors=True)
 
 
-def command(place: Path, data: Path, port: int, listen: str = LOOPBACK) -> list[str]:
-    settings = [f"--{name}={value}" for name, value in {**SETTINGS, "listen_addresses": listen}.items()]
+def command(
+    place: Path, data: Path, port: int, listen: str = LOOPBACK, more: Mapping[str, str] | None = None
+) -> list[str]:
+    given = {**SETTINGS, "listen_addresses": listen, **(more or {})}
+    settings = [f"--{name}={value}" for name, value in given.items()]
     return [str(place / "postgres"), "-D", str(data), "-p", str(port), *settings]
 
 
@@ -126,8 +143,8 @@ def cache(place: Path, way: Way) -> Path:
 
 def _make(data: Path, place: Path, way: Way) -> None:
     initdb = [str(place / "initdb"), "-D", str(data), "-U", "sandbox", "-A", "reject"]
-    _run([*initdb, "--no-sync", "--no-locale", "-E", "UTF8", "--wal-segsize=1"], way)
-    _run([str(place / "postgres"), *SINGLE, "-D", str(data), "template1"], way, ROLE)
+    run([*initdb, "--no-sync", "--no-locale", "-E", "UTF8", "--wal-segsize=1"], way)
+    run([str(place / "postgres"), *SINGLE, "-D", str(data), "template1"], way, ROLE)
     (data / "pg_hba.conf").write_text(ACCESS)
 
 
@@ -147,18 +164,21 @@ def _keep(data: Path, kept: Path) -> None:
 def _unpack(kept: Path, data: Path, way: Way) -> bool:
     """False, and nothing there, if it is not whole."""
     try:
-        _run(["mkdir", "-m", "700", str(data)], way)
-        _run(["tar", "-xzf", "-", "--no-same-owner", "-p", "-C", str(data)], way, kept.read_bytes())
+        run(["mkdir", "-m", "700", str(data)], way)
+        run(["tar", "-xzf", "-", "--no-same-owner", "-p", "-C", str(data)], way, kept.read_bytes())
     except (ClusterError, OSError):
         shutil.rmtree(data, ignore_errors=True)
         return False
     return True
 
 
-def _run(arguments: Sequence[str], way: Way, given: bytes = b"") -> None:
-    done = subprocess.run(
-        arguments, input=given, preexec_fn=way.enter, cwd="/", env=environment(), capture_output=True, check=False
-    )
+def run(arguments: Sequence[str], way: Way, given: bytes = b"", seconds: float | None = None) -> None:
+    """As who may. Raises ClusterError."""
+    how: dict[str, Any] = {"preexec_fn": way.enter, "cwd": "/", "env": environment()}
+    try:
+        done = subprocess.run(arguments, input=given, capture_output=True, check=False, timeout=seconds, **how)
+    except subprocess.TimeoutExpired:
+        raise ClusterError(f"{arguments[0]} has not ended within {seconds:g} s") from None
     if done.returncode:
         said = (done.stderr or done.stdout).decode(errors="replace").strip()
         raise ClusterError(said or f"{arguments[0]} ended with {done.returncode}")

@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from veloz_chaos.errors import UsageError
+from veloz_chaos.sandbox import backup, limits, monitoring, ports, process, site, traces
 from veloz_chaos.sandbox import database as databases
 from veloz_chaos.sandbox import flaws as known_flaws
-from veloz_chaos.sandbox import limits, ports, process, traces
 from veloz_chaos.sandbox import settings as settings_file
 from veloz_chaos.sandbox.process import Identity
-from veloz_chaos.sandbox.settings import LOOPBACK, SERVICES, Settings
+from veloz_chaos.sandbox.settings import LOOPBACK, Settings
 
 READY_WITHIN, GRACE = 20.0, 5.0
+WATCHED_WITHIN = 2 * READY_WITHIN
 #: What the gateway's metrics say once it has its engine and its exchange; /health may lie, by a flaw.
 TRADING = ("veloz_engine_connected 1", 'veloz_exchange_status{status="ok"} 1')
 PART = "veloz_part_ok{"
@@ -50,6 +51,11 @@ class Sandbox:
     @property
     def environment(self) -> Path:
         return self.directory / traces.ENVIRONMENT
+
+    @property
+    def alerts(self) -> Mapping[str, str]:
+        """Where its Prometheus, its Alertmanager and its catcher are; empty without monitoring."""
+        return monitoring.urls(self.ports)
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,8 @@ def up(
     database: str | None = None,
     lease: float = 30.0,
     emulated: bool = False,
+    monitored: Path | None = None,
+    backups: bool = False,
 ) -> Sandbox:
     """Start a sandbox in a directory and seed its orders; returns when it trades, about a second later.
 
@@ -89,20 +97,31 @@ def up(
     use, already up, an unknown flaw, a start that fails. Whatever goes wrong, nothing is left behind. Soon after
     the process `owner` is dead the sandbox ends by itself. `database` is "postgresql" or "stand-in", None for the first
     that this machine has; `lease` is how long what Vault leases lives, in seconds. `emulated`: no control group, no
-    mount, even for root.
+    mount, even for root. `monitored`: with a Prometheus, an Alertmanager and a catcher, by the files in that folder.
+    `backups`: of a PostgreSQL, whose disk and those of gateway and engine can then be lost; raises Refused where there
+    is none.
     """
     directory = directory.resolve()
-    chosen = known_flaws.checked(flaws)
+    chosen = known_flaws.checked(flaws, monitored is not None)
+    if monitored:
+        monitoring.require()
+    if backups:
+        backup.require()
+        database = databases.POSTGRESQL
     with traces.locked(directory) as made:
         if find(directory):
             raise UsageError(f"a sandbox is already up in {directory}; use it, or `veloz-chaos sandbox down` first")
         made = (*traces.made_by(directory), *made)
         try:
             _clear(directory)
-            settings = Settings(directory, ports.unused() if free_ports else ports.fixed(), chosen, made, owner=owner)
+            numbers = (ports.unused if free_ports else ports.fixed)(monitored is not None)
+            settings = Settings(directory, numbers, chosen, made, owner=owner)
             settings = replace(settings, database=database or databases.kind(), lease=lease)
-            settings = replace(settings, group=limits.new_group(), emulated=emulated)
-            _start(settings)
+            settings = replace(settings, group=limits.new_group(), emulated=emulated, backups=backups)
+            _start(settings, monitored)
+            if backups:
+                backup.take(settings)
+                site.mark(directory)
             traces.write_environment(settings, base)
         except BaseException:
             _clear(directory)
@@ -153,8 +172,9 @@ def status(directory: Path) -> Status | None:
 
 def restart(directory: Path, service: str) -> None:
     """Kill a service if it lives, start it again at once, wait until it serves. Raises UsageError."""
-    if service not in SERVICES:
-        raise UsageError(f"the sandbox has no service `{service}`; known: {', '.join(SERVICES)}")
+    known = settings_file.read(directory.resolve()).services
+    if service not in known:
+        raise UsageError(f"the sandbox has no service `{service}`; known: {', '.join(known)}")
     identities = _identities(directory.resolve())
     ended = [one for one in identities if one["service"] == service]
     supervisor = [one for one in identities if one["service"] == "supervisor"]
@@ -162,6 +182,27 @@ def restart(directory: Path, service: str) -> None:
     _signal(ended, signal.SIGKILL)
     if not _until(lambda: not _alive(ended) and _serves(directory, service, supervisor, dead), READY_WITHIN):
         raise UsageError(f"{service} did not start; {_tail(directory.resolve())}")
+
+
+def end(directory: Path, services: Container[str]) -> None:
+    """Kill these, and wait until the supervisor knows: without their disks they stay down."""
+    ended = [one for one in _identities(directory) if one["service"] in services]
+    _signal(ended, signal.SIGKILL)
+
+    def known() -> bool:
+        found = status(directory)
+        states = {name: one.state for name, one in found.services.items() if name in services} if found else {}
+        return bool(states) and not _alive(ended) and set(states.values()) == {"down"}
+
+    if not _until(known, GRACE):
+        raise UsageError(f"{directory}: what is to be restored does not end")
+
+
+def start(directory: Path, services: Sequence[str]) -> None:
+    """What is down, at once; returns when all of these serve. Raises UsageError."""
+    supervisor = [one for one in _identities(directory) if one["service"] == "supervisor"]
+    if not _until(lambda: all(_serves(directory, name, supervisor, ()) for name in services), READY_WITHIN):
+        raise UsageError(f"{', '.join(services)} did not start; {_tail(directory)}")
 
 
 def _serves(
@@ -176,10 +217,14 @@ def _serves(
     return found.services[service].state == "healthy"
 
 
-def _start(settings: Settings) -> None:
+def _start(settings: Settings, templates: Path | None) -> None:
     traces.leave(settings)
+    if templates:
+        from veloz_chaos.sandbox import monitoring_files
+
+        monitoring_files.leave(settings, templates)
     supervisor = _spawn_supervisor(settings.directory)
-    deadline = time.monotonic() + READY_WITHIN
+    deadline = time.monotonic() + (WATCHED_WITHIN if settings.monitored else READY_WITHIN)
     while not _ready(settings):
         failed = process.start_time(supervisor) is None or _restarted(settings.directory)
         if failed or time.monotonic() > deadline:
@@ -226,9 +271,14 @@ def _ready(settings: Settings) -> bool:
     """All services serve, and the gateway has its engine, its exchange and all else."""
     overview = _ask(settings.ports["supervisor"], "GET", "/status")
     states = json.loads(overview)["services"] if overview else {}
-    if any(states.get(name, {}).get("state") != "healthy" for name in SERVICES):
+    if any(states.get(name, {}).get("state") != "healthy" for name in settings.services):
         return False
-    return trades(settings.ports["gateway"])
+    return trades(settings.ports["gateway"]) and (not settings.monitored or _watched(settings.ports["prometheus"]))
+
+
+def _watched(prometheus: int) -> bool:
+    told = [_ask(prometheus, "GET", f"/api/v1/{what}") for what in ("targets?state=active", "rules?type=alert")]
+    return all(told) and monitoring.watches(*(json.loads(one or "") for one in told))
 
 
 def trades(gateway: int, host: str = LOOPBACK) -> bool:

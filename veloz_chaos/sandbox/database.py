@@ -13,7 +13,7 @@ import sys
 from collections import deque
 from pathlib import Path
 
-from veloz_chaos.sandbox import cluster, process
+from veloz_chaos.sandbox import backup, cluster, process
 from veloz_chaos.sandbox.settings import DATABASE_SERVER, Settings
 from veloz_chaos.sandbox.truth import TruthLog
 from veloz_chaos.sandbox.unprivileged import Way, way
@@ -76,7 +76,10 @@ async def start(settings: Settings) -> Server:
     if place is None or chosen is None:
         raise cluster.ClusterError("no PostgreSQL that can be started is installed any more")
     data = cluster.prepare(settings.directory / "database", place, chosen)
-    child = await _spawn(cluster.command(place, data, settings.ports["database"], settings.listen), chosen)
+    if settings.backups:
+        backup.prepare(settings.directory, data, chosen)
+    more = backup.settings_of(settings)
+    child = await _spawn(cluster.command(place, data, settings.ports["database"], settings.listen, more), chosen)
     process.record(settings.directory, DATABASE_SERVER, child.pid)
     return Server(child, settings.directory / "log" / "database.log")
 

@@ -20,7 +20,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS audit (id text PRIMARY KEY, at timestamptz, kind text, client_order_id text, detail text);
 CREATE INDEX IF NOT EXISTS audit_at ON audit (at);
 CREATE TABLE IF NOT EXISTS orders (client_order_id text PRIMARY KEY, at timestamptz, symbol text, side text, type text,
-  qty text, price text, status text, order_id bigint, executed_qty text);
+  qty text, price text, status text, order_id bigint, executed_qty text, time_in_force text, quote_qty text);
 CREATE OR REPLACE VIEW audit_age AS SELECT extract(epoch FROM now() - max(at))::float8 AS seconds FROM audit;
 """
 #: One statement, so that it is whole or not at all, and one round trip.
@@ -29,9 +29,9 @@ WITH written AS (
   INSERT INTO audit SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[])
   ON CONFLICT DO NOTHING)
 INSERT INTO orders SELECT * FROM unnest($6::text[], $7::timestamptz[], $8::text[], $9::text[], $10::text[],
-  $11::text[], $12::text[], $13::text[], $14::bigint[], $15::text[])
+  $11::text[], $12::text[], $13::text[], $14::bigint[], $15::text[], $16::text[], $17::text[])
 ON CONFLICT (client_order_id) DO UPDATE SET at = excluded.at, status = excluded.status, order_id = excluded.order_id,
-  executed_qty = excluded.executed_qty WHERE orders.at <= excluded.at
+  executed_qty = excluded.executed_qty, quote_qty = excluded.quote_qty WHERE orders.at <= excluded.at
 """
 NEWEST = "SELECT coalesce(extract(epoch FROM max(at)), 0)::float8 FROM audit WHERE kind = 'order'"
 
@@ -59,6 +59,8 @@ class OrderRow(NamedTuple):
     status: str
     order_id: int | None
     executed_qty: str
+    time_in_force: str
+    quote_qty: str
 
 
 class DatabaseAway(Exception):

@@ -27,13 +27,14 @@ PRAGMA synchronous = OFF;
 CREATE TABLE IF NOT EXISTS audit (id TEXT PRIMARY KEY, at REAL, kind TEXT, client_order_id TEXT, detail TEXT);
 CREATE INDEX IF NOT EXISTS audit_at ON audit (at);
 CREATE TABLE IF NOT EXISTS orders (client_order_id TEXT PRIMARY KEY, at REAL, symbol TEXT, side TEXT, type TEXT,
-  qty TEXT, price TEXT, status TEXT, order_id INTEGER, executed_qty TEXT);
+  qty TEXT, price TEXT, status TEXT, order_id INTEGER, executed_qty TEXT, time_in_force TEXT, quote_qty TEXT);
 CREATE VIEW IF NOT EXISTS audit_age AS SELECT (julianday('now') - 2440587.5) * 86400.0 - max(at) AS seconds FROM audit;
 """
 AUDIT = "INSERT OR IGNORE INTO audit VALUES (?, ? / 1e9, ?, ?, ?)"
 ORDERS = """
-INSERT INTO orders VALUES (?, ? / 1e9, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (client_order_id) DO UPDATE SET
-  at = excluded.at, status = excluded.status, order_id = excluded.order_id, executed_qty = excluded.executed_qty
+INSERT INTO orders VALUES (?, ? / 1e9, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (client_order_id) DO UPDATE SET
+  at = excluded.at, status = excluded.status, order_id = excluded.order_id, executed_qty = excluded.executed_qty,
+  quote_qty = excluded.quote_qty
   WHERE orders.at <= excluded.at
 """
 NEWEST = "SELECT coalesce(max(at), 0) FROM audit WHERE kind = 'order'"

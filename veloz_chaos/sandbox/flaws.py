@@ -15,11 +15,13 @@ from veloz_chaos.errors import UsageError
 
 @dataclass(frozen=True)
 class Flaw:
-    """`caught_by`: experiment -> the expectations of it that must fail; no other may, but those `by_chance`."""
+    """`caught_by`: experiment -> the expectations of it that must fail; no other may, but those `by_chance`.
+    `monitored`: it is one of the monitoring's, and shows where that is started."""
 
     title: str
     caught_by: Mapping[str, tuple[str, ...]]
     by_chance: Mapping[str, tuple[str, ...]]
+    monitored: bool = False
 
     def agrees(self, experiment: str, failed: Sequence[str]) -> bool:
         """Did what had to fail do so, and nothing else?"""
@@ -31,6 +33,12 @@ def _row(title: str, by_chance: Mapping[str, tuple[str, ...]] | None = None, **c
     """Experiments by their names in snake case; several expectations of one are separated by ` + `."""
     must = {name.replace("_", "-"): tuple(said.split(" + ")) for name, said in caught_by.items()}
     return Flaw(title, must, by_chance or {})
+
+
+def _alerts(title: str, expectation: str) -> Flaw:
+    """Of every row's alert alike; these three are the ones that are tried."""
+    tried = ("engine-crash", "network-partition", "exchange-failure")
+    return Flaw(title, dict.fromkeys(tried, (f"alert: {expectation}",)), {}, monitored=True)
 
 
 _REFUSED = "while detected: always trading-refused"
@@ -106,18 +114,35 @@ FLAWS: Mapping[str, Flaw] = {
         oom_kill="while fault: always memory-logged-before-kill",
         memory_pressure="impact",
     ),
+    "backup-not-restorable": _row("Half of the base backup is missing", full_dr_test="step backups"),
+    "wal-archive-behind": _row("The database's log is archived a minute late", full_dr_test="rpo"),
     "refuses-when-slow": _row(
         "Every third order is refused while the gateway is short of CPU", cpu_stress="while fault: always orders-served"
     ),
+    "alert-wrong-severity": _alerts("Rules and routes call critical high, warning info, and the reverse", "severity"),
+    "alert-wrong-channel": _alerts("What is for PagerDuty goes to Slack, what is for Slack to PagerDuty", "channels"),
+    "alert-never-fires": _alerts("The rules name metrics by names that they no longer have", "raised"),
+    "alert-never-resolves": _alerts("Once raised, an alert fires for an hour more", "resolved"),
+    "alert-storm": _alerts("With any alert three others are raised that say nothing", "noise"),
 }
 
 
-def checked(names: Sequence[str]) -> tuple[str, ...]:
-    """The names, sorted, once each. Raises UsageError for a name that is no flaw."""
+def checked(names: Sequence[str], monitored: bool = False) -> tuple[str, ...]:
+    """The names, sorted, once each. Raises UsageError for a name that is no flaw, and for one of the monitoring where
+    there is none."""
     for name in names:
         if name not in FLAWS:
             raise UsageError(f"unknown flaw '{name}'; {_remedy(name)}")
+        if FLAWS[name].monitored and not monitored:
+            raise UsageError(
+                f"the flaw {name} is one of the monitoring, which the sandbox of processes alone starts; "
+                "leave --on out, and say --monitoring"
+            )
     return tuple(sorted(set(names)))
+
+
+def need_monitoring(names: Sequence[str]) -> bool:
+    return any(name in FLAWS and FLAWS[name].monitored for name in names)
 
 
 def _remedy(name: str) -> str:

@@ -38,6 +38,7 @@ class Announcer:
 
     def __init__(self, settings: Settings, events: EventStream) -> None:
         self.truth, self._events = TruthLog(settings.directory, "gateway"), events
+        self._settings = settings
 
     def engine(self, connected: bool, why: str) -> None:
         self.truth.write("engine-connected" if connected else "engine-lost", why=why)
@@ -67,6 +68,11 @@ class Announcer:
         self.truth.write("dns-status", status=status, why=why)
         log.log(logging.INFO if status == "ok" else logging.WARNING, "DNS is %s: %s", status, why)
         self._events.publish("dns", {"status": status})
+
+    def acknowledged(self, order: str) -> None:
+        """Where disks can be lost, and orders with them: its answer is given now."""
+        if self._settings.backups:
+            self.truth.write("acknowledged", order=order)
 
     def serving(self, orders: int) -> None:
         self.truth.write("serving", pid=os.getpid())
@@ -119,7 +125,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     refuses = functools.partial(reason_to_refuse, settings, persistence, credentials, load)
     trading = order_flaws.trading(settings)(engine, exchange, store, metrics.count_order, hangs, refuses)
     parts |= {"database": persistence.part, "vault": credentials.part, "dns": resolver.part}
-    api = GatewayApi(settings, engine, exchange, store, trading, events, metrics, parts)
+    api = GatewayApi(settings, engine, exchange, store, trading, events, metrics, parts, announcer.acknowledged)
     app = api.application()
     app.router.add_post("/api/admin/rotate", credentials.handle_rotate)
     beat = gateway_log.beat(lambda: f"{len(store.all())} orders, {disk.told()}, {memory.told()}")

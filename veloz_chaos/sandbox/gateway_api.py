@@ -35,8 +35,9 @@ class GatewayApi:
         events: EventStream,
         metrics: Metrics,
         parts: Mapping[str, Part],
+        acknowledged: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._parts = parts
+        self._parts, self._acknowledged = parts, acknowledged
         self._settings, self._engine, self._exchange = settings, engine, exchange
         self._store, self._trading, self._events, self._metrics = store, trading, events, metrics
 
@@ -60,7 +61,10 @@ class GatewayApi:
             order = order_request.read(await request.json())
         except (order_request.BadParameters, ValueError) as problem:
             return _bad(str(problem))
-        return _json(await self._trading.place(order))
+        answer = await self._trading.place(order)
+        if answer[1]["ok"]:
+            self._acknowledged(order.client_order_id)
+        return _json(answer)
 
     async def cancel(self, request: web.Request) -> web.Response:
         try:

@@ -11,10 +11,12 @@ import contextlib
 import os
 import resource
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from veloz_chaos.sandbox import cgroup, volume
+from veloz_chaos.sandbox.cpu_demand import CpuDemand, kept_to_the_same_cpu
 from veloz_chaos.sandbox.settings import Settings
 
 #: Bytes, and CPUs. When all is well the gateway uses some 30 MB and, at 60 requests a second, 15 % of a CPU; with two
@@ -31,11 +33,25 @@ def new_group() -> str:
     return f"veloz-sandbox-{secrets.token_hex(4)}"
 
 
+class Used(NamedTuple):
+    """How far the gateway has used up its limits: bytes (None: no limit); CPU seconds that were wanted, and CPUs."""
+
+    memory: int
+    memory_limit: int | None
+    cpu: float
+    cpu_limit: float
+    free: int
+    size: int
+
+
 class Limits:
     """`group` is None where there are no control groups for us."""
 
     def __init__(self, directory: Path, group: cgroup.Group | None) -> None:
         self._directory, self._group = directory, group
+        self._volume = volume.Volume(directory)
+        self._cpu = CpuDemand(self._members)
+        self._pid: int | None = None
         self._before = self._lately = 0
         self._killed: int | None = None
 
@@ -63,6 +79,28 @@ class Limits:
             self._before = self._lately = self._oom_kills()
             return OOM
         return "killed" if code < 0 else f"exit {code}"
+
+    def used(self, pid: int | None) -> Used:
+        """By the gateway, which runs as `pid` or not at all."""
+        self._pid = pid
+        return Used(*self._memory(pid), self._cpu.seconds(), CPU, self._volume.free(), self._volume.size())
+
+    def _members(self) -> Iterable[int]:
+        if self._group:
+            return self._group.members()
+        return kept_to_the_same_cpu(self._pid) if self._pid else ()
+
+    def _memory(self, pid: int | None) -> tuple[int, int | None]:
+        if self._group:
+            return self._group.usage() or (0, None)
+        if pid is None:
+            return 0, None
+        try:
+            soft, _ = resource.prlimit(pid, resource.RLIMIT_AS)
+            used = address_space(pid)
+        except OSError:  # it has just ended
+            return 0, None
+        return used, None if soft == resource.RLIM_INFINITY else soft
 
     def _oom_kills(self) -> int:
         return self._group.oom_kills() if self._group else 0

@@ -147,7 +147,8 @@ class Persistence:
 def _row(order: Order) -> OrderRow:
     name, symbol = storable(order.client_order_id), storable(order.symbol)
     terms = (symbol, order.side, order.type, order.qty, order.price)
-    return OrderRow(name, order.ts_ns, *terms, order.status, order.order_id, order.executed_qty)
+    what = (order.status, order.order_id, order.executed_qty)
+    return OrderRow(name, order.ts_ns, *terms, *what, storable(order.time_in_force), order.quote_qty)
 
 
 def storable(text: str) -> str:

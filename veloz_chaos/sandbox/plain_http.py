@@ -1,10 +1,10 @@
-"""Just enough HTTP for the supervisor, which must start fast: ask for a status code, answer a GET with JSON."""
+"""Just enough HTTP for the supervisor, which must start fast: ask for a status code, answer GETs with JSON or text."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 
 async def get_status(port: int, path: str, seconds: float) -> int | None:
@@ -26,17 +26,19 @@ async def _get_status(port: int, path: str) -> int:
         writer.close()
 
 
-async def serve(port: int, path: str, answer: Callable[[], object]) -> asyncio.Server:
-    """Answer GET `path` with `answer()` as JSON, anything else with 404; one request per connection."""
+async def serve(port: int, answers: Mapping[str, Callable[[], object]]) -> asyncio.Server:
+    """Answer a GET of one of the paths with what that gives: text as it is, all else as JSON; anything else with 404.
+    One request per connection."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(5):
                 head = await reader.readuntil(b"\r\n\r\n")
-            found = head.split()[:2] == [b"GET", path.encode()]
-            writer.write(_response(200, answer()) if found else _response(404, {"error": "not found"}))
+            method, path = head.split()[:2]
+            answer = answers.get(path.decode()) if method == b"GET" else None
+            writer.write(_response(200, answer()) if answer else _response(404, {"error": "not found"}))
             await writer.drain()
-        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
+        except (OSError, EOFError, ValueError, TimeoutError, asyncio.LimitOverrunError):
             pass
         finally:
             writer.close()
@@ -45,7 +47,8 @@ async def serve(port: int, path: str, answer: Callable[[], object]) -> asyncio.S
 
 
 def _response(status: int, body: object) -> bytes:
-    content = json.dumps(body).encode()
+    kind = "text/plain; version=0.0.4; charset=utf-8" if isinstance(body, str) else "application/json"
+    content = (body if isinstance(body, str) else json.dumps(body)).encode()
     reason = {200: "OK", 404: "Not Found"}[status]
-    head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\n"
+    head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\n"
     return f"{head}Content-Length: {len(content)}\r\nConnection: close\r\n\r\n".encode() + content

@@ -12,31 +12,36 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from veloz_chaos.errors import UsageError
-from veloz_chaos.sandbox.settings import PORTS
+from veloz_chaos.sandbox.settings import MONITOR_PORTS, PORTS
 
 LOWEST = 20_000
 ATTEMPTS = 100
 
 
-def fixed() -> Mapping[str, int]:
+def fixed(monitored: bool = False) -> Mapping[str, int]:
     """The default ports. Raises UsageError if one is in use."""
-    for service, port in PORTS.items():
+    for service, port in _all(monitored).items():
         if not free(port):
             raise UsageError(
                 f"port {port} (sandbox {service}) is in use; "
                 "stop what listens there, run `veloz-chaos sandbox down`, or ask for free ports"
             )
-    return dict(PORTS)
+    return _all(monitored)
 
 
-def unused() -> Mapping[str, int]:
+def unused(monitored: bool = False) -> Mapping[str, int]:
     """As many adjacent free ports, at random. Raises UsageError if there seem to be none."""
-    highest = _ephemeral_start() - len(PORTS)
+    wanted = _all(monitored)
+    highest = _ephemeral_start() - len(wanted)
     for _ in range(ATTEMPTS):
         first = random.randrange(LOWEST, highest)
-        if all(free(first + offset) for offset in range(len(PORTS))):
-            return {service: first + offset for offset, service in enumerate(PORTS)}
-    raise UsageError(f"found no {len(PORTS)} adjacent free ports between {LOWEST} and {highest}; free some")
+        if all(free(first + offset) for offset in range(len(wanted))):
+            return {service: first + offset for offset, service in enumerate(wanted)}
+    raise UsageError(f"found no {len(wanted)} adjacent free ports between {LOWEST} and {highest}; free some")
+
+
+def _all(monitored: bool) -> dict[str, int]:
+    return {**PORTS, **(MONITOR_PORTS if monitored else {})}
 
 
 def free(port: int) -> bool:

@@ -95,6 +95,18 @@ def ready() -> None:
     os.write(1, b"ready\n")
 
 
+def dies_with_us() -> Callable[[], None]:
+    """For a child that is no program of ours, to be called in it before it becomes that program."""
+    parent, libc = os.getpid(), ctypes.CDLL(None)
+
+    def enter() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died before we asked to be told
+            os._exit(1)
+
+    return enter
+
+
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     asyncio.get_running_loop().add_reader(0, _exit_at_end_of_stdin)

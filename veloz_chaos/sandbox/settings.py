@@ -16,6 +16,8 @@ from typing import Any
 SERVICES = ("database", "vault", "engine", "exchange", "dns", "faults", "links", "gateway")
 #: The pid file of the database's own server, a child of the service.
 DATABASE_SERVER = "database-server"
+#: What it keeps running besides, where monitoring is asked for.
+MONITORS = ("catcher", "alertmanager", "prometheus")
 
 #: The fixed ports. `*-link` is where the gateway connects; `links` is the API of the TCP links, `faults` that of the
 #: HTTP and DNS fault proxy, whose HTTP side (`exchange-api`) stands between the exchange's link and the exchange.
@@ -36,6 +38,7 @@ PORTS: Mapping[str, int] = {
     "faults": 18475,
     "links": 18474,
 }
+MONITOR_PORTS: Mapping[str, int] = {"prometheus": 18093, "alertmanager": 18094, "catcher": 18095}
 FILE = "sandbox.json"
 LOOPBACK = "127.0.0.1"
 
@@ -52,6 +55,8 @@ class Settings:
     made: tuple[Path, ...] = ()
     weight_limit: int = 60_000
     owner: int | None = None
+    #: Base backups and an archive of the database's log; the disks of the site can be lost.
+    backups: bool = False
     #: "postgresql" or "stand-in"; how long a credential leased from Vault lives, in seconds.
     database: str = "postgresql"
     lease: float = 30.0
@@ -69,6 +74,14 @@ class Settings:
     def has(self, flaw: str) -> bool:
         return flaw in self.flaws
 
+    @property
+    def monitored(self) -> bool:
+        return "prometheus" in self.ports
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        return (*SERVICES, *MONITORS) if self.monitored else SERVICES
+
 
 def to_json(settings: Settings) -> str:
     fields = {
@@ -82,6 +95,7 @@ def to_json(settings: Settings) -> str:
         "lease": settings.lease,
         "group": settings.group,
         "emulated": settings.emulated,
+        "backups": settings.backups,
     }
     return json.dumps(fields, indent=2) + "\n"
 
@@ -90,7 +104,7 @@ def from_json(directory: Path, text: str) -> Settings:
     fields: dict[str, Any] = json.loads(text)
     settings = Settings(directory, fields["ports"], tuple(fields["flaws"]), tuple(map(Path, fields["made"])))
     settings = replace(settings, database=fields["database"], lease=fields["lease"])
-    settings = replace(settings, group=fields["group"], emulated=fields["emulated"])
+    settings = replace(settings, group=fields["group"], emulated=fields["emulated"], backups=fields["backups"])
     return replace(settings, weight_limit=fields["weight_limit"], owner=fields["owner"])
 
 

@@ -2,8 +2,8 @@
 restarts it a little later, and kills a gateway that no longer answers its liveness check.
 
 GET /status says what an operator would read: each service is "down" until restarted, "starting" until it serves,
-then "healthy"; `last_exit` tells how its incarnation before ended. SIGHUP starts at once what is down. Ends with
-SIGTERM; when it dies otherwise, its children die with it.
+then "healthy"; `last_exit` tells how its incarnation before ended. GET /metrics says the same to a Prometheus. SIGHUP
+starts at once what is down. Ends with SIGTERM; when it dies otherwise, its children die with it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
-from veloz_chaos.sandbox import limits, plain_http, process, traces
+from veloz_chaos.sandbox import limits, monitoring, plain_http, process, service_metrics, site, traces
 from veloz_chaos.sandbox import settings as settings_file
-from veloz_chaos.sandbox.limits import Limits
-from veloz_chaos.sandbox.settings import SERVICES, Settings
+from veloz_chaos.sandbox.limits import LIMITED, Limits
+from veloz_chaos.sandbox.settings import MONITORS, Settings
 from veloz_chaos.sandbox.truth import TruthLog
 
 #: Seconds. What is not the platform's own stays away long enough for the gateway to call it unavailable.
 RESTART_AFTER = {"gateway": 0.5, "engine": 1.0, "links": 0.5, "faults": 0.5, "dns": 0.5}
-RESTART_AFTER |= dict.fromkeys(("exchange", "database", "vault"), 2.0)
+RESTART_AFTER |= dict.fromkeys(("exchange", "database", "vault"), 2.0) | dict.fromkeys(MONITORS, 0.5)
 LIVENESS_EVERY = LIVENESS_TIMEOUT = 0.5
 LIVENESS_MISSES = 3
 RELAPSE_AFTER, RELAPSES_FOR = 2.5, 15.0
@@ -38,13 +39,20 @@ class Service:
     def __init__(self, name: str, settings: Settings, truth: TruthLog, limited: Limits) -> None:
         self.name, self.settings, self.truth, self.limits = name, settings, truth, limited
         self.state, self.restarts, self.last_exit = "starting", 0, ""
+        self.deaths: Counter[str] = Counter()
         self.process: asyncio.subprocess.Process | None = None
         self.first_death: float | None = None
         self.wanted = asyncio.Event()
 
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid if self.process and self.state != "down" else None
+
     def status(self) -> dict[str, object]:
-        pid = self.process.pid if self.process and self.state != "down" else None
-        return {"state": self.state, "pid": pid, "restarts": self.restarts, "last_exit": self.last_exit}
+        return {"state": self.state, "pid": self.pid, "restarts": self.restarts, "last_exit": self.last_exit}
+
+    def told(self) -> service_metrics.Told:
+        return service_metrics.told(self.name, self.state, self.restarts, self.last_exit, self.deaths)
 
     async def keep_running(self) -> None:
         """Start it; whenever it exits, wait (or be told by SIGHUP that it is wanted) and start it again."""
@@ -53,15 +61,22 @@ class Service:
             self.wanted.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.wanted.wait(), restart_delay(self.name, self.settings))
+            await self._until_its_disk_is_there()
             self.restarts += 1
 
+    async def _until_its_disk_is_there(self) -> None:
+        while site.lost(self.settings.directory, self.name):
+            self.wanted.clear()
+            await self.wanted.wait()
+
     async def _live_once(self) -> None:
-        child = self.process = await spawn(self.name, self.settings.directory, self.limits)
+        child = self.process = await spawn(self.name, self.settings, self.limits)
         self.state = "starting"
         self.truth.write("started", service=self.name, pid=child.pid)
         watching = asyncio.gather(self._watch(child), self.limits.watch(self.name, child.pid))
         code = await child.wait()
         self.state, self.last_exit = "down", self.limits.ended(self.name, child.pid, code)
+        self.deaths[service_metrics.reason(self.last_exit)] += 1
         if self.last_exit == limits.OOM:
             self.truth.write("oom", service=self.name, pid=child.pid)
         self.truth.write("exited", service=self.name, pid=child.pid, **how_it_ended(code))
@@ -69,8 +84,7 @@ class Service:
         watching.cancel()
 
     async def _watch(self, child: asyncio.subprocess.Process) -> None:
-        assert child.stdout
-        if await child.stdout.readline() != b"ready\n":
+        if not await self._until_ready(child):
             return
         self.state = "healthy"
         self.truth.write("healthy", service=self.name, pid=child.pid)
@@ -78,6 +92,13 @@ class Service:
             await kill_when_not_live(child, self.settings.ports["gateway"])
         if self.name == "engine" and self.settings.has("relapses-after-recovery"):
             await self._relapse(child)
+
+    async def _until_ready(self, child: asyncio.subprocess.Process) -> bool:
+        if self.name in MONITORS:
+            await monitoring.until_ready(self.name, self.settings)
+            return True
+        assert child.stdout
+        return await child.stdout.readline() == b"ready\n"
 
     async def _relapse(self, child: asyncio.subprocess.Process) -> None:
         await asyncio.sleep(RELAPSE_AFTER)
@@ -115,17 +136,19 @@ def how_it_ended(code: int) -> dict[str, int]:
     return {"signal": -code} if code < 0 else {"code": code}
 
 
-async def spawn(name: str, directory: Path, limited: Limits) -> asyncio.subprocess.Process:
+async def spawn(name: str, settings: Settings, limited: Limits) -> asyncio.subprocess.Process:
     """Start a service's process in its own session and within its limits; record it before it does anything."""
+    directory, foreign = settings.directory, name in MONITORS
     command = (sys.executable, "-m", f"veloz_chaos.sandbox.{name}", str(directory))
     with open(directory / "log" / f"{name}.stderr", "ab") as stderr:
         child = await asyncio.create_subprocess_exec(
-            *limited.command(name, command),
+            *(monitoring.command(name, settings) if foreign else limited.command(name, command)),
             stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=stderr if foreign else asyncio.subprocess.PIPE,
             stderr=stderr,
             env=environment(name),
             start_new_session=True,
+            preexec_fn=process.dies_with_us() if foreign else None,
         )
     process.record(directory, name, child.pid)
     return child
@@ -151,8 +174,9 @@ async def kill_when_not_live(child: asyncio.subprocess.Process, port: int) -> No
 async def supervise(settings: Settings, limited: Limits) -> None:
     stop = process.stop_on_sigterm()
     truth = TruthLog(settings.directory, "supervisor")
-    services = [Service(name, settings, truth, limited) for name in SERVICES]
-    server = await plain_http.serve(settings.ports["supervisor"], "/status", lambda: overview(services, limited))
+    services = [Service(name, settings, truth, limited) for name in settings.services]
+    answers = {"/status": lambda: overview(services, limited), "/metrics": lambda: metrics(services, limited)}
+    server = await plain_http.serve(settings.ports["supervisor"], answers)
     keepers = [asyncio.create_task(service.keep_running()) for service in services]
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, start_all, services)
     orphaned = watch_owner(settings.owner, stop)
@@ -191,6 +215,11 @@ def start_all(services: list[Service]) -> None:
 
 def overview(services: list[Service], limited: Limits) -> dict[str, object]:
     return {"cgroups": limited.cgroups, "services": {service.name: service.status() for service in services}}
+
+
+def metrics(services: list[Service], limited: Limits) -> str:
+    (gateway,) = (service for service in services if service.name == LIMITED)
+    return service_metrics.text([service.told() for service in services], limited.used(gateway.pid))
 
 
 def main() -> None:

@@ -7,19 +7,21 @@ import fcntl
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from veloz_chaos.errors import UsageError
-from veloz_chaos.sandbox import database, limits, vault_store, volume
+from veloz_chaos.sandbox import backup, database, limits, monitoring, site, vault_store, volume
 from veloz_chaos.sandbox import settings as settings_file
 from veloz_chaos.sandbox.process import PROCESSES
-from veloz_chaos.sandbox.settings import DATABASE_SERVER, SERVICES, Settings, to_json
+from veloz_chaos.sandbox.settings import DATABASE_SERVER, MONITORS, SERVICES, Settings, to_json
 
 ENVIRONMENT = "environment.yaml"
-DIRECTORIES = ("truth", "log", volume.NAME, "engine", "exchange", "gateway", "database", "vault")
-FILES = (ENVIRONMENT, PROCESSES, *(f"{name}.pid" for name in (*SERVICES, "supervisor", DATABASE_SERVER)))
+DIRECTORIES = ("truth", "log", volume.NAME, "engine", "exchange", "gateway", "database", "vault", monitoring.FOLDER)
+PROGRAMS = (*SERVICES, *MONITORS, "supervisor", DATABASE_SERVER)
+FILES = (ENVIRONMENT, PROCESSES, site.FILE, *(f"{name}.pid" for name in PROGRAMS))
 
 
 @contextlib.contextmanager
@@ -69,6 +71,9 @@ def write_environment(settings: Settings, base: Path | None) -> None:
     lines = ["kind: Environment", "version: 1", "name: sandbox"]
     lines += [f"uses: [{json.dumps(str(base.resolve()))}]"] if base else []
     lines += ["values:", *(f"  {name}: {json.dumps(value)}" for name, value in values.items())]
+    if settings.monitored:
+        places = monitoring.urls(settings.ports)
+        lines += ["alerts:", *(f"  {name}: {json.dumps(place)}" for name, place in places.items())]
     (settings.directory / ENVIRONMENT).write_text("\n".join(lines) + "\n")
 
 
@@ -85,7 +90,21 @@ def environment_values(settings: Settings) -> dict[str, Any]:
     declared = {"size": f"{volume.SIZE >> 20}MiB"} if logs == own else {}
     volumes = {"logs": {"path": str(own), **declared}}
     places = {"directory": str(settings.directory), "log-volume": str(logs), "volumes": volumes}
-    return {**places, **urls, **links, **numbers}
+    return {**places, **urls, **links, **numbers, **_disks(settings, volumes)}
+
+
+def _disks(settings: Settings, volumes: dict[str, Any]) -> dict[str, Any]:
+    """What may be wiped, since there are backups of it; and where these are."""
+    if not settings.backups:
+        return {}
+    disks = {name: {"path": str(path), "wipe": True} for name, path in site.folders(settings.directory).items()}
+    return {
+        "volumes": volumes | {"state": disks["gateway"]},
+        "engine-volumes": {"state": disks["engine"]},
+        "database-volumes": {"data": disks["database"]},
+        "backup": str(backup.base(settings.directory)),
+        "python": sys.executable,
+    }
 
 
 def remove(directory: Path) -> None:

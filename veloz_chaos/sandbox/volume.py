@@ -39,6 +39,11 @@ class Volume:
             return status.f_bavail * status.f_frsize
         return max(SIZE - _bytes_in(self.path), 0)
 
+    def size(self) -> int:
+        """Bytes."""
+        status = os.statvfs(self.path)
+        return status.f_blocks * status.f_frsize if self.real else SIZE
+
     def append(self, file: Path, data: bytes) -> int:
         """How many bytes could be written. Raises OSError, ENOSPC if none could."""
         if not self.real and self.free() < len(data):

@@ -45,6 +45,7 @@ from veloz_chaos.core.capability import (
     Tenancy,
     Throttleable,
     Use,
+    Wipeable,
 )
 from veloz_chaos.core.effect import DnsEffect, HttpEffect
 from veloz_chaos.errors import Gone, Unavailable
@@ -56,6 +57,10 @@ ROUND_TRIP, ANSWER, WIDTH = 0.001, 200, 20_000_000
 PATIENCE = 30.0
 #: Bytes of its only volume; half of it is free.
 ROOM = 8_000_000
+#: What is in its only volume, before it is wiped.
+ENTRIES = 3
+#: There is nothing to undo.
+_FOR_GOOD = ("Killable", "Exhaustible", "Wipeable")
 #: Copies of a workload, and tenants of a machine.
 COPIES, TENANTS = 3, 4
 
@@ -96,6 +101,8 @@ class State:
     #: what is strained: sign-capability -> share (or bytes left free)
     strains: dict[str, float] = field(default_factory=dict)
     oom_kills: int = 0
+    #: what is in its only volume
+    entries: int = ENTRIES
     released: threading.Event = field(default_factory=threading.Event)
     #: who watches it
     told: list[Callable[[Report], None]] = field(default_factory=list)
@@ -119,13 +126,13 @@ def restart(known: str) -> None:
     """A supervisor's work: a new incarnation with nothing done to it."""
     old = WORLD[known]
     WORLD[known] = replace(
-        old, incarnation=old.incarnation + 1, alive=True, paused=False, toxics={}, strains={}, told=[]
+        old, incarnation=old.incarnation + 1, alive=True, paused=False, toxics={}, strains={}, told=[], entries=ENTRIES
     )
     old.tell(Report("started"))
 
 
 class Fake(
-    Killable, Pausable, Saturable, Pressable, Exhaustible, Fillable,
+    Killable, Pausable, Saturable, Pressable, Exhaustible, Fillable, Wipeable,
     Delayable, Throttleable, Severable, Resettable, Lossy, Answerable, Resolvable, Scalable, Drainable,
 ):  # fmt: skip
     offers = tuple(
@@ -133,7 +140,7 @@ class Fake(
             capability=name,
             mechanism="in memory",
             touches="nothing real",
-            undo="" if name in ("Killable", "Exhaustible") else "forget it",
+            undo="" if name in _FOR_GOOD else "forget it",
             expiry="with this process",
             at_once=True,
             emulated=True,
@@ -164,7 +171,7 @@ class Fake(
         return end
 
     def by_hand(self, capability: str, sign: str) -> str:
-        return "" if capability in ("Killable", "Exhaustible") else f"forget {sign} {capability}"
+        return "" if capability in _FOR_GOOD else f"forget {sign} {capability}"
 
     def kill(self, signal: str) -> None:
         state = self._hurt()
@@ -222,6 +229,17 @@ class Fake(
     def room(self, sign: str, volume: str) -> Room:
         free = min([ROOM // 2, *map(int, self._strained("Fillable"))])
         return Room(ROOM, free, ROOM // 2 - free)
+
+    def wipe(self, volume: str) -> None:
+        state = self._hurt()
+        if state.flaw != "does-nothing":
+            state.entries = 0
+
+    def entries(self, volume: str) -> int:
+        state = self._answering()
+        if not state or not self._is_this(state):
+            raise Gone(f"{self.reference} no longer exists")
+        return state.entries
 
     def scale(self, sign: str, former: int, to: int, expires: timedelta) -> None:
         self._strain(f"{sign}-Scalable", to)

@@ -14,10 +14,10 @@ from typing import Any, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from veloz_chaos.core.capability import Killable, Offer, Pausable, Reference
+from veloz_chaos.core.capability import Killable, Offer, Pausable, Reference, Wipeable
 from veloz_chaos.core.size import Size
 from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
-from veloz_chaos.mechanisms import proc, straining
+from veloz_chaos.mechanisms import proc, straining, wiping
 from veloz_chaos.mechanisms.strained import STRAINS, Strained, Volume
 
 #: How long a process may take to die of KILL or to stop: it acts at once unless it sleeps in the kernel.
@@ -28,10 +28,12 @@ SLACK = 2.0
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class OwnVolume:
-    """`path` as the process sees it; `size` only for a folder that keeps to a declared size by itself (emulated)."""
+    """`path` as the process sees it; `size` only for a folder that keeps to a declared size by itself (emulated).
+    `wipe`: its content may be destroyed; then `path` is as we see it."""
 
     path: str
     size: Size | None = None
+    wipe: bool = False
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -70,24 +72,35 @@ _OFFERS = (
         at_once=True,
     ),
 )
+_WIPE = Offer(
+    capability="Wipeable",
+    mechanism="all that is in the folder is removed, links not followed",
+    touches="the volume, for good, whoever uses it by then",
+    undo="none: its content is gone",
+)
 
 
-class Process(Killable, Pausable, Strained):
+class Process(Killable, Pausable, Wipeable, Strained):
     """One process; its children are not touched."""
 
-    offers = (*_OFFERS, *STRAINS)
+    offers = (*_OFFERS, _WIPE, *STRAINS)
 
     def __init__(self, reference: Reference) -> None:
         super().__init__(reference)
         self.pid, self.start = int(reference.identity["pid"]), int(reference.identity["start"])
-        self.volumes = {name: Volume(**said) for name, said in reference.identity.get("volumes", {}).items()}
+        known = reference.identity.get("volumes", {}).items()
+        self.volumes = {name: Volume(said["path"], said["size"]) for name, said in known if "folder" not in said}
+        self.wipeable = {name: said for name, said in known if "folder" in said}
 
     def offered(self) -> Sequence[Offer]:
-        return (*_OFFERS, *self.strains())
+        return (*_OFFERS, *([_WIPE] if self.wipeable else []), *self.strains())
 
     @property
     def lacks(self) -> Mapping[str, str]:
-        return self.strain_lacks()
+        nothing = (
+            "it names no volume that may be wiped; write volumes: {data: {path: /…, wipe: true}} beside its selector"
+        )
+        return self.strain_lacks() | ({} if self.wipeable else {"Wipeable": nothing})
 
     def alive(self) -> bool:
         return proc.alive(self.pid, self.start)
@@ -102,7 +115,7 @@ class Process(Killable, Pausable, Strained):
     def by_hand(self, capability: str, sign: str) -> str:
         if capability == "Pausable":
             return f"kill -CONT {self.pid}"
-        return "" if capability in ("Killable", "Exhaustible") else straining.by_hand(sign)
+        return "" if capability in ("Killable", "Exhaustible", "Wipeable") else straining.by_hand(sign)
 
     def kill(self, signal: str) -> None:
         """KILL is awaited, so that a look right after it finds the process dead; others take the time they take."""
@@ -124,6 +137,19 @@ class Process(Killable, Pausable, Strained):
         if not self.alive():
             raise Gone(f"process {self.pid} no longer exists")
         return proc.stopped(self.pid)
+
+    def wipe(self, volume: str) -> None:
+        found = self._wipeable(volume)
+        wiping.wipe(found["path"], found["folder"])
+
+    def entries(self, volume: str) -> int:
+        found = self._wipeable(volume)
+        return wiping.entries(found["path"], found["folder"])
+
+    def _wipeable(self, name: str) -> Mapping[str, Any]:
+        if name not in self.wipeable:
+            raise Missing(f"it has no volume `{name}` to wipe; it names {', '.join(sorted(self.wipeable)) or 'none'}")
+        return dict(self.wipeable[name])
 
 
 def find(name: str, selector: Selector) -> list[Process]:
@@ -152,8 +178,15 @@ def reopen(reference: Reference) -> Process:
 def _process(name: str, pid: int, selector: Selector) -> Process:
     identity: dict[str, Any] = {"pid": pid, "start": proc.start_time(pid), "boot_id": proc.boot_id()}
     if selector.volumes:
-        identity["volumes"] = {key: {"path": v.path, "size": v.size} for key, v in selector.volumes.items()}
+        identity["volumes"] = {key: _identity(volume) for key, volume in selector.volumes.items()}
     return Process(Reference(backend="process", name=name, identity=identity))
+
+
+def _identity(volume: OwnVolume) -> dict[str, Any]:
+    """`folder`: which one it is, of one that may be wiped."""
+    return {"path": volume.path, "size": volume.size} | (
+        {"folder": wiping.identity(volume.path)} if volume.wipe else {}
+    )
 
 
 def _still_there(name: str, pids: list[int], selector: Selector) -> list[Process]:

@@ -1,0 +1,51 @@
+"""What a disaster cost in orders: who survived, and how old the newest of them is."""
+
+from __future__ import annotations
+
+from veloz_chaos.core.interval import Interval
+from veloz_chaos.core.loss import lost
+from veloz_chaos.core.orders import Orders
+
+
+def history(placed: list[tuple[str, int, int, str]], kept: list[str]) -> Orders:
+    """(id, sent, answered, outcome); what the gateway holds at the end."""
+    orders = Orders()
+    for name, at, done, outcome in placed:
+        terms = {"side": "BUY", "qty": "1", "symbol": "X", "price": "1"}
+        orders.place({"id": name, "due": at, "at": at, **terms})
+        orders.done({"id": name, "of": "place", "at": done, "outcome": outcome})
+    for side in ("gateway", "exchange"):
+        orders.read({"side": side, "at": 1000, "ok": True})
+    for name in kept:
+        orders.found({"side": "gateway", "id": name, "state": "open"})
+    for name, *_ in placed:  # the exchange loses nothing
+        orders.found({"side": "exchange", "id": name, "state": "open"})
+    return orders
+
+
+def test_the_newest_survivor_and_those_after_it() -> None:
+    placed = [("a", 10, 15, "accepted"), ("b", 20, 26, "accepted"), ("c", 30, 35, "accepted")]
+    found = lost(history(placed, ["a", "b"]), Interval(50, 60))
+    assert (found.acknowledged, found.lost, found.newest) == (3, ("c",), Interval(20, 26))
+    assert found.newest is not None and Interval(50, 60).since(found.newest) == Interval(24, 40)
+
+
+def test_the_latest_acknowledgement_of_overlapping_ones_is_anywhere_between() -> None:
+    placed = [("slow", 10, 48, "accepted"), ("quick", 30, 35, "accepted")]
+    assert lost(history(placed, ["slow", "quick"]), Interval(50, 60)).newest == Interval(30, 48)
+
+
+def test_what_was_never_acknowledged_or_came_later_does_not_count() -> None:
+    placed = [
+        ("a", 10, 15, "accepted"), ("refused", 20, 21, "refused"), ("unknown", 45, 70, "unknown"),
+        ("later", 80, 85, "accepted"),
+    ]  # fmt: skip
+    found = lost(history(placed, ["a", "later"]), Interval(50, 60))
+    assert (found.acknowledged, found.lost, found.newest) == (1, (), Interval(10, 15))
+
+
+def test_where_none_survived_all_since_the_oldest_is_lost() -> None:
+    placed = [("a", 10, 15, "accepted"), ("b", 20, 26, "accepted")]
+    found = lost(history(placed, []), Interval(50, 60))
+    assert (found.lost, found.newest, found.oldest) == (("a", "b"), None, Interval(10, 15))
+    assert lost(history([], []), Interval(50, 60)).oldest is None

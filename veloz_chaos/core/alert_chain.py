@@ -1,0 +1,249 @@
+"""The way of an alert, from the fault to whoever is told: each step an interval of our own looks.
+
+Prometheus' and Alertmanager's own times are in the journal and never used. While one of them does not answer nothing is
+seen of it, and the step's interval is so much wider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+from veloz_chaos.core.alerts import CAUGHT, PROMETHEUS, PlannedAlert, named
+from veloz_chaos.core.history import History, Value
+from veloz_chaos.core.interval import Interval, Nanoseconds
+from veloz_chaos.core.measure import Measurement
+from veloz_chaos.core.trace import is_shown
+
+#: How surely a channel was reached.
+STRENGTHS = ("routed", "notified", "delivered")
+
+
+@dataclass(frozen=True)
+class Step:
+    at: Interval
+    entry: int
+
+
+@dataclass(frozen=True)
+class Chain:
+    """None: not seen. All instants are boot-time ns."""
+
+    pending: Step | None = None
+    firing: Step | None = None
+    received: Step | None = None
+    #: channel -> the strongest that was seen of it
+    routed: Mapping[str, Step] = field(default_factory=dict)
+    notified: Mapping[str, Step] = field(default_factory=dict)
+    delivered: Mapping[str, Step] = field(default_factory=dict)
+    #: integration -> notifications of it that failed meanwhile
+    failing: Mapping[str, int] = field(default_factory=dict)
+    #: its end: the last one, if it came back
+    resolved: Step | None = None
+    severities: frozenset[str] = frozenset()
+    #: what silenced or inhibited it
+    muted: tuple[str, ...] = ()
+    #: other alerts that came up
+    noise: Mapping[str, Step] = field(default_factory=dict)
+    #: as far along the way as somebody looks: received by an Alertmanager, or else firing
+    raised: Step | None = None
+
+
+def chain(alert: PlannedAlert, history: History, m: Measurement) -> Chain:
+    """Of a run whose fault was in place; empty else."""
+    if m.began is None:
+        return Chain()
+    since = m.began.at_least
+    prometheus = history.values.get(PROMETHEUS, []) if alert.prometheus else []
+    managers = {name: history.values.get(name, []) for name in alert.alertmanagers}
+    received = _earliest(rise(history, name, lambda value: bool(_mine(alert, value)), since) for name in managers)
+    firing = rise(history, PROMETHEUS, lambda value: _has(alert, value, ("firing",)), since)
+    told = [(name, value) for name, values in managers.items() for value in values if value.answered >= since]
+    return Chain(
+        pending=rise(history, PROMETHEUS, lambda value: _has(alert, value, ("pending", "firing")), since),
+        firing=firing,
+        received=received,
+        routed=_routed(alert, history, list(managers), since),
+        notified=_notified(alert, history, managers, received, since),
+        delivered=_delivered(alert, history, since),
+        failing=_failing(managers, since),
+        resolved=_resolved(alert, history, list(managers), since),
+        severities=frozenset(_severities(alert, prometheus, [value for _, value in told], since)),
+        muted=tuple(dict.fromkeys(_muted(alert, [value for _, value in told]))),
+        noise=_noise(alert, history, list(managers), since),
+        raised=received if alert.alertmanagers else firing,
+    )
+
+
+def rise(history: History, probe: str, holds: Callable[[Any], bool], since: Nanoseconds) -> Step | None:
+    """[asked of the last look whose answer was still another, answered of the first for which it holds]."""
+    return next(_rises(history, probe, holds, since), None)
+
+
+def _rises(history: History, probe: str, holds: Callable[[Any], bool], since: Nanoseconds) -> Iterator[Step]:
+    """Each time it comes to hold, from `since` on. What held already then has not risen."""
+    held = False
+    for value in history.values.get(probe, ()):
+        holding = holds(value.value)
+        if holding and not held and value.answered >= since:
+            yield _seen(history, probe, value, since)
+        held = holding
+
+
+def _seen(history: History, probe: str, value: Value, since: Nanoseconds) -> Step:
+    asked = _asked_before(history, probe, value, since)
+    return Step(Interval(min(asked, value.answered), value.answered), value.entry)
+
+
+def _asked_before(history: History, probe: str, value: Value, since: Nanoseconds) -> Nanoseconds:
+    """When the last look was asked that still had the answer before."""
+    for look in history.trace(probe).back_from(value.answered):
+        if look.entry < value.entry and is_shown(look):
+            return max(look.asked, since)
+    return since
+
+
+def _earliest(steps: Iterator[Step | None]) -> Step | None:
+    """Per end the earliest: it happened when the first of them saw it."""
+    seen = [step for step in steps if step is not None]
+    if not seen:
+        return None
+    first = min(seen, key=lambda step: step.at.at_most)
+    return Step(Interval(min(step.at.at_least for step in seen), first.at.at_most), first.entry)
+
+
+def _has(alert: PlannedAlert, value: Any, states: tuple[str, ...]) -> bool:
+    return any(one["state"] in states and alert.mine(one["labels"]) for one in value)
+
+
+def _mine(alert: PlannedAlert, value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Those of the wanted alert that an Alertmanager does not mute."""
+    return [one for one in value["alerts"] if alert.mine(one["labels"]) and one["state"] != "suppressed"]
+
+
+def _routed(alert: PlannedAlert, history: History, managers: list[str], since: Nanoseconds) -> dict[str, Step]:
+    def reached(value: Mapping[str, Any]) -> set[str]:
+        names = {receiver for one in _mine(alert, value) for receiver in one["receivers"]}
+        return alert.routed(names, value["receivers"])
+
+    return _each_rise(history, managers, reached, since)
+
+
+def _each_rise(
+    history: History, probes: list[str], told: Callable[[Any], set[str]], since: Nanoseconds
+) -> dict[str, Step]:
+    """Of everything that these probes told of: when it came up first."""
+    seen = {one for probe in probes for value in history.values.get(probe, ()) for one in told(value.value)}
+    found = {
+        one: _earliest(rise(history, probe, partial(_among, told, one), since) for probe in probes)
+        for one in sorted(seen)
+    }
+    return {one: step for one, step in found.items() if step is not None}
+
+
+def _among(told: Callable[[Any], set[str]], one: str, value: Any) -> bool:
+    return one in told(value)
+
+
+def _notified(
+    alert: PlannedAlert,
+    history: History,
+    managers: Mapping[str, list[Value]],
+    received: Step | None,
+    since: Nanoseconds,
+) -> dict[str, Step]:
+    """A channel's counters rose since the alert was there, in an Alertmanager that has it for that channel."""
+    found: dict[str, Step] = {}
+    for name, values in managers.items() if received is not None else ():
+        for before, value in pairwise(values):
+            if value.answered < since:
+                continue
+            own = _mine(alert, value.value) or _mine(alert, before.value)
+            receivers = {receiver for one in own for receiver in one["receivers"]}
+            for channel in alert.routed(receivers, value.value["receivers"]):
+                wanted = alert.integrations(channel, receivers, value.value["receivers"])
+                if channel not in found and any(_grew(before, value, "sent", i) for i in wanted):
+                    found[channel] = _seen(history, name, value, since)
+    return found
+
+
+def _grew(before: Value, value: Value, what: str, integration: str) -> int:
+    """A counter that is lower than before has begun anew."""
+    old, new = before.value[what].get(integration, 0), value.value[what].get(integration, 0)
+    return int(new - old if new >= old else new)
+
+
+def _failing(managers: Mapping[str, list[Value]], since: Nanoseconds) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for values in managers.values():
+        for before, value in pairwise(values):
+            for integration in value.value["failed"] if value.answered >= since else ():
+                if grown := _grew(before, value, "failed", integration):
+                    counts[integration] = counts.get(integration, 0) + grown
+    return counts
+
+
+def _delivered(alert: PlannedAlert, history: History, since: Nanoseconds) -> dict[str, Step]:
+    if not alert.catcher:
+        return {}
+
+    def caught(value: list[Mapping[str, Any]]) -> set[str]:
+        mine = [one for one in value if one["action"] == "firing" and _told(alert, one)]
+        return {alert.channel(one["name"], one["kind"]) for one in mine}
+
+    return _each_rise(history, [CAUGHT], caught, since)
+
+
+def _told(alert: PlannedAlert, one: Mapping[str, Any]) -> bool:
+    """A notification names its alerts, or their failures."""
+    return bool(set(alert.names) & set(one["alerts"])) if alert.names else alert.row in one["failures"]
+
+
+def _resolved(alert: PlannedAlert, history: History, managers: list[str], since: Nanoseconds) -> Step | None:
+    """Gone from all that had it: the latest of the last ends; none while one still has it."""
+    ends: list[Step | None] = []
+    sources: list[tuple[str, Callable[[Any], bool]]] = [(PROMETHEUS, lambda value: _has(alert, value, ("firing",)))]
+    sources += [(name, lambda value: any(alert.mine(one["labels"]) for one in value["alerts"])) for name in managers]
+    for name, holds in sources:
+        if rise(history, name, holds, since) is not None:
+            values = history.values[name]
+            over = list(_rises(history, name, lambda value, holds=holds: not holds(value), since))  # type: ignore[misc]
+            ends.append(None if holds(values[-1].value) or not over else over[-1])
+    if not ends or any(end is None for end in ends):
+        return None
+    last = max((end for end in ends if end is not None), key=lambda end: end.at.at_most)
+    return Step(Interval(max(end.at.at_least for end in ends if end), last.at.at_most), last.entry)
+
+
+def _severities(alert: PlannedAlert, prometheus: list[Value], told: list[Value], since: Nanoseconds) -> Iterator[str]:
+    for value in prometheus:
+        for one in value.value if value.answered >= since else ():
+            if one["state"] == "firing" and alert.mine(one["labels"]):
+                yield one["labels"].get("severity", "")
+    for value in told:
+        for one in value.value["alerts"]:
+            if alert.mine(one["labels"]):
+                yield one["labels"].get("severity", "")
+
+
+def _muted(alert: PlannedAlert, told: list[Value]) -> Iterator[str]:
+    for value in told:
+        for one in value.value["alerts"]:
+            if alert.mine(one["labels"]) and one["state"] == "suppressed":
+                yield from (f"silence {silence}" for silence in one["silenced"])
+                yield from ("an inhibition" for _ in one["inhibited"])
+
+
+def _noise(alert: PlannedAlert, history: History, managers: list[str], since: Nanoseconds) -> dict[str, Step]:
+    """Other alerts that came up, not muted; told by Alertmanagers, or by Prometheus where there is none to look at."""
+    return _each_rise(history, managers or [PROMETHEUS], partial(_others, alert), since)
+
+
+def _others(alert: PlannedAlert, value: Any) -> set[str]:
+    there = value if isinstance(value, list) else value["alerts"]
+    return {
+        named(one["labels"]) for one in there if one["state"] in ("firing", "active") and alert.noise(one["labels"])
+    }

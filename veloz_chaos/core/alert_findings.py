@@ -1,0 +1,271 @@
+"""The alert of a run, judged: raised in time, as severe as the document says, to whom it says, over with the failure,
+and alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from veloz_chaos.core.alert_chain import STRENGTHS, Chain, Step, chain
+from veloz_chaos.core.alerts import ALERTMANAGER, PROMETHEUS, PlannedAlert, named, silences
+from veloz_chaos.core.coverage import READ, unwatched, watched_until
+from veloz_chaos.core.doubt import completed
+from veloz_chaos.core.duration import nanoseconds
+from veloz_chaos.core.finding import Finding, against
+from veloz_chaos.core.history import History
+from veloz_chaos.core.interval import Interval, Nanoseconds
+from veloz_chaos.core.length import length as long
+from veloz_chaos.core.measure import Measurement
+from veloz_chaos.core.plan import Plan
+from veloz_chaos.core.trace import SHOWN
+
+RAISED, SEVERITY, CHANNELS, OVER, NOISE = (
+    "alert: raised",
+    "alert: severity",
+    "alert: channels",
+    "alert: resolved",
+    "alert: noise",
+)
+
+
+def findings(plan: Plan, history: History, m: Measurement) -> Iterator[Finding]:
+    """Nothing where no alert is expected, or nobody says where alerts are read."""
+    alert = plan.alert
+    if alert is None or m.began is None:
+        return
+    seen = chain(alert, history, m)
+    yield _raised(alert, plan, history, m, seen)
+    if seen.raised is None:
+        for title in (SEVERITY, CHANNELS, OVER):
+            yield Finding(title, "inconclusive", "it was not raised")
+    else:
+        yield _severity(alert, seen)
+        yield _channels(alert, history, m, seen)
+        yield _over(alert, history, m, seen)
+    yield _noise(plan, history, m, seen)
+
+
+def _raised(alert: PlannedAlert, plan: Plan, history: History, m: Measurement, seen: Chain) -> Finding:
+    assert m.began is not None
+    limit = nanoseconds(alert.within)
+    if seen.raised is not None:
+        found = against(RAISED, seen.raised.at.since(m.began), limit, (seen.raised.entry,))
+        return replace(found, reason=found.reason + _parts(seen, m.began))
+    what = f"{alert.as_} was not raised within {long(limit)}"
+    if seen.muted:
+        return Finding(RAISED, "failed", f"{alert.as_} was muted by {', '.join(seen.muted)}", None, limit)
+    if seen.firing is not None:
+        what = f"{alert.as_} was firing, but no Alertmanager received it within {long(limit)}"
+    elif seen.pending is not None:
+        what = f"{alert.as_} was pending, but not firing within {long(limit)}"
+    if plan.held and m.ended is not None and m.ended.at_least < m.began.at_most + limit and seen.pending is not None:
+        return Finding(RAISED, "inconclusive", f"{what}: the fault was over before", None, limit)
+    if why := _unwatched(alert, plan, history, m.began.at_least, m.began.at_most + limit):
+        return Finding(RAISED, "inconclusive", why, None, limit)
+    if _until(alert, history) <= m.began.at_most + limit:
+        return Finding(RAISED, "inconclusive", f"the watch ended before the limit of {long(limit)}", None, limit)
+    return Finding(RAISED, "failed", what, Interval(_until(alert, history) - m.began.at_most, math.inf), limit)
+
+
+def _parts(seen: Chain, began: Interval) -> str:
+    """`: pending after 1.2 s, firing 2.9 s later (the rule's `for`), received 0.1 s later`"""
+    said: list[str] = []
+    before = began
+    words = (
+        ("pending", seen.pending, ""),
+        ("firing", seen.firing, " (the rule's `for`)"),
+        ("received", seen.received, ""),
+    )
+    for word, step, why in words:
+        if step is not None:
+            took = step.at.since(before)
+            said.append(f"{word} {long(took.at_most)} {'later' if said else 'after the fault'}{why}")
+            before = step.at
+    return ": " + ", ".join(said) if said else ""
+
+
+def _severity(alert: PlannedAlert, seen: Chain) -> Finding:
+    wrong = sorted(seen.severities - {alert.severity})
+    if wrong:
+        said = ", ".join(name or "none" for name in wrong)
+        return Finding(SEVERITY, "failed", f"it says {said}; the document says {alert.severity}")
+    return Finding(SEVERITY, "passed", alert.severity)
+
+
+def _channels(alert: PlannedAlert, history: History, m: Measurement, seen: Chain) -> Finding:
+    """The strongest that this environment can show decides, and is named."""
+    assert m.began is not None and seen.raised is not None
+    limit = nanoseconds(alert.within)
+    strength, steps = reached(alert, seen)
+    if not strength:
+        return Finding(
+            CHANNELS, "inconclusive", "no Alertmanager and no catcher is looked at: nobody knows who was told"
+        )
+    wanted, told = set(alert.channels), set(steps) | set(seen.routed)
+    if extra := told - wanted:
+        how = "also" if wanted <= told else f"not {_and(wanted - told)}, but"
+        return Finding(CHANNELS, "failed", f"{how} {_and(extra)}: the document says {_and(wanted)}")
+    entries = tuple(step.entry for step in steps.values())
+    unrouted = sorted(wanted - set(seen.routed)) if alert.alertmanagers else []
+    missing = unrouted or sorted(wanted - set(steps))
+    if missing and (unrouted or _until(alert, history) > m.began.at_most + limit):
+        failed = [f"{count} to {name} failed" for name, count in sorted(seen.failing.items())]
+        why = f"not {strength} to {_and(set(missing))}" if not unrouted else f"not routed to {_and(set(missing))}"
+        return Finding(CHANNELS, "failed", "; ".join([why, *failed]), None, limit, entries)
+    if missing:
+        return Finding(CHANNELS, "inconclusive", f"not yet {strength} to {_and(set(missing))} at the end of the watch")
+    last = _latest(steps)
+    found = against(CHANNELS, last.at.since(m.began), limit, entries)
+    return replace(found, reason=f"{strength} to {_and(wanted)}: {found.reason}")
+
+
+def reached(alert: PlannedAlert, seen: Chain) -> tuple[str, Mapping[str, Step]]:
+    """The strongest proof that is to be had here, and what it shows."""
+    if alert.catcher:
+        return STRENGTHS[2], seen.delivered
+    if seen.notified or seen.failing:
+        return STRENGTHS[1], seen.notified
+    return (STRENGTHS[0], seen.routed) if alert.alertmanagers else ("", {})
+
+
+def _latest(steps: Mapping[str, Step]) -> Step:
+    return max(steps.values(), key=lambda step: step.at.at_most)
+
+
+def _over(alert: PlannedAlert, history: History, m: Measurement, seen: Chain) -> Finding:
+    """Counted from the recovery, and from the end of a fault that is held."""
+    limit = nanoseconds(alert.resolved)
+    start = _restored(m)
+    if start is None or math.isinf(start.at_most):
+        return Finding(OVER, "inconclusive", "the system did not recover: it need not be over", None, limit)
+    if seen.resolved is not None:
+        return against(OVER, seen.resolved.at.since(start), limit, (seen.resolved.entry,))
+    waited = _until(alert, history) - start.at_most
+    if waited > limit:
+        return Finding(
+            OVER, "failed", f"still there {long(waited)} after the recovery", Interval(waited, math.inf), limit
+        )
+    return Finding(OVER, "inconclusive", "still there at the end of the watch", None, limit)
+
+
+def _restored(m: Measurement) -> Interval | None:
+    """The recovery, or the fault's end where that is later."""
+    known = [i for i in (m.recovery or m.began, m.ended) if i is not None]
+    if not known:
+        return None
+    return Interval(max(i.at_least for i in known), max(i.at_most for i in known))
+
+
+def _noise(plan: Plan, history: History, m: Measurement, seen: Chain) -> Finding:
+    assert plan.alert is not None and m.began is not None
+    if seen.noise:
+        entries = tuple(step.entry for step in seen.noise.values())
+        return Finding(NOISE, "failed", f"also raised: {', '.join(sorted(seen.noise))}", entries=entries)
+    if not completed(history):
+        return Finding(NOISE, "inconclusive", "the run ended before all had been seen")
+    if why := _unwatched(plan.alert, plan, history, m.began.at_least, m.end):
+        return Finding(NOISE, "inconclusive", why)
+    return Finding(NOISE, "passed", "no other alert came up")
+
+
+def quiet(plan: Plan, history: History, m: Measurement) -> Iterator[Finding]:
+    """Of a placebo: it raises nothing."""
+    if plan.alert is None or m.began is None:
+        return
+    seen, title = chain(plan.alert, history, m), "placebo: no alert"
+    told = [plan.alert.as_] if seen.raised or seen.pending else []
+    if told or seen.noise:
+        reason = f"{', '.join([*told, *sorted(seen.noise)])} was raised though nothing was done"
+        yield Finding(title, "failed", reason)
+    elif why := _unwatched(plan.alert, plan, history, m.began.at_least, m.end):
+        yield Finding(title, "inconclusive", why)
+    else:
+        yield Finding(title, "passed", "none was raised")
+
+
+def _unwatched(alert: PlannedAlert, plan: Plan, history: History, since: Nanoseconds, until: Nanoseconds) -> str:
+    """Why nobody knows what was raised in between; of several Alertmanagers one that answers is enough."""
+    groups = [[name] for name in sources(alert) if not name.startswith(ALERTMANAGER)] + [alert.alertmanagers or []]
+    until = min(until, watched_until(plan, history, sources(alert)))
+    for group in filter(None, groups):
+        gaps = [unwatched(plan, history, [name], since, until, READ) for name in group]
+        if all(gaps):
+            return gaps[0]
+    return ""
+
+
+def sources(alert: PlannedAlert) -> list[str]:
+    """The probes that tell what is raised."""
+    return [*([PROMETHEUS] if alert.prometheus else []), *alert.alertmanagers]
+
+
+def _until(alert: PlannedAlert, history: History) -> Nanoseconds:
+    """So long was seen what is raised: when the last look of the last of them was answered well."""
+    return max((history.trace(name).last_answer() or 0 for name in sources(alert)), default=0)
+
+
+def _and(names: set[str]) -> str:
+    return " and ".join(sorted(names)) or "nobody"
+
+
+# --- before and during a run ---------------------------------------------------------------------------------------
+
+
+def refusals(plan: Plan, history: History) -> list[str]:
+    """Why its alert would prove nothing: it is there already, muted beforehand, or nobody answers."""
+    alert = plan.alert
+    if alert is None:
+        return []
+    reasons = []
+    for name in sources(alert):
+        value = next((v.value for v in reversed(history.values.get(name, []))), None)
+        there = value if isinstance(value, list) else (value or {"alerts": []})["alerts"]
+        reasons += [f"alert {named(one['labels'])} is there already" for one in there if alert.mine(one["labels"])]
+        if isinstance(value, dict):
+            reasons += [f"{silence} would swallow {alert.as_}" for silence in silences(alert, value)]
+    return list(dict.fromkeys(reasons))
+
+
+def unanswered(plan: Plan, history: History, began: int) -> list[str]:
+    """Nobody who tells of alerts answered in the baseline."""
+    alert = plan.alert
+    if alert is None:
+        return []
+
+    def answered(name: str) -> bool:
+        return any(look.outcome == SHOWN for look in history.trace(name).since(began))
+
+    one_each = [[name] for name in sources(alert) if not name.startswith(ALERTMANAGER)] + [alert.alertmanagers]
+    return [
+        f"{group[0]} gave no answer in the baseline: {history.reasons.get(group[0], 'it was never looked at')}"
+        for group in filter(None, one_each)
+        if not any(map(answered, group))
+    ]
+
+
+def raised_decided(plan: Plan, history: History, m: Measurement, now: int) -> bool:
+    """Nothing that needs the fault is open: everybody was told, or the limit has passed."""
+    if plan.alert is None or m.began is None:
+        return True
+    if now > m.began.at_most + nanoseconds(plan.alert.within) + _one_look(plan):
+        return True
+    seen = chain(plan.alert, history, m)
+    _, steps = reached(plan.alert, seen)
+    return seen.raised is not None and set(plan.alert.channels) <= set(steps)
+
+
+def over_decided(plan: Plan, history: History, m: Measurement, now: int) -> bool:
+    """It is over, was never there, or its limit has passed; of a system that is still broken it need not be over."""
+    start = _restored(m)
+    if plan.alert is None or start is None or math.isinf(start.at_most):
+        return True
+    if now > start.at_most + nanoseconds(plan.alert.resolved) + _one_look(plan):
+        return True
+    seen = chain(plan.alert, history, m)
+    return seen.raised is None or seen.resolved is not None
+
+
+def _one_look(plan: Plan) -> int:
+    assert plan.alert is not None
+    return max(nanoseconds(plan.probes[n].every) + nanoseconds(plan.probes[n].timeout) for n in sources(plan.alert))

@@ -1,0 +1,129 @@
+"""The alert that a failure must raise: which one it is, how severe, on which channels, and what was read of it.
+
+What the three probes of alerts read (`prometheus-alerts`, `alertmanager`, `caught`) is plain data in the journal; here
+it is told apart: the wanted alert from the others, a receiver's integrations from the document's channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from veloz_chaos.core.duration import Duration
+from veloz_chaos.core.environment import Alerts, Place
+from veloz_chaos.core.matrix import Alert
+from veloz_chaos.core.model import Written
+
+#: The probes that a plan adds for the alert; no environment can name one so.
+ALERTS = "alerts:"
+PROMETHEUS, ALERTMANAGER, CAUGHT = ALERTS + "prometheus", ALERTS + "alertmanager", ALERTS + "caught"
+#: An alert that is not over so long after the recovery stays for good.
+RESOLVED = timedelta(seconds=60)
+Labels = Mapping[str, str]
+
+
+class PlannedAlert(Written):
+    """One row's alert in the words of the site."""
+
+    row: str
+    #: the document's name of it
+    as_: str
+    severity: str
+    #: the document's channels -> the site's receivers; without any it is the integration of that name
+    channels: dict[str, list[str]]
+    #: from the fault in place to the notification
+    within: Duration
+    #: from the recovery to its end
+    resolved: Duration
+    #: without any: what carries the label `failure: ROW`
+    names: list[str]
+    #: what else the fault may raise
+    also: list[str] = []
+    #: the probes that look at it
+    prometheus: bool
+    alertmanagers: list[str]
+    catcher: bool
+
+    @property
+    def probes(self) -> list[str]:
+        """All that look at it."""
+        return [*([PROMETHEUS] if self.prometheus else []), *self.alertmanagers, *([CAUGHT] if self.catcher else [])]
+
+    def mine(self, labels: Labels) -> bool:
+        if self.names:
+            return labels.get("alertname") in self.names
+        return labels.get("failure") == self.row
+
+    def noise(self, labels: Labels) -> bool:
+        return not self.mine(labels) and labels.get("alertname") not in self.also
+
+    def channel(self, receiver: str, integration: str) -> str:
+        """What the document calls it; the site's own words where the document has none."""
+        for channel, names in self.channels.items():
+            if receiver in names or f"{receiver}/{integration}" in names:
+                return channel
+        return integration if not self.channels.get(integration) else f"{receiver}/{integration}"
+
+    def routed(self, receivers: Iterable[str], known: Mapping[str, list[str]]) -> set[str]:
+        """The channels that these receivers reach, by their integrations in the running configuration."""
+        return {self.channel(name, integration) for name in receivers for integration in known.get(name, ())}
+
+    def integrations(self, channel: str, receivers: Iterable[str], known: Mapping[str, list[str]]) -> set[str]:
+        return {i for name in receivers for i in known.get(name, ()) if self.channel(name, i) == channel}
+
+
+def planned(row: str, alert: Alert, said: Alerts, within: timedelta, also: list[str]) -> PlannedAlert:
+    return PlannedAlert(
+        row=row,
+        as_=alert.as_,
+        severity=said.severities.get(alert.severity, alert.severity),
+        channels={channel: said.channels.get(channel, []) for channel in alert.channels},
+        within=within,
+        resolved=RESOLVED,
+        names=said.rules.get(row, []),
+        also=also,
+        prometheus=said.prometheus is not None,
+        alertmanagers=[name for name, kind, _ in probes(said) if kind == "alertmanager"],
+        catcher=said.catcher is not None,
+    )
+
+
+def probes(said: Alerts) -> Iterator[tuple[str, str, Place]]:
+    """Name, type and place of each probe that looks at alerts."""
+    if said.prometheus is not None:
+        yield PROMETHEUS, "prometheus-alerts", said.prometheus
+    for number, place in enumerate(said.alertmanager, 1):
+        yield (ALERTMANAGER if len(said.alertmanager) == 1 else f"{ALERTMANAGER}-{number}"), "alertmanager", place
+    if said.catcher is not None:
+        yield CAUGHT, "caught", said.catcher
+
+
+def named(labels: Labels) -> str:
+    """`ContainerCrash (engine-crash)`"""
+    more = labels.get("failure") or labels.get("instance")
+    return labels.get("alertname", "an alert without a name") + (f" ({more})" if more else "")
+
+
+def silences(alert: PlannedAlert, value: Mapping[str, Any]) -> list[str]:
+    """The silences that surely swallow it, by the labels that are known beforehand."""
+    known = {"severity": alert.severity} | ({} if alert.names else {"failure": alert.row})
+    sure = [known | {"alertname": name} for name in alert.names] or [known]
+    return [
+        f"silence {silence['id']} ({silence['comment']})"
+        for silence in value.get("silences", ())
+        if any(all(_matches(m, labels) for m in silence["matchers"]) for labels in sure)
+    ]
+
+
+def _matches(matcher: Mapping[str, Any], labels: Labels) -> bool:
+    import re
+
+    if matcher["name"] not in labels:
+        return False
+    told = labels[matcher["name"]]
+    try:
+        hit = re.fullmatch(matcher["value"], told) is not None if matcher["regex"] else told == matcher["value"]
+    except re.error:
+        return False
+    return bool(hit == matcher["equal"])

@@ -1,0 +1,51 @@
+"""A manual step is confirmed by a file in the run's folder: whoever may write there may say that it is done."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from veloz_chaos.core import event as ev
+from veloz_chaos.core.history import of
+from veloz_chaos.engine import journal as journals
+from veloz_chaos.errors import UsageError
+
+
+def place(folder: Path, step: str) -> Path:
+    return folder / f"{step}.confirmed"
+
+
+def who(path: Path) -> str:
+    """Who confirmed; a file that somebody made by hand need not say."""
+    try:
+        return str(json.loads(path.read_text())["by"])[:200]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "somebody"
+
+
+def confirm(folder: Path, step: str, by: str) -> None:
+    """Raises UsageError unless the step is a manual one that is waited for."""
+    events = journals.read(folder)
+    first = events[0] if events else None
+    if not isinstance(first, ev.RunStarted):
+        raise UsageError(f"{folder}: the journal does not begin with the start of a run")
+    history = of(events)
+    planned = {one.name: one for one in first.plan.steps if one.manual is not None}
+    if step not in planned:
+        manual = ", ".join(planned) or "it has none"
+        raise UsageError(f"{folder}: `{step}` is no manual step of this run; its manual steps: {manual}")
+    record = history.steps.get(step)
+    if history.ended is not None:
+        raise UsageError(f"{folder}: the run has ended ({history.ended.cause}); nothing waits for `{step}`")
+    if record is None:
+        raise UsageError(f"{folder}: `{step}` has not begun; confirm it when the run asks for it")
+    if record.ended is not None:
+        raise UsageError(f"{folder}: `{step}` is over ({record.outcome}); nothing waits for it")
+    path = place(folder, step)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(json.dumps({"by": by}) + "\n")
+        beside.rename(path)
+    except OSError as error:
+        raise UsageError(f"{path} can't be written: {error.strerror}") from None

@@ -1,0 +1,63 @@
+"""Ask Alertmanager what it has, whom it tells, and how often it has told: four requests at once, one answer.
+
+`value`: `alerts` ({labels, state, silenced, inhibited, receivers, since}), `receivers` (name -> its integrations, as
+the running configuration has them), `sent` and `failed` (notifications by integration), `silences` (the active ones).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import field, replace
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from veloz_chaos.core.probe import Eye, Probe, Seen
+from veloz_chaos.mechanisms import http, monitoring
+
+PATHS = ("/api/v2/alerts", "/api/v2/silences", "/api/v2/status", "/metrics")
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Alertmanager(Probe):
+    """`error` as of the probe http, or `HTTP 503`, or that it is not Alertmanager."""
+
+    url: str
+    headers: dict[str, str] = field(default_factory=dict)
+    #: certificates to trust instead of the system's
+    ca: str | None = None
+    verify: bool = True
+
+    def __post_init__(self) -> None:
+        http.check(self.url)
+
+    async def open(self, eye: Eye) -> None:
+        await self._way(eye).open(self.url)
+
+    async def look(self, eye: Eye) -> Seen:
+        way = self._way(eye)
+        asked = (monitoring.get(self.url, path, self.headers, way, eye) for path in PATHS)
+        alerts, silences, status, page = answers = await asyncio.gather(*asked)
+        for seen in answers:
+            if why := monitoring.failed(seen):
+                return replace(seen, error=why)
+        try:
+            config = status.json["config"]["original"]
+            value = {
+                "alerts": monitoring.alertmanager_alerts(alerts.json),
+                "receivers": dict(monitoring.receivers(config)),
+                "sent": monitoring.counts(page.text, monitoring.SENT),
+                "failed": monitoring.counts(page.text, monitoring.FAILED),
+                "silences": monitoring.silences(silences.json),
+            }
+        except (TypeError, KeyError):
+            return Seen(status=status.status, error="not Alertmanager's status")
+        except monitoring.Unreadable as error:
+            return Seen(status=status.status, error=str(error))
+        return Seen(status=alerts.status, value=value)
+
+    def _way(self, eye: Eye) -> http.Way:
+        return http.Way(self.ca and eye.fill(self.ca), self.verify)
+
+
+PROBE = Alertmanager
