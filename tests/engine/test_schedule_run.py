@@ -216,7 +216,7 @@ def test_what_can_not_be_run_here_is_told_and_the_rest_is_run(tmp_path: Path) ->
     assert dict(ran(made)) == {"nowhere": 2, "dr": 2, "good": 0}
     told = {done.occasion.entry: str(done.outcome.error) for done in made.done}
     assert "there is no environment `no-such-place`" in told["nowhere"]
-    assert "there is no experiment `full-dr-test`" in told["dr"]
+    assert "environment `small` has no procedure `restore`" in told["dr"]
 
 
 def test_production_wants_a_person_or_its_name(tmp_path: Path) -> None:

@@ -333,3 +333,15 @@ def test_runs_of_others_beside_ours_are_no_runs(tmp_path: Path) -> None:
     with index.opened(tmp_path) as opened:
         assert opened.find(Query()) == []
         assert opened.problems == {}
+
+
+def test_whatever_was_measured_is_kept(tmp_path: Path) -> None:
+    lay(tmp_path, 1)
+    (record,) = found(tmp_path)
+    assert set(record.more) == {"impact"}
+    (again,) = found(tmp_path)
+    assert again == record
+    time = again.time("impact")
+    assert time is not None
+    assert time.measured is not None
+    assert again.time("rto") is None

@@ -17,6 +17,7 @@ from veloz_chaos.core.record import Record, time_of
 from veloz_chaos.core.trend import EARLIER, LATEST, RISK, Change, Trend, needed, tail, trend
 from veloz_chaos.engine import index
 from veloz_chaos.engine.index import Query
+from veloz_chaos.reports import history
 from veloz_chaos.reports import trend as report
 
 
@@ -142,3 +143,21 @@ def test_from_journals(tmp_path: Path) -> None:
     assert told.recovery.slower
     assert not told.detection.slower
     assert trends.least(5, 7) > told.recovery.chance - 1e-9
+
+
+def disaster(at: float, seconds: float) -> Record:
+    took = time_of("passed", seconds * SECOND, (seconds + 0.05) * SECOND, 1800 * SECOND)
+    lost = time_of("passed", 0.5 * SECOND, 0.7 * SECOND, 300 * SECOND)
+    return record(at, 0, recovery=None, more={"rto": took, "rpo": lost, "step restore": took})
+
+
+def test_of_a_disaster_what_was_lost_and_how_long_it_took() -> None:
+    told = of([disaster(n, 3 if n < 15 else 9) for n in range(20)])
+    assert set(told.changes) == {"rto", "rpo"}
+    lines = " ".join(report.report([told], 140))
+    assert "RPO 700 ms → 700 ms" in lines
+    assert "RTO 3.05 s → 9.05 s slower" in lines
+    assert "SLOWER: e on p is back after 9 s to 9.05 s (RTO) in the latest 5 runs, 3 s to 3.05 s in the 15" in lines
+    said = report.as_json(told)
+    assert (said["recovery"], said["rto"]["slower"]) == (None, True)
+    assert history.measured(disaster(1, 3)) == ("RPO 500–700 ms", "RTO 3–3.05 s")

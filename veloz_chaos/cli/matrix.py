@@ -131,9 +131,7 @@ def _standings(found: Index, experiments: dict[str, list[str]], now: datetime) -
     told: dict[tuple[str, str], list[Standing]] = {}
     bound = [one for path in schedules.paths() for one in schedules.bind(path)]
     for one, standing in zip(bound, schedules.stand(bound, found, now), strict=True):
-        row = (
-            rows.get(Path(one.entry.experiment).stem) or rows.get(one.experiment) or schedules.LATER.get(one.experiment)
-        )
+        row = rows.get(Path(one.entry.experiment).stem) or rows.get(one.experiment)
         if row is not None:
             told.setdefault((row, one.environment), []).append(standing)
     return told

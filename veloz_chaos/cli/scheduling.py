@@ -71,7 +71,8 @@ class Scheduler:
     #: entries that a person must start, and why
     held: dict[Occasion, str] = field(default_factory=dict)
     _places: ExitStack = field(default_factory=ExitStack)
-    _sandbox: Path | None = None
+    #: with and without backups
+    _sandboxes: dict[bool, Path] = field(default_factory=dict)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -145,12 +146,14 @@ class Scheduler:
 
     def _place(self, bound: Bound) -> Path:
         """The environment's file; the sandbox is started, once, where it is not up."""
-        assert bound.environment_file is not None
+        assert bound.environment_file is not None and bound.experiment_file is not None
         if bound.environment_file != files.find("environments", _SANDBOX):
             return bound.environment_file
-        if self._sandbox is None:
-            self._sandbox = self._places.enter_context(choice.environment(None))
-        return self._sandbox
+        backups = choice.destroys([bound.experiment_file])
+        if backups not in self._sandboxes:
+            own = choice.environment(None, backups=backups)
+            self._sandboxes[backups] = self._places.enter_context(own)
+        return self._sandboxes[backups]
 
     def _close_what_was_left(self) -> None:
         """Runs of this machine whose runner died, by a reboot or else: reverted and closed before anything starts."""

@@ -364,6 +364,8 @@ class RunJudged(_Event):
     reason: str
     detection: JudgedTime | None = None
     recovery: JudgedTime | None = None
+    #: whatever else was measured, by its expectation: rto, rpo, …
+    more: dict[str, JudgedTime] = Field(default_factory=dict)
 
 
 Event = Annotated[

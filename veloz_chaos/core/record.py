@@ -52,6 +52,12 @@ class Record:
     reason: str = ""
     detection: Time | None = None
     recovery: Time | None = None
+    #: whatever else was measured, by its expectation: rto, rpo, …
+    more: Mapping[str, Time] = field(default_factory=dict)
+
+    def time(self, name: str) -> Time | None:
+        """`detection`, `recovery`, `rto`, …"""
+        return {"detection": self.detection, "recovery": self.recovery}.get(name) or self.more.get(name)
 
     @property
     def judged(self) -> bool:

@@ -50,13 +50,19 @@ def told(judgement: Judgement) -> dict[str, Any]:
         "reason": summary(judgement)[:KEPT],
         "detection": _time(judgement, "detection"),
         "recovery": _time(judgement, "recovery"),
+        "more": {
+            finding.expectation: _judged(finding)
+            for finding in judgement.findings
+            if finding.measured is not None and finding.expectation not in ("detection", "recovery")
+        },
     }
 
 
 def _time(judgement: Judgement, name: str) -> ev.JudgedTime | None:
-    finding = next((f for f in judgement.findings if f.expectation == name), None)
-    if finding is None:
-        return None
+    return next((_judged(finding) for finding in judgement.findings if finding.expectation == name), None)
+
+
+def _judged(finding: Finding) -> ev.JudgedTime:
     least, most = (finding.measured.at_least, finding.measured.at_most) if finding.measured else (None, None)
     return ev.JudgedTime(
         verdict=finding.verdict, at_least=_finite(least), at_most=_finite(most), limit=_finite(finding.limit)

@@ -23,6 +23,8 @@ from veloz_chaos.core.record import JUDGED, Record
 RISK = 0.01
 #: So many of the latest are compared at most, with so many before them.
 LATEST, EARLIER = 5, 50
+#: The times that are compared, as far as an experiment has them.
+NAMES = ("detection", "recovery", "rto", "rpo")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class Change:
         return self.chance < RISK
 
 
+NOTHING = Change((), ())
+
+
 @dataclass(frozen=True)
 class Trend:
     """One experiment on one environment. `left_out`: judged runs that can't be compared with the latest, by why."""
@@ -69,8 +74,8 @@ class Trend:
     #: seconds since 1970
     since: float
     until: float
-    detection: Change
-    recovery: Change
+    #: by the time's name: those of NAMES that were ever measured
+    changes: Mapping[str, Change]
     left_out: Mapping[str, int]
 
     @property
@@ -78,8 +83,12 @@ class Trend:
         return sum(self.counts.get(verdict, 0) for verdict in JUDGED)
 
     @property
-    def changes(self) -> dict[str, Change]:
-        return {"detection": self.detection, "recovery": self.recovery}
+    def detection(self) -> Change:
+        return self.changes.get("detection", NOTHING)
+
+    @property
+    def recovery(self) -> Change:
+        return self.changes.get("recovery", NOTHING)
 
 
 def trend(records: Sequence[Record], counts: Mapping[str, int]) -> Trend | None:
@@ -95,8 +104,7 @@ def trend(records: Sequence[Record], counts: Mapping[str, int]) -> Trend | None:
         last=judged[-1].verdict,
         since=judged[0].started,
         until=judged[-1].started,
-        detection=_change([r.detection.measured for r in alike if r.detection and r.detection.measured]),
-        recovery=_change([r.recovery.measured for r in alike if r.recovery and r.recovery.measured]),
+        changes={name: _change(times) for name in NAMES if (times := _times(alike, name))},
         left_out=left_out,
     )
 
@@ -114,6 +122,11 @@ def _alike(judged: Sequence[Record]) -> tuple[list[Record], dict[str, int]]:
         else:
             kept.append(record)
     return kept, left_out
+
+
+def _times(records: Sequence[Record], name: str) -> list[Interval]:
+    told = (record.time(name) for record in records)
+    return [time.measured for time in told if time is not None and time.measured is not None]
 
 
 def _change(times: Sequence[Interval]) -> Change:

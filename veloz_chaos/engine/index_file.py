@@ -19,7 +19,7 @@ from veloz_chaos.core.record import Record, Time, time_of
 #: In the folder of the runs; writing in it leaves that folder's own time of change alone.
 FOLDER, FILE = ".history", "index.sqlite"
 #: Of the tables below. Another number: made again.
-SCHEMA = 1
+SCHEMA = 2
 #: So long is waited for another process. Seconds.
 _PATIENCE = 20.0
 
@@ -30,12 +30,14 @@ CREATE TABLE runs (
   verdict TEXT, reason TEXT,
   detection TEXT, detected_least INTEGER, detected_most INTEGER, detection_limit INTEGER,
   recovery TEXT, recovered_least INTEGER, recovered_most INTEGER, recovery_limit INTEGER,
+  more TEXT,
   UNIQUE (run, started)
 ) WITHOUT ROWID;
 CREATE INDEX by_time ON runs (started);
-CREATE INDEX by_experiment ON runs (experiment, environment, started);
+CREATE INDEX by_experiment ON runs (experiment, started);
+CREATE INDEX by_place ON runs (experiment, environment, started);
 CREATE INDEX by_verdict ON runs (verdict, started);
-CREATE INDEX by_kind ON runs (experiment, environment, placebo, verdict);
+CREATE INDEX by_kind ON runs (experiment, environment, verdict, placebo);
 CREATE INDEX by_occasion ON runs (schedule, entry, due);
 -- what may still change: runs without an end, folders without a journal, journals that can't be read
 CREATE TABLE open (
@@ -43,7 +45,7 @@ CREATE TABLE open (
 ) WITHOUT ROWID;
 CREATE TABLE state (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
 """
-_COLUMNS = 25
+_COLUMNS = 26
 INSERT = f"INSERT OR REPLACE INTO runs VALUES ({', '.join('?' * _COLUMNS)})"
 
 
@@ -159,6 +161,7 @@ def row_of(r: Record) -> tuple[Any, ...]:
         r.folder, r.run, r.started, r.host, r.version, r.experiment, r.environment, r.tier, r.row,
         json.dumps(r.parameters, sort_keys=True) if r.parameters else "{}", r.placebo, r.emulated, r.schedule, r.entry,
         r.due, r.verdict, r.reason, *_time_row(r.detection), *_time_row(r.recovery),
+        json.dumps({name: _time_row(time) for name, time in r.more.items()}) if r.more else "{}",
     )  # fmt: skip
 
 
@@ -172,11 +175,12 @@ def _time_row(time: Time | None) -> tuple[Any, ...]:
 def record_of(row: tuple[Any, ...]) -> Record:
     return Record(
         folder=row[0], run=row[1], started=row[2], host=row[3], version=row[4], experiment=row[5], environment=row[6],
-        tier=row[7], row=row[8], parameters=_parameters(row[9]), placebo=bool(row[10]), emulated=bool(row[11]),
+        tier=row[7], row=row[8], parameters=_mapping(row[9]), placebo=bool(row[10]), emulated=bool(row[11]),
         schedule=row[12], entry=row[13], due=row[14], verdict=row[15], reason=row[16],
         detection=time_of(*row[17:21]) if row[17] else None, recovery=time_of(*row[21:25]) if row[21] else None,
+        more={name: time_of(*said) for name, said in _mapping(row[25]).items()},
     )  # fmt: skip
 
 
-def _parameters(text: str) -> Mapping[str, Any]:
+def _mapping(text: str) -> Mapping[str, Any]:
     return json.loads(text) if text != "{}" else {}

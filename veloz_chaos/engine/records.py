@@ -117,6 +117,7 @@ def _as_judged(record: Record, judged: Mapping[str, Any]) -> Record:
         reason=judged["reason"],
         detection=_time(judged["detection"]),
         recovery=_time(judged["recovery"]),
+        more={name: time for name, said in judged.get("more", {}).items() if (time := _time(said))},
     )
 
 
@@ -132,6 +133,7 @@ def _found(record: Record) -> Found:
 
 def _judge(record: Record, folder: Path) -> Found:
     """All of the journal, judged again by its own limits."""
+    from veloz_chaos.core import event as ev
     from veloz_chaos.core.history import of
     from veloz_chaos.core.judge import judge
     from veloz_chaos.core.told import told
@@ -143,8 +145,7 @@ def _judge(record: Record, folder: Path) -> Found:
         started: Any = events[0]
         return Found(record, settled=False, runner=Runner(started.boot_id, started.pid, started.pid_start))
     said = told(judge(history, orders=order_history.beside(folder, history)))
-    plain = {key: value.model_dump() if hasattr(value, "model_dump") else value for key, value in said.items()}
-    found = _as_judged(record, plain)
+    found = _as_judged(record, ev.RunJudged(**said, at=0, wall=0.0).model_dump())
     if history.ended.cause == "interrupted" and found.verdict == "aborted":
         found = replace(found, verdict=INTERRUPTED)
     return _found(found)

@@ -17,8 +17,6 @@ from veloz_chaos.engine import files
 from veloz_chaos.engine.index import Index, Query
 from veloz_chaos.errors import Error, InvalidFile, Problem, UsageError
 
-#: Named by the design, to be built: each with its row of the response matrix.
-LATER = {"full-dr-test": "full-dr"}
 #: Runs of one experiment on one environment that are looked at: more than there are retries of one occurrence.
 _RUNS = 500
 
@@ -61,9 +59,8 @@ def _problems(schedule: Schedule, document: Document) -> Iterator[Problem]:
         try:
             path = files.find("experiments", entry.experiment)
         except UsageError as error:
-            if entry.experiment not in LATER:
-                message, _, remedy = str(error).partition("; ")
-                yield document.problem((*place, "experiment"), message, remedy)
+            message, _, remedy = str(error).partition("; ")
+            yield document.problem((*place, "experiment"), message, remedy)
             continue
         try:
             data = files.document(path).data

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from veloz_chaos.core.length import interval, length
+from veloz_chaos.core.length import length
 from veloz_chaos.core.matrix import ResponseMatrix, Row
 from veloz_chaos.core.proof import STATUSES, Proof
 from veloz_chaos.core.record import Record, Time
-from veloz_chaos.reports.history import iso, time_json
+from veloz_chaos.reports.history import iso, measured, time_json
 from veloz_chaos.reports.markdown import plain
 from veloz_chaos.reports.table import table
 
@@ -41,14 +41,13 @@ def markdown(matrix: ResponseMatrix, experiments: Experiments, proofs: Sequence[
 def _cells(row: Row, experiments: Experiments, proof: Proof, now: float) -> list[str]:
     head = [
         _named(proof.row, experiments.get(proof.row, ())),
-        f"{_limit(row.detection)} / {_limit(row.recovery)}",
+        _limits(row),
         proof.environment or "—",
     ]
     last = proof.last
     if last is None:
         return [*head, "never run", "—", "—", "—", _due(proof)]
-    times = [_measured(last.detection), _measured(last.recovery)]
-    return [*head, _verdict(proof, last), *times, age(now - last.started), _due(proof)]
+    return [*head, _verdict(proof, last), *measured(last), age(now - last.started), _due(proof)]
 
 
 def _named(row: str, experiments: Sequence[str]) -> str:
@@ -63,10 +62,6 @@ def _verdict(proof: Proof, last: Record) -> str:
     return last.verdict + (f" ({', '.join(less)})" if less else "")
 
 
-def _measured(time: Time | None) -> str:
-    return interval(time.measured if time else None)
-
-
 def _due(proof: Proof) -> str:
     if proof.overdue is not None:
         return f"overdue since {proof.overdue:%Y-%m-%d}"
@@ -78,6 +73,12 @@ def _closing(matrix: ResponseMatrix, proofs: Sequence[Proof]) -> list[str]:
     counts = {status: sum(proof.status == status for proof in proofs) for status in STATUSES}
     words = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
     return [f"{len(proven)} of {len(matrix.rows)} rows are proven by their last run ({words})"]
+
+
+def _limits(row: Row) -> str:
+    if row.rto is not None or row.rpo is not None:
+        return f"RPO {_limit(row.rpo)} / RTO {_limit(row.rto)}"
+    return f"{_limit(row.detection)} / {_limit(row.recovery)}"
 
 
 def _limit(limit: Any) -> str:
@@ -129,6 +130,8 @@ def _last(record: Record, runs: str, now: float) -> dict[str, Any]:
         "verdict": record.verdict,
         "time_to_detect": _seconds(record.detection),
         "time_to_recover": _seconds(record.recovery),
+        "rto": _seconds(record.time("rto")),
+        "rpo": _seconds(record.time("rpo")),
         "when": iso(record.started),
         "age_seconds": round(now - record.started),
         "emulated": record.emulated,

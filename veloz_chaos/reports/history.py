@@ -24,10 +24,7 @@ def listed(records: Sequence[Record], counts: Mapping[str, int], width: int = 80
     if not records:
         return ["no run fits"]
     columns = ["when (UTC)", "experiment", "environment", "verdict", "detected", "recovered", "run"]
-    rows = [
-        [when(r.started), r.experiment, r.environment, word(r), _measured(r.detection), _measured(r.recovery), r.run]
-        for r in records
-    ]
+    rows = [[when(r.started), r.experiment, r.environment, word(r), *measured(r), r.run] for r in records]
     return [*table(columns, rows, width), "", _closing(len(records), counts)]
 
 
@@ -45,7 +42,15 @@ def word(record: Record) -> str:
     return record.verdict + (f" ({', '.join(less)})" if less else "")
 
 
-def _measured(time: Time | None) -> str:
+def measured(record: Record) -> tuple[str, str]:
+    """Detection and recovery; of a disaster what was lost and how long it took."""
+    return _measured(record, "detection", "rpo", "RPO "), _measured(record, "recovery", "rto", "RTO ")
+
+
+def _measured(record: Record, name: str, other: str, word_: str) -> str:
+    time, instead = record.time(name), record.time(other)
+    if time is None and instead is not None:
+        return word_ + interval(instead.measured)
     return interval(time.measured if time else None)
 
 
@@ -91,6 +96,7 @@ def as_json(record: Record) -> dict[str, Any]:
         "reason": record.reason,
         "detection": time_json(record.detection),
         "recovery": time_json(record.recovery),
+        "more": {name: time_json(time) for name, time in record.more.items()},
         "host": record.host,
         "version": record.version,
     }

@@ -36,9 +36,15 @@ def _table(told: Sequence[Told]) -> Iterator[str]:
     yield "| experiment | environment | verdict | detected | recovered | why |"
     yield "|---|---|---|---|---|---|"
     for one in told:
-        times = [interval(one.length_of(name)) for name in ("detection", "recovery")]
-        cells = [one.experiment, one.environment, f"{_mark(one.verdict)} {one.verdict}", *times]
+        cells = [one.experiment, one.environment, f"{_mark(one.verdict)} {one.verdict}", *_times(one)]
         yield "| " + " | ".join([*map(plain, cells), plain(one.said)]) + " |"
+
+
+def _times(one: Told) -> Iterator[str]:
+    """Detection and recovery; of a disaster what was lost and how long it took."""
+    for name, other in (("detection", "rpo"), ("recovery", "rto")):
+        instead = one.length_of(other) if one.length_of(name) is None else None
+        yield interval(one.length_of(name)) if instead is None else f"{other.upper()} {interval(instead)}"
 
 
 def _mark(verdict: str) -> str:

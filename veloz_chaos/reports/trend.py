@@ -8,22 +8,22 @@ from typing import Any
 
 from veloz_chaos.core.interval import Nanoseconds
 from veloz_chaos.core.length import length
-from veloz_chaos.core.trend import RISK, Change, Trend, needed
+from veloz_chaos.core.trend import NAMES, NOTHING, RISK, Change, Trend, needed
 from veloz_chaos.reports.history import iso, when
 from veloz_chaos.reports.table import table
 from veloz_chaos.reports.verdict import wrapped
 
-_VERBS = {"detection": "is noticed", "recovery": "recovers"}
+_VERBS = {
+    "detection": "is noticed after {}", "recovery": "recovers after {}", "rto": "is back after {} (RTO)",
+    "rpo": "loses {} (RPO)",
+}  # fmt: skip
 
 
 def report(trends: Sequence[Trend], width: int = 80) -> list[str]:
     if not trends:
         return ["no run that was judged fits"]
     columns = ["experiment", "environment", "passed", "last", "since", "detected", "recovered"]
-    rows = [
-        [t.experiment, t.environment, _passed(t), t.last, when(t.since)[:10], *map(_change, t.changes.values())]
-        for t in trends
-    ]
+    rows = [[t.experiment, t.environment, _passed(t), t.last, when(t.since)[:10], *_changes(t)] for t in trends]
     lines = table(columns, rows, width)
     for text in (*_warnings(trends), *_left_out(trends), *_few(trends)):
         lines += ["", *wrapped(text, width)]
@@ -32,6 +32,15 @@ def report(trends: Sequence[Trend], width: int = 80) -> list[str]:
 
 def _passed(t: Trend) -> str:
     return f"{t.counts.get('passed', 0)} of {t.judged}"
+
+
+def _changes(t: Trend) -> Iterator[str]:
+    """Detection and recovery; of a disaster what was lost and how long it took."""
+    for name, other, word in (("detection", "rpo", "RPO"), ("recovery", "rto", "RTO")):
+        if name not in t.changes and other in t.changes:
+            yield f"{word} {_change(t.changes[other])}"
+        else:
+            yield _change(t.changes.get(name, NOTHING))
 
 
 def _change(change: Change) -> str:
@@ -53,8 +62,8 @@ def _warnings(trends: Sequence[Trend]) -> Iterator[str]:
             told += change.tells
             if change.slower:
                 yield (
-                    f"SLOWER: {t.experiment} on {t.environment} {_VERBS[name]} after {_range(change.latest)} in the "
-                    f"latest {len(change.latest)} runs, after {_range(change.earlier)} in the {len(change.earlier)} "
+                    f"SLOWER: {t.experiment} on {t.environment} {_VERBS[name].format(_range(change.latest))} in the "
+                    f"latest {len(change.latest)} runs, {_range(change.earlier)} in the {len(change.earlier)} "
                     f"before; chance does the same in {_share(change.chance)} of all cases (exact rank-sum test)"
                 )
     if told:
@@ -92,7 +101,7 @@ def _few(trends: Sequence[Trend]) -> Iterator[str]:
 
 
 def _count(t: Trend) -> int:
-    return max(len(change.earlier) + len(change.latest) for change in t.changes.values())
+    return max((len(change.earlier) + len(change.latest) for change in t.changes.values()), default=0)
 
 
 def as_json(t: Trend) -> dict[str, Any]:
@@ -103,7 +112,7 @@ def as_json(t: Trend) -> dict[str, Any]:
         "last": t.last,
         "since": iso(t.since),
         "until": iso(t.until),
-        **{name: _change_json(change) for name, change in t.changes.items()},
+        **{name: _change_json(t.changes[name]) if name in t.changes else None for name in NAMES},
         "left_out": dict(t.left_out),
     }
 
