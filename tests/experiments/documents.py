@@ -30,7 +30,7 @@ SEEDED = dict(CAUGHT)
 ALARMED = {
     "alert-wrong-severity": "engine-crash",
     "alert-wrong-channel": "exchange-failure",
-    "alert-never-fires": "engine-crash",
+    "alert-never-fires": "network-partition",
     "alert-never-resolves": "network-partition",
     "alert-storm": "network-partition",
 }
