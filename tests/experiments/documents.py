@@ -34,8 +34,8 @@ ALARMED = {
     "alert-never-resolves": "network-partition",
     "alert-storm": "network-partition",
 }
-#: What is another matter in a container or a pod: how it dies, strains and links by a helper, names.
-FEW = ["pod-kill", "engine-crash", "network-partition", "cpu-stress", "disk-full", "dns-failure"]
+#: What is another matter in a container or a pod: how it dies, and links by a helper.
+FEW = ["pod-kill", "engine-crash", "network-partition"]
 #: With EVERY=1 (`make experiments`) all that there is to try; else what shows the most in the time of a build.
 EVERY = os.environ.get("EVERY") == "1"
 

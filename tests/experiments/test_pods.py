@@ -22,7 +22,7 @@ from veloz_chaos.sandbox.kubernetes import NAMESPACE
 pytestmark = [pytest.mark.kubernetes, pytest.mark.docker, pytest.mark.timeout(900)]
 
 ONE, TWO = (), ("--replicas", "2")
-HEALTHY = EXPERIMENTS if EVERY else FEW[:4]
+HEALTHY = EXPERIMENTS if EVERY else FEW[:2]
 TRIED = SEEDED if EVERY else {}
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
