@@ -18,6 +18,8 @@ from veloz_chaos.core.model import Written
 #: The probes that a plan adds for the alert; no environment can name one so.
 ALERTS = "alerts:"
 PROMETHEUS, ALERTMANAGER, CAUGHT = ALERTS + "prometheus", ALERTS + "alertmanager", ALERTS + "caught"
+#: So begins what a plan says of an alert that is expected where nobody says how alerts are read.
+UNREAD = "alerts are not checked"
 #: An alert that is not over so long after the recovery stays for good.
 RESOLVED = timedelta(seconds=60)
 Labels = Mapping[str, str]

@@ -259,7 +259,7 @@ def _assemble(written: Written, faults: list[PlannedFault], of_step: Mapping[int
     e, environment = written.experiment, written.environment
     hold, alert = e.expect.recovery.hold, _alert(written)
     probes = {name: _probe(environment.probes[name]) for _, name in used_probes(e)}
-    unread = [f"alerts are not checked: environment `{environment.name}` does not say where they are read"]
+    unread = [f"{alerts.UNREAD}: environment `{environment.name}` does not say where they are read"]
     return Plan(
         experiment=e.name,
         title=e.title,

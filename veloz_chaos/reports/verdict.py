@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from veloz_chaos.core.alert_chain import STRENGTHS, Chain, Step
+from veloz_chaos.core.alerts import UNREAD
 from veloz_chaos.core.interval import SECOND
 from veloz_chaos.core.judge import Finding, Judgement
 from veloz_chaos.core.length import interval, length
@@ -29,6 +30,7 @@ def report(judgement: Judgement, plan: Plan, folder: str, width: int = 80) -> li
     lines += alert_table(judgement, width)
     lines += reasons(judgement, folder, width)
     lines += manual_action(judgement, plan, width)
+    lines += unread(judgement, plan, width)
     return [*lines, *([""] if lines else []), closing(judgement, plan, folder)]
 
 
@@ -106,6 +108,12 @@ def manual_action(judgement: Judgement, plan: Plan, width: int = 80) -> list[str
     if action == _NOTHING_TO_DO or judgement.verdict == "refused" or plan.placebo:
         return []
     return ["", *wrapped(f"manual action after {plan.limits.title}: {action}", width)]
+
+
+def unread(judgement: Judgement, plan: Plan, width: int = 80) -> list[str]:
+    """What an experiment expects, and a verdict says nothing of."""
+    told = [warning for warning in plan.warnings if warning.startswith(UNREAD) and judgement.findings]
+    return [line for warning in told for line in ("", *wrapped(f"note: {warning}", width))]
 
 
 def closing(judgement: Judgement, plan: Plan, folder: str) -> str:
