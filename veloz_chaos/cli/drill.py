@@ -12,13 +12,7 @@ import typer
 from veloz_chaos.cli import operator, options, screen
 from veloz_chaos.errors import PASSED, Refused, UsageError
 
-app = typer.Typer(
-    help="Plan, approve and run drills; confirm what a run waits for.",
-    rich_markup_mode=None,
-    add_completion=False,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = options.group("Plan, approve and run drills; confirm what a run waits for.")
 _File = Annotated[Path, typer.Argument(metavar="FILE", help="What `drill plan` wrote.")]
 
 

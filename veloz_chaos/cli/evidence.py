@@ -14,13 +14,7 @@ from veloz_chaos.engine import bundle, evidencing, signing
 from veloz_chaos.engine import journal as journals
 from veloz_chaos.errors import FAILED, PASSED, UsageError
 
-app = typer.Typer(
-    help="Make and check evidence: runs as one file that can't change unseen.",
-    rich_markup_mode=None,
-    add_completion=False,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = options.group("Make and check evidence: runs as one file that can't change unseen.")
 
 
 @app.callback()

@@ -36,13 +36,7 @@ Verdicts = Annotated[
 ]
 Since = Annotated[str | None, typer.Option("--since", metavar="WHEN", help="30d, 2026-03-01 or 2026-03-01T10:00.")]
 
-app = typer.Typer(
-    help="List and compare runs; bring those of other machines.",
-    rich_markup_mode=None,
-    add_completion=False,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = options.group("List and compare runs; bring those of other machines.")
 
 
 @app.command("list")

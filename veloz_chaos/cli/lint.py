@@ -12,13 +12,7 @@ from veloz_chaos.cli import choice, options, screen
 from veloz_chaos.core.environment import Alerts
 from veloz_chaos.errors import FAILED, PASSED, UsageError
 
-app = typer.Typer(
-    help="Find what is wrong with alerts before anything fails.",
-    rich_markup_mode=None,
-    add_completion=False,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = options.group("Find what is wrong with alerts before anything fails.")
 
 
 @app.callback()

@@ -27,6 +27,14 @@ Flaws = Annotated[
 ]
 
 
+def group(about: str) -> typer.Typer:
+    """A command of several."""
+    names = {"help_option_names": ["-h", "--help"]}
+    return typer.Typer(
+        help=about, rich_markup_mode=None, add_completion=False, no_args_is_help=True, context_settings=names
+    )
+
+
 def assignments(texts: Sequence[str] | None) -> Mapping[str, Any]:
     """`k=v` with the value read as a YAML scalar. Raises UsageError."""
     return dict(map(_assignment, texts or ()))

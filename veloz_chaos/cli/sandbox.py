@@ -30,13 +30,7 @@ DOCKER, KUBERNETES = "docker", "kubernetes"
 #: Proving a backup must not disturb who trades.
 _POLITE = 10
 
-app = typer.Typer(
-    help="Start and stop the embedded trading stack.",
-    rich_markup_mode=None,
-    add_completion=False,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = options.group("Start and stop the embedded trading stack.")
 
 
 @app.command()

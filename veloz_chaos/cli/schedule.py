@@ -36,13 +36,7 @@ Now = Annotated[
 ]
 Entries = Annotated[list[str] | None, typer.Option("--entry", metavar="NAME", help="Only these entries.")]
 
-app = typer.Typer(
-    help="Show what is due when and where, run it, check the evidence.",
-    rich_markup_mode=None,
-    add_completion=False,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = options.group("Show what is due when and where, run it, check the evidence.")
 
 
 @app.command("list")
