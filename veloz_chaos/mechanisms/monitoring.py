@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field
 from functools import lru_cache
 from typing import Any
 
-from veloz_chaos.core.probe import Eye, Seen
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.mechanisms import exposition, http
 
 PAGE = 16 << 20  # bytes of one answer
@@ -17,11 +21,30 @@ class Unreadable(ValueError):
     """Not the API that it should be; says what came instead."""
 
 
-async def get(url: str, path: str, headers: Mapping[str, str], way: http.Way, eye: Eye) -> Seen:
-    """One request below a URL that may have a prefix."""
-    whole = http.filled(url, eye.fill(url).rstrip("/") + path)
-    told = {name: eye.fill(value) for name, value in headers.items()}
-    return await http.ask(whole, http.get(url, whole, told), way, PAGE)
+@dataclass(config=ConfigDict(extra="forbid"))
+class Site(Probe):
+    """What looks at one of them: where it is, and what it wants to be shown; as `Place` in an environment's alerts."""
+
+    url: str
+    headers: dict[str, str] = field(default_factory=dict)
+    #: certificates to trust instead of the system's
+    ca: str | None = None
+    verify: bool = True
+
+    def __post_init__(self) -> None:
+        http.check(self.url)
+
+    async def open(self, eye: Eye) -> None:
+        await self._way(eye).open(self.url)
+
+    async def get(self, path: str, eye: Eye) -> Seen:
+        """One request below a URL that may have a prefix."""
+        whole = http.filled(self.url, eye.fill(self.url).rstrip("/") + path)
+        told = {name: eye.fill(value) for name, value in self.headers.items()}
+        return await http.ask(whole, http.get(self.url, whole, told), self._way(eye), PAGE)
+
+    def _way(self, eye: Eye) -> http.Way:
+        return http.Way(self.ca and eye.fill(self.ca), self.verify)
 
 
 def failed(seen: Seen) -> str:

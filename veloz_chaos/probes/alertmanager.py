@@ -7,37 +7,24 @@ the running configuration has them), `sent` and `failed` (notifications by integ
 from __future__ import annotations
 
 import asyncio
-from dataclasses import field, replace
+from dataclasses import replace
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from veloz_chaos.core.probe import Eye, Probe, Seen
-from veloz_chaos.mechanisms import http, monitoring
+from veloz_chaos.core.probe import Eye, Seen
+from veloz_chaos.mechanisms import monitoring
+from veloz_chaos.mechanisms.monitoring import Site
 
 PATHS = ("/api/v2/alerts", "/api/v2/silences", "/api/v2/status", "/metrics")
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Alertmanager(Probe):
+@dataclass(config=ConfigDict(extra="forbid"))
+class Alertmanager(Site):
     """`error` as of the probe http, or `HTTP 503`, or that it is not Alertmanager."""
 
-    url: str
-    headers: dict[str, str] = field(default_factory=dict)
-    #: certificates to trust instead of the system's
-    ca: str | None = None
-    verify: bool = True
-
-    def __post_init__(self) -> None:
-        http.check(self.url)
-
-    async def open(self, eye: Eye) -> None:
-        await self._way(eye).open(self.url)
-
     async def look(self, eye: Eye) -> Seen:
-        way = self._way(eye)
-        asked = (monitoring.get(self.url, path, self.headers, way, eye) for path in PATHS)
-        alerts, silences, status, page = answers = await asyncio.gather(*asked)
+        alerts, silences, status, page = answers = await asyncio.gather(*(self.get(path, eye) for path in PATHS))
         for seen in answers:
             if why := monitoring.failed(seen):
                 return replace(seen, error=why)
@@ -55,9 +42,6 @@ class Alertmanager(Probe):
         except monitoring.Unreadable as error:
             return Seen(status=status.status, error=str(error))
         return Seen(status=alerts.status, value=value)
-
-    def _way(self, eye: Eye) -> http.Way:
-        return http.Way(self.ca and eye.fill(self.ca), self.verify)
 
 
 PROBE = Alertmanager

@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-from dataclasses import field, replace
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from veloz_chaos.core.probe import Eye, Probe, Seen
-from veloz_chaos.mechanisms import http, monitoring
+from veloz_chaos.core.probe import Eye, Seen
+from veloz_chaos.mechanisms import monitoring
+from veloz_chaos.mechanisms.monitoring import Site
 
 #: Of one look, so that a storm does not fill the journal.
 MOST = 1000
@@ -21,21 +22,12 @@ BEYOND = 10**17
 
 
 @dataclass(config=ConfigDict(extra="forbid"))
-class Caught(Probe):
+class Caught(Site):
     """`error` as of the probe http, or `HTTP 503`, or that it is no catcher."""
 
-    url: str
-    headers: dict[str, str] = field(default_factory=dict)
-    #: certificates to trust instead of the system's
-    ca: str | None = None
-    verify: bool = True
-
     def __post_init__(self) -> None:
-        http.check(self.url)
+        super().__post_init__()
         self._last: int | None = None
-
-    async def open(self, eye: Eye) -> None:
-        await self._way(eye).open(self.url)
 
     async def look(self, eye: Eye) -> Seen:
         """Looks that overlap may tell the same twice."""
@@ -49,8 +41,7 @@ class Caught(Probe):
 
     async def _told(self, after: int, eye: Eye) -> Seen:
         """`json` is the number of the last one that there is."""
-        path = f"/api/notifications?after={after}"
-        seen = await monitoring.get(self.url, path, self.headers, self._way(eye), eye)
+        seen = await self.get(f"/api/notifications?after={after}", eye)
         if why := monitoring.failed(seen):
             return replace(seen, error=why)
         try:
@@ -58,9 +49,6 @@ class Caught(Probe):
         except (TypeError, KeyError, ValueError):
             return replace(seen, error="not a veloz-chaos catch")
         return Seen(status=seen.status, json=last, value=news[:MOST])
-
-    def _way(self, eye: Eye) -> http.Way:
-        return http.Way(self.ca and eye.fill(self.ca), self.verify)
 
 
 def _one(told: Any) -> dict[str, Any]:
