@@ -61,7 +61,7 @@ def chain(alert: PlannedAlert, history: History, m: Measurement) -> Chain:
     managers = {name: history.values.get(name, []) for name in alert.alertmanagers}
     received = _earliest(rise(history, name, lambda value: bool(_mine(alert, value)), since) for name in managers)
     firing = rise(history, PROMETHEUS, lambda value: _has(alert, value, ("firing",)), since)
-    told = [(name, value) for name, values in managers.items() for value in values if value.answered >= since]
+    told = [value for values in managers.values() for value in values if value.answered >= since]
     return Chain(
         pending=rise(history, PROMETHEUS, lambda value: _has(alert, value, ("pending", "firing")), since),
         firing=firing,
@@ -71,8 +71,8 @@ def chain(alert: PlannedAlert, history: History, m: Measurement) -> Chain:
         delivered=_delivered(alert, history, since),
         failing=_failing(managers, since),
         resolved=_resolved(alert, history, list(managers), since),
-        severities=frozenset(_severities(alert, prometheus, [value for _, value in told], since)),
-        muted=tuple(dict.fromkeys(_muted(alert, [value for _, value in told]))),
+        severities=frozenset(_severities(alert, prometheus, told, since)),
+        muted=tuple(dict.fromkeys(_muted(alert, told))),
         noise=_noise(alert, history, list(managers), since),
         raised=received if alert.alertmanagers else firing,
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from veloz_chaos.core.alert_chain import STRENGTHS, Chain, Step, chain
-from veloz_chaos.core.alerts import ALERTMANAGER, PROMETHEUS, PlannedAlert, named, silences
+from veloz_chaos.core.alerts import PlannedAlert, named, silences
 from veloz_chaos.core.coverage import READ, unwatched, watched_until
 from veloz_chaos.core.doubt import completed
 from veloz_chaos.core.duration import nanoseconds
@@ -186,23 +186,17 @@ def quiet(plan: Plan, history: History, m: Measurement) -> Iterator[Finding]:
 
 def _unwatched(alert: PlannedAlert, plan: Plan, history: History, since: Nanoseconds, until: Nanoseconds) -> str:
     """Why nobody knows what was raised in between; of several Alertmanagers one that answers is enough."""
-    groups = [[name] for name in sources(alert) if not name.startswith(ALERTMANAGER)] + [alert.alertmanagers or []]
-    until = min(until, watched_until(plan, history, sources(alert)))
-    for group in filter(None, groups):
+    until = min(until, watched_until(plan, history, alert.sources))
+    for group in alert.groups:
         gaps = [unwatched(plan, history, [name], since, until, READ) for name in group]
         if all(gaps):
             return gaps[0]
     return ""
 
 
-def sources(alert: PlannedAlert) -> list[str]:
-    """The probes that tell what is raised."""
-    return [*([PROMETHEUS] if alert.prometheus else []), *alert.alertmanagers]
-
-
 def _until(alert: PlannedAlert, history: History) -> Nanoseconds:
     """So long was seen what is raised: when the last look of the last of them was answered well."""
-    return max((history.trace(name).last_answer() or 0 for name in sources(alert)), default=0)
+    return max((history.trace(name).last_answer() or 0 for name in alert.sources), default=0)
 
 
 def _and(names: set[str]) -> str:
@@ -218,7 +212,7 @@ def refusals(plan: Plan, history: History) -> list[str]:
     if alert is None:
         return []
     reasons = []
-    for name in sources(alert):
+    for name in alert.sources:
         value = next((v.value for v in reversed(history.values.get(name, []))), None)
         there = value if isinstance(value, list) else (value or {"alerts": []})["alerts"]
         reasons += [f"alert {named(one['labels'])} is there already" for one in there if alert.mine(one["labels"])]
@@ -236,10 +230,9 @@ def unanswered(plan: Plan, history: History, began: int) -> list[str]:
     def answered(name: str) -> bool:
         return any(look.outcome == SHOWN for look in history.trace(name).since(began))
 
-    one_each = [[name] for name in sources(alert) if not name.startswith(ALERTMANAGER)] + [alert.alertmanagers]
     return [
         f"{group[0]} gave no answer in the baseline: {history.reasons.get(group[0], 'it was never looked at')}"
-        for group in filter(None, one_each)
+        for group in alert.groups
         if not any(map(answered, group))
     ]
 
@@ -268,4 +261,4 @@ def over_decided(plan: Plan, history: History, m: Measurement, now: int) -> bool
 
 def _one_look(plan: Plan) -> int:
     assert plan.alert is not None
-    return max(nanoseconds(plan.probes[n].every) + nanoseconds(plan.probes[n].timeout) for n in sources(plan.alert))
+    return max(nanoseconds(plan.probes[n].every) + nanoseconds(plan.probes[n].timeout) for n in plan.alert.sources)

@@ -48,9 +48,18 @@ class PlannedAlert(Written):
     catcher: bool
 
     @property
+    def groups(self) -> list[list[str]]:
+        """The probes that tell what is raised; of each group one that answers is enough."""
+        return [group for group in ([PROMETHEUS] if self.prometheus else [], self.alertmanagers) if group]
+
+    @property
+    def sources(self) -> list[str]:
+        return [name for group in self.groups for name in group]
+
+    @property
     def probes(self) -> list[str]:
         """All that look at it."""
-        return [*([PROMETHEUS] if self.prometheus else []), *self.alertmanagers, *([CAUGHT] if self.catcher else [])]
+        return [*self.sources, *([CAUGHT] if self.catcher else [])]
 
     def mine(self, labels: Labels) -> bool:
         if self.names:
