@@ -10,6 +10,7 @@ import pytest
 
 from tests.property.simulation.files import found, planned, problems, refusal, written
 from veloz_chaos.core.experiment import FaultCall
+from veloz_chaos.core.matrix import Alert
 from veloz_chaos.core.planning import Choices, lock_key, pick, plan, wanted
 from veloz_chaos.core.survey import Found, Inventory, Wanted
 from veloz_chaos.errors import InvalidFile, Refused
@@ -17,6 +18,7 @@ from veloz_chaos.registry import Registry
 
 PAUSE = "pause: {service: engine, for: 6s}"
 KILL = "kill: {service: engine, pick: one}"
+CRASH = Alert(as_="Container Crash", severity="critical", channels=["pagerduty"])
 
 
 # --- a plan --------------------------------------------------------------------------------------------------------
@@ -95,6 +97,16 @@ def test_the_only_replica_is_the_last_one() -> None:
     assert refusal(unsaid) == ["kill would hit the last replica of engine; blast-radius needs last-replica: true"]
     assert planned(unsaid, found(0), found(1)).faults
     assert planned(written([("percent: 100%", "percent: 50%")])).faults
+
+
+@pytest.mark.parametrize("block", ["", "\nalerts: {severities: {high: error}}", "\nalerts: {catcher: 'http://c'}"])
+def test_an_alert_that_nobody_can_read_is_not_checked_and_that_is_told(block: str) -> None:
+    files = written([("expect:", "expect:\n  alert: {within: 30s}")], [("name: lab", f"name: lab{block}")])
+    row = files.matrix.rows["engine-crash"]
+    files.matrix.rows["engine-crash"] = row.model_copy(update={"alert": CRASH})
+    made = planned(files)
+    assert made.alert is None
+    assert [warning for warning in made.warnings if "alerts are not checked" in warning]
 
 
 # --- guard ---------------------------------------------------------------------------------------------------------

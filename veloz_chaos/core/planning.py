@@ -301,7 +301,7 @@ def _assemble(written: Written, faults: list[PlannedFault], of_step: Mapping[int
 def _alert(written: Written) -> PlannedAlert | None:
     e, said = written.experiment, written.environment.alerts
     row = written.matrix.rows[e.failure].alert
-    if not e.expect.alert or said is None or row is None:
+    if not e.expect.alert or said is None or row is None or not (said.prometheus or said.alertmanager):
         return None
     also = e.expect.alert.also if isinstance(e.expect.alert, AlertExpectation) else []
     within = alert_within(e) or row.within
