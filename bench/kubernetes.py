@@ -1,9 +1,10 @@
 """Pods of a real cluster: how fast they are killed and found, and what a killed runner leaves.
 
-    python -m bench.kubernetes [kill] [survey] [many] [killed] [--rounds 20] [--runs 30] [--pods 5000] [--seed 1]
+    python -m bench.kubernetes [kill] [survey] [many] [killed] [truth] [--rounds 20] [--runs 30] [--seed 1]
 
 Without names: all of them. Each keeps its rows in bench/results/kubernetes-NAME.jsonl. The cluster is the tests' own
-(tests/infra/kubernetes-up.sh); `survey` and `many` want its KWOK (tests/infra/kubernetes/kwok.sh NODES PODS).
+(tests/infra/kubernetes-up.sh); `survey` and `many` want its KWOK (tests/infra/kubernetes/kwok.sh NODES PODS), the
+others want it stopped.
 """
 
 from __future__ import annotations
@@ -15,20 +16,22 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bench import stand
 from tests.infra import cluster
 from tests.infra.cluster import Namespace
-from tests.kubernetes.pods import Pods, first_process, pods, until
+from tests.kubernetes.pods import Pods, first_process, image, pods, until
 from veloz_chaos.core import event as ev
+from veloz_chaos.core import history as histories
+from veloz_chaos.core.measure import measure
 from veloz_chaos.engine import journal as journals
 from veloz_chaos.mechanisms.kube_api import path
 from veloz_chaos.targets import kubernetes
@@ -98,19 +101,48 @@ found = kubernetes.find("fake", selector)
 took = time.monotonic() - begun
 print(len(found), took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
+#: A command's time and memory, as its parent sees them.
+COMMAND = """
+import resource, subprocess, sys, time
+begun = time.monotonic()
+done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
+took = time.monotonic() - begun
+assert not done.returncode, done.stdout + done.stderr
+print(len(done.stdout.splitlines()), took, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 
 
 def survey(options: argparse.Namespace) -> Iterator[Row]:  # noqa: ARG001
-    """All of the fake pods are found by their label, in a process of its own."""
+    """All of the fake pods are found by their label, in a process of its own; and the whole command `plan`, which picks
+    from them."""
     config = cluster.require()
-    for number in range(5):
-        command = [sys.executable, "-c", SURVEY, SCALE, config]
-        found, took, memory = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-        yield {"round": number, "pods": int(found), "s": round(float(took), 3), "mb": round(int(memory) / 1024, 1)}
+    with tempfile.TemporaryDirectory(prefix="veloz-chaos-bench-") as folder:
+        planned = [*stand.PRODUCT, "plan", *written(Path(folder), "gateway-crash", **_crowd(config))]
+        for number in range(5):
+            for what, command in (("survey", [SURVEY, SCALE, config]), ("plan", [COMMAND, *planned])):
+                told = subprocess.run([sys.executable, "-c", *command], capture_output=True, text=True, check=True)
+                found, took, memory = told.stdout.split()
+                numbers = {"s": round(float(took), 3), "mb": round(int(memory) / 1024, 1)}
+                yield {"round": number, "what": what, ("pods" if what == "survey" else "lines"): int(found), **numbers}
+
+
+def _crowd(config: str) -> dict[str, Row]:
+    fake = {"namespace": SCALE, "selector": {"app": "fake"}, "kubeconfig": config}
+    probe = {"kubernetes": {"namespace": SCALE, "owner": "deployment/fake", "kubeconfig": config}}
+    look = {"every": "1s", "timeout": "900ms"}
+    return {
+        "experiment": {"fault": {"kill": {"service": "fake", "pick": 1}}},
+        "environment": {
+            "services": {"fake": {"kubernetes": fake}},
+            "probes": {"served": {**probe, **look}},
+        },
+    }
 
 
 def tell_survey(rows: list[Row]) -> None:
-    print(f"{rows[0]['pods']} pods: {stand.spread(row['s'] for row in rows)} s; {max(row['mb'] for row in rows)} MB")
+    for what in ("survey", "plan"):
+        own = [row for row in rows if row["what"] == what]
+        print(f"{what}: {stand.spread(row['s'] for row in own)} s; {max(row['mb'] for row in own)} MB")
 
 
 # --- many ----------------------------------------------------------------------------------------------------------
@@ -193,21 +225,29 @@ def files(lab: Pods, folder: Path) -> list[str]:
     link = {**lab.common, "selector": {"app": "app"}, "to": "other:80"}
     look = {"every": "200ms", "timeout": "2s"}
     probe = {"kubernetes": {"namespace": lab.space.name, "owner": "deployment/app", "kubeconfig": lab.space.config}}
-    environment = {
-        "kind": "Environment", "version": 1, "name": "bench", "tier": "development",
-        "links": {"app->other": {"kubernetes-link": link}}, "probes": {"served": {**probe, **look}},
-    }  # fmt: skip
+    return written(
+        folder, "network-partition",
+        experiment={
+            "fault": {"partition": {"link": "app->other", "for": "3s"}},
+            "expect": {"impact": "none", "recovery": {"hold": "1s"}},
+        },
+        environment={"links": {"app->other": {"kubernetes-link": link}}, "probes": {"served": {**probe, **look}}},
+    )  # fmt: skip
+
+
+def written(folder: Path, failure: str, experiment: Row, environment: Row) -> list[str]:
+    """An experiment and its environment; one steady-state probe, `served`."""
+    head = {"version": 1, "name": "bench"}
     experiment = {
-        "kind": "Experiment", "version": 1, "name": "bench", "title": "bench", "failure": "network-partition",
-        "allowed-on": ["development"], "steady-state": ["served"], "baseline": "1s",
-        "fault": {"partition": {"link": "app->other", "for": "3s"}},
+        "kind": "Experiment", **head, "title": "bench", "failure": failure, "allowed-on": ["development"],
+        "steady-state": ["served"], "baseline": "1s", "expect": {"recovery": {"hold": "1s"}},
         "blast-radius": {"count": 1, "percent": "100%", "last-replica": True},
-        "expect": {"impact": "none", "recovery": {"hold": "1s"}},
-    }  # fmt: skip
-    written = folder / "experiment.yaml", folder / "environment.yaml"
-    for file, data in zip(written, (experiment, environment), strict=True):
-        file.write_text(yaml.safe_dump(data))
-    return [str(written[0]), "-e", str(written[1])]
+    } | experiment  # fmt: skip
+    environment = {"kind": "Environment", **head, "tier": "development"} | environment
+    paths = folder / "experiment.yaml", folder / "environment.yaml"
+    for path_, data in zip(paths, (experiment, environment), strict=True):
+        path_.write_text(json.dumps(data))
+    return [str(paths[0]), "-e", str(paths[1])]
 
 
 def tell_killed(rows: list[Row]) -> None:
@@ -220,8 +260,126 @@ def tell_killed(rows: list[Row]) -> None:
     print(f"something left or back after 2 s: {sum(bool(row['left']) for row in rows)}")
 
 
+# --- truth ---------------------------------------------------------------------------------------------------------
+
+#: Warms up for half a second to two, then is ready; writes down when it first served somebody. Ends at once on TERM.
+SERVED = """
+import http.server, os, random, signal, time
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+warm = time.monotonic() + random.uniform(0.5, 2)
+served = []
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        ready = time.monotonic() >= warm
+        if self.path == "/" and ready and not served:
+            served.append(True)
+            print("served", time.clock_gettime_ns(time.CLOCK_BOOTTIME), flush=True)
+        self.send_response(200 if ready else 503)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer(("", 8080), Answer).serve_forever()
+"""
+#: Asks for it again and again from within the cluster, so that it serves as soon as it is within reach.
+ASKS = """
+import sys, time, urllib.request
+while True:
+    try:
+        urllib.request.urlopen(sys.argv[1], timeout=0.25).read()
+    except OSError:
+        pass
+    time.sleep(0.005)
+"""
+#: Pods of a stranger beside ours, which come and go all the time.
+STRANGERS, BUSY = 3, 2.0
+
+
+def truth(options: argparse.Namespace) -> Iterator[Row]:
+    """A pod is killed in a busy namespace: the measured instant of recovery against when its replacement served its
+    first request by its own log, and which pod the API server's reports were paired with."""
+    with cluster.namespace() as space, tempfile.TemporaryDirectory(prefix="veloz-chaos-bench-") as name:
+        environment = _served(space)
+        with _busy(space):
+            for number in range(options.runs):
+                folder = Path(name) / str(number)
+                folder.mkdir()
+                experiment = {
+                    "fault": {"kill": {"service": "app", "pick": "one"}},
+                    "expect": {"detection": ["reported"], "recovery": {"hold": "1s"}},
+                }
+                asked = [*written(folder, "gateway-crash", experiment, environment), "--runs", str(folder / "runs")]
+                done = subprocess.run(
+                    [*stand.PRODUCT, "run", *asked, "-q"], capture_output=True, text=True, cwd=stand.ROOT
+                )
+                yield {
+                    "round": number,
+                    "exit": done.returncode,
+                    **_against_truth(space, folder / "runs", done.stdout + done.stderr),
+                }
+
+
+def _served(space: Namespace) -> Row:
+    ready = {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1}
+    serving = {"ports": [{"containerPort": 8080}], "readinessProbe": ready}
+    made = cluster.deployment("app", image=image(), command=["python3", "-c", SERVED], container=serving)
+    port = {"port": 80, "targetPort": 8080}
+    service = {"selector": {"app": "app"}, "type": "NodePort", "ports": [port]}
+    space.apply([made, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "app"}, "spec": service}])
+    space.ready("app")
+    nodes = json.loads(space.kubectl("get", "nodes", "-o", "json"))["items"]
+    host = next(one["address"] for one in nodes[0]["status"]["addresses"] if one["type"] == "InternalIP")
+    address = f"http://{host}:{space.get('service', 'app')['spec']['ports'][0]['nodePort']}/"
+    space.pods("asks", image=image(), command=["python3", "-c", ASKS, address])
+    place = {"namespace": space.name, "owner": "deployment/app", "kubeconfig": space.config}
+    reported = {"kubernetes": place, "ok": "json.ready < json.desired", "every": "100ms", "timeout": "400ms"}
+    served = {"http": {"get": address}, "ok": "status == 200", "every": "50ms", "timeout": "250ms"}
+    return {"services": {"app": {"kubernetes": place}}, "probes": {"served": served, "reported": reported}}
+
+
+@contextmanager
+def _busy(space: Namespace) -> Iterator[None]:
+    over = threading.Event()
+    space.pods("app-stranger", STRANGERS)
+
+    def stir() -> None:
+        while not over.wait(BUSY):
+            space.kubectl("delete", "pods", "-l", "app=app-stranger", "--wait=false", "--grace-period=1")
+
+    stirring = threading.Thread(target=stir)
+    stirring.start()
+    try:
+        yield
+    finally:
+        over.set()
+        stirring.join()
+
+
+def _against_truth(space: Namespace, runs: Path, said: str) -> Row:
+    told = events(runs)
+    pod = next((one for one in space.all("pods", "app=app") if "deletionTimestamp" not in one["metadata"]), None)
+    recovery = measure(histories.of(told)).recovery if told else None
+    if recovery is None or pod is None:
+        return {"measured": False, "said": said}
+    name = str(pod["metadata"]["name"])
+    served = int(space.kubectl("logs", name).split()[1])
+    paired = [one.detail for one in told if isinstance(one, ev.TargetReported) and one.what == "started"]
+    return {
+        "measured": True, "inside": recovery.holds(served), "width_ms": round(recovery.width / 1e6, 1),
+        "paired": paired, "rightly": paired == [name],
+    }  # fmt: skip
+
+
+def tell_truth(rows: list[Row]) -> None:
+    measured = [row for row in rows if row["measured"]]
+    inside, rightly = (sum(row[key] for row in measured) for key in ("inside", "rightly"))
+    print(
+        f"recovery: truth inside {inside} of {len(rows)}; width ms: {stand.spread(row['width_ms'] for row in measured)}"
+    )
+    print(f"paired with its own replacement {rightly} of {len(rows)}, {STRANGERS} strangers replaced every {BUSY:g} s")
+
+
 BENCHES = {"kill": (kill, tell_kill), "survey": (survey, tell_survey), "many": (many, tell_many)}
-BENCHES |= {"killed": (killed, tell_killed)}
+BENCHES |= {"killed": (killed, tell_killed), "truth": (truth, tell_truth)}
 
 
 def main() -> None:

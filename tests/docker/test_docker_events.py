@@ -72,6 +72,15 @@ def test_health_is_told_when_it_changes(lab: Lab) -> None:
         assert reports.get(timeout=10) == Report("unhealthy", "container")
 
 
+def test_a_successor_that_is_healthy_again_is_told(lab: Lab) -> None:
+    check = ("--health-cmd", "true", "--health-interval", "1s")
+    name = lab.run(IDLE, "--restart", "always", *check)
+    with told(found(name)) as reports:
+        assert reports.get(timeout=10) == Report("healthy", "container")
+        lab.kill(name)
+        assert [reports.get(timeout=10) for _ in range(3)] == [DIED, STARTED, Report("replaced", "container")]
+
+
 def test_others_are_not_told_of_and_nothing_is_once_it_is_over(lab: Lab) -> None:
     name, other = lab.run(IDLE), lab.run(IDLE)
     with told(found(name)) as reports:

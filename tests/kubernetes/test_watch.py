@@ -65,6 +65,7 @@ def test_a_replacement_is_paired_by_its_owner_in_a_busy_namespace(namespace: Nam
         assert started.what == "started"
         assert started.detail.startswith("app-")
         assert started.detail != target.reference.identity["pod"]
+        assert reports.get(timeout=30) == Report("replaced", "pod", started.detail)
 
 
 def test_readiness_is_told(namespace: Namespace) -> None:
@@ -85,7 +86,7 @@ def test_a_watch_that_breaks_is_resumed_and_nothing_is_lost_meanwhile(
         assert quiet(reports, 1)
         way.open()
         assert reports.get(timeout=15) == Report("died", "pod", "deleted")
-        assert reports.get(timeout=30).what == "started"
+        assert [reports.get(timeout=30).what for _ in range(2)] == ["started", "replaced"]
         way.shut()
         way.open()
         assert quiet(reports, 2)

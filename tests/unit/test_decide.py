@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.property.simulation.plans import limits, plan
-from tests.property.simulation.writing import MS, Journal
+from tests.property.simulation.writing import MS, Journal, reported
 from veloz_chaos.core.decide import hold_over, watch_over
 
 GOOD, SEEN, UNSEEN = "+" * 300, "-" * 12 + "+" * 288, "-" * 300
@@ -42,6 +42,13 @@ def test_a_slow_detection_limit_outlasts_the_patience_with_the_recovery() -> Non
 
 def test_a_system_that_was_not_hurt_yet_is_watched_until_it_could_have_been() -> None:
     assert ends_at(GOOD) == 2400
+
+
+def test_a_system_that_nobody_hurt_is_watched_until_what_was_struck_is_replaced() -> None:
+    struck = Journal(plan()).baseline().strikes().add(reported(1020))
+    assert ends_at(GOOD, journal=struck) == 1015 + 12_000 + 1000 + 350 + 35
+    replaced = Journal(plan()).baseline().strikes().add(reported(1020), reported(3000, "replaced"))
+    assert ends_at(GOOD, journal=replaced) == 3000 + 1000
 
 
 def test_a_relapse_makes_the_watch_settle_anew() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.property.simulation.plans import limits, ms, plan
-from tests.property.simulation.writing import MS, Journal, clock
+from tests.property.simulation.writing import MS, Journal, clock, reported
 from veloz_chaos import errors
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.finding import Finding, against
@@ -166,6 +166,29 @@ def test_a_fault_that_ended_before_the_limit_leaves_open_whether_it_would_have_b
 def test_a_fault_that_hurts_nobody_is_masked_and_fails() -> None:
     finding = run("+" * 40).finding("impact")
     assert (finding.verdict, finding.reason[:6]) == ("failed", "masked")
+
+
+def died_and(*told: ev.TargetReported, healthy: str = "+" * 40, **planned: Any) -> Journal:
+    return run(healthy, **planned).add(reported(1020), *told)
+
+
+def test_a_fault_that_hurts_nobody_passes_if_what_it_struck_was_seen_replaced() -> None:
+    journal = died_and(reported(1100, "started", "two"), reported(2500, "replaced", "two"))
+    assert journal.judge().verdict == "passed"
+    found = journal.finding("recovery")
+    assert found.measured == Interval(0, 1500 * MS)
+    assert found.reason.endswith("nothing broke: until what took its place was seen to serve")
+
+
+def test_a_replacement_that_only_runs_or_comes_too_late_or_after_an_impact_saves_nobody() -> None:
+    runs = died_and(reported(1100, "started", "two"))
+    assert (runs.finding("impact").verdict, runs.finding("recovery").verdict) == ("failed", "inconclusive")
+    late = died_and(reported(3500, "replaced", "two"))
+    assert (late.finding("impact").verdict, late.finding("recovery").verdict) == ("passed", "inconclusive")
+    hurt = died_and(reported(1100, "replaced", "two"), healthy=recovers_after(30))
+    assert hurt.finding("recovery").verdict == "failed"
+    unseen = died_and(reported(1100, "replaced", "two"), healthy=BEFORE + "+++    +++".ljust(30, "+"))
+    assert {unseen.finding(name).verdict for name in ("impact", "recovery")} == {"inconclusive"}
 
 
 def test_no_impact_may_be_what_is_expected() -> None:

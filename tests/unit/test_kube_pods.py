@@ -57,7 +57,7 @@ class Told(list[Report]):
 def test_a_container_that_is_started_again_has_died_and_has_a_successor() -> None:
     restarted = {"lastState": ended("c1")}
     assert Told().hear(pod(container="c2", status=restarted), pod(container="c2", status=restarted)) == [
-        ("died", "exit 137"), ("started", "gateway-1"),
+        ("died", "exit 137"), ("started", "gateway-1"), ("replaced", "gateway-1"),
     ]  # fmt: skip
 
 
@@ -72,9 +72,9 @@ def test_a_pod_that_is_to_be_deleted_is_over_and_its_owner_s_next_one_replaces_i
     assert told.hear(pod(metadata=LEAVING), unrelated) == [("died", "deleted")]
     waiting = pod("u2", "c2", name="gateway-2", status={"state": {"waiting": {}}})
     assert told.hear(waiting)[1:] == []
-    assert told.hear(pod("u2", "c2", name="gateway-2"), pod("u3", "c3", name="gateway-3"))[1:] == [
-        ("started", "gateway-2")
-    ]
+    running = pod("u2", "c2", name="gateway-2", ready=False)
+    assert told.hear(running, pod("u3", "c3", name="gateway-3"))[1:] == [("started", "gateway-2")]
+    assert told.hear(pod("u2", "c2", name="gateway-2"))[2:] == [("replaced", "gateway-2")]
 
 
 def test_who_was_there_before_replaces_nobody() -> None:

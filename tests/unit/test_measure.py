@@ -103,6 +103,23 @@ def test_a_report_that_came_too_early_or_too_late_or_of_something_else_narrows_n
     assert ms(measured(journal).began) == (1010, 1065)
 
 
+def test_two_that_one_and_the_same_replaced_are_not_both_replaced() -> None:
+    one = plan()
+    two = one.model_copy(update={"faults": [*one.faults, one.faults[0].model_copy(update={"id": "f2"})]})
+
+    def at(*second: ev.Event) -> float:
+        journal = Journal(two).baseline().strikes().looks("healthy", 0, "+" * 40)
+        journal.add(*(event.model_copy(update={"fault": "f2"}) for event in journal.events if hasattr(event, "fault")))
+        found = measured(
+            journal.add(reported(1020), reported(1020, fault="f2"), reported(1500, "replaced", "a"), *second)
+        )
+        assert found.replaced is not None
+        return found.replaced.at_most / MS
+
+    assert at() == at(reported(1600, "replaced", "a", "f2")) == math.inf
+    assert at(reported(1600, "replaced", "b", "f2")) == 1600
+
+
 def test_a_report_does_not_narrow_what_is_held() -> None:
     journal = Journal(plan(held=True)).baseline().strikes(called=1000, returned=1010, seen="-+", every=50)
     assert ms(measured(journal.add(reported(1030))).began) == (1010, 1065)

@@ -54,8 +54,9 @@ class Offer(BaseModel):
     emulated: bool = False
 
 
-#: `died`, `out-of-memory`, `unhealthy`, `healthy`: this very incarnation; `started`: the one that took its place.
-What = Literal["died", "out-of-memory", "unhealthy", "healthy", "started"]
+#: `died`, `out-of-memory`, `unhealthy`, `healthy`: this very incarnation; `started`, `replaced`: the one that took its
+#: place runs, and serves.
+What = Literal["died", "out-of-memory", "unhealthy", "healthy", "started", "replaced"]
 
 
 @dataclass(frozen=True)

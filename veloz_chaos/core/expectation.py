@@ -137,6 +137,8 @@ def _impact(plan: Plan, history: History, m: Measurement, found: Flow) -> Findin
         return Finding("impact", "inconclusive", why)
     if plan.impact == "none":
         return Finding("impact", "passed", "none, as expected")
+    if m.replaced and not math.isinf(m.replaced.at_most):
+        return Finding("impact", "passed", "the steady state held, and what took its place was seen to serve")
     return Finding("impact", "failed", "masked: the fault was in place, yet no steady-state probe broke")
 
 
@@ -154,9 +156,12 @@ def unseen(plan: Plan, history: History, m: Measurement, probes: Sequence[str], 
 
 def _recovery(plan: Plan, history: History, m: Measurement, found: Flow) -> Finding:
     length, limit = m.time_to_recover, nanoseconds(plan.limits.recovery_or_give_up)
-    if m.recovery is None or length is None or not (m.outages or found.hurt):
+    if m.recovery is None or length is None or not (m.outages or found.hurt or m.replaced):
         reason = "nothing broke, so there is nothing to recover from"
         return Finding("recovery", "passed" if plan.impact == "none" else "inconclusive", reason, None, limit)
+    if m.replaced and math.isinf(m.replaced.at_most):
+        reason = "nothing broke, and what was struck was not seen to be replaced"
+        return Finding("recovery", "inconclusive", reason, None, limit)
     finding = against("recovery", length, limit, tuple(m.entries.get("recovery", ())))
     if history.restored:
         procedure = history.restored[0].procedure
@@ -167,7 +172,8 @@ def _recovery(plan: Plan, history: History, m: Measurement, found: Flow) -> Find
         return replace(finding, verdict="inconclusive", reason=open_)
     relapsed = f"; relapsed {m.relapses} time{'s' if m.relapses > 1 else ''} before" if m.relapses else ""
     variable = "; the document's limit is variable" if plan.limits.recovery is None else ""
-    return replace(finding, reason=finding.reason + relapsed + variable)
+    serving = "; nothing broke: until what took its place was seen to serve" if m.replaced else ""
+    return replace(finding, reason=finding.reason + serving + relapsed + variable)
 
 
 def _open_end(plan: Plan, history: History, m: Measurement, recovery: Interval) -> str:

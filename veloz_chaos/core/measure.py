@@ -59,6 +59,8 @@ class Measurement:
     impact: Interval | None = None
     outages: tuple[Outage, ...] = ()
     recovery: Interval | None = None
+    #: nobody was hurt, as what was struck was replaced, by the platform's word; infinite if not yet
+    replaced: Interval | None = None
     #: journal entries of the looks that decide
     entries: dict[str, list[int]] = field(default_factory=dict)
     end: int = 0
@@ -90,7 +92,7 @@ class Measurement:
     @property
     def time_to_recover(self) -> Interval | None:
         start = self.recovery_counts_from
-        if self.recovery and not self.outages:
+        if self.recovery and not self.outages and not self.replaced:
             return Interval(0, 0)
         return self.recovery.since(start) if self.recovery and start else None
 
@@ -122,6 +124,7 @@ def measure(history: History) -> Measurement:
     recovery, decisive = recovered(history, outages)
     if not outages and isinstance(plan.impact, list):
         recovery = ended  # the conditions show the impact; what never broke is back when the fault is gone
+    replacement = replaced(plan, history, began) if began and not (held or outages or plan.impact) else None
     impact, first_bad = _impact(history, bad, start)
     until = _hurting_until(bool(held), ended, outages)
     signals = tuple(signal(history, name, since, until, plan) for name in _signals(plan))
@@ -135,7 +138,8 @@ def measure(history: History) -> Measurement:
         signals=signals,
         impact=impact,
         outages=outages,
-        recovery=recovery,
+        recovery=recovery or replacement,
+        replaced=replacement,
         entries=entries,
         end=history.last_at,
     )
@@ -216,6 +220,18 @@ def recovered(history: History, outages: Sequence[Outage]) -> tuple[Interval | N
         return Interval(min(at_least, history.restored[0].at), math.inf), slowest
     at_most = max(math.inf if look is None else look.answered for look in good.values())
     return Interval(at_least, at_most), slowest + [g.entry for g in good.values() if g and g.answered == at_most]
+
+
+def replaced(plan: Plan, history: History, began: Interval) -> Interval | None:
+    """None if the platform told of no death. An arrival bounds from above only; two that are said to be replaced by the
+    same one are not both replaced."""
+    reports = [history.fault(fault.id).reports for fault in plan.faults]
+    if not all(any(report.what == "died" for report in each) for each in reports):
+        return None
+    found = [next((report for report in each if report.what == "replaced"), None) for each in reports]
+    names = [report.detail for report in found if report and report.detail]
+    whole = None not in found and len(set(names)) == len(names)
+    return Interval(began.at_least, max(report.at for report in found if report) if whole else math.inf)
 
 
 def signal(history: History, name: str, since: float, until: float, plan: Plan) -> Signal:

@@ -1,5 +1,5 @@
 """What the Docker Engine tells of one incarnation of a container: its death, a kill for memory, its health, and that it
-was started again.
+was started again, and is then healthy where it has a healthcheck.
 
 The stream is resumed where it broke off (the engine remembers 256 events, by its own clock, which is compared with
 nothing else). What arrives late is told late; what never arrives is not told.
@@ -28,7 +28,7 @@ class Incarnation:
     """Which of a container's events are of the incarnation that ran when the watch began; each is told once."""
 
     def __init__(self, tell: Tell) -> None:
-        self._tell, self._died, self._succeeded = tell, False, False
+        self._tell, self._died, self._succeeded, self._served = tell, False, False, False
         self._health = ""
 
     def heard(self, event: Mapping[str, Any]) -> None:
@@ -41,10 +41,17 @@ class Incarnation:
         elif action == "die" and not self._died:
             self._died = True
             self._tell(Report("died", "container", f"exit {event['Actor']['Attributes'].get('exitCode', '?')}"))
-        elif action == "health_status" and not self._died and rest.strip() != self._health:
-            self._health = rest.strip()
-            if self._health in ("healthy", "unhealthy"):
-                self._tell(Report("unhealthy" if self._health == "unhealthy" else "healthy", "container"))
+        elif action == "health_status":
+            self._felt(rest.strip())
+
+    def _felt(self, health: str) -> None:
+        if self._died and self._succeeded and not self._served and health == "healthy":
+            self._served = True
+            self._tell(Report("replaced", "container"))
+        if not self._died and health != self._health:
+            self._health = health
+            if health in ("healthy", "unhealthy"):
+                self._tell(Report("unhealthy" if health == "unhealthy" else "healthy", "container"))
 
 
 def watch(beside: Beside, tell: Tell) -> Callable[[], None]:

@@ -1,5 +1,6 @@
 """What the API server tells of one incarnation of a container: its death, a kill for memory, its readiness, and that
-its successor runs: the same container started again, or a pod that the same owner has made in its place.
+its successor runs, and then serves: the same container started again, or a pod that the same owner has made in its
+place.
 """
 
 from __future__ import annotations
@@ -29,13 +30,15 @@ class Incarnation:
             raise Gone(over)
         self._owner, self._ready = kube_pods.owner_of(pod), kube_pods.ready(pod)
         self._others = {one["metadata"]["uid"] for one in there}
-        self._died = self._succeeded = False
+        self._died, self._served = False, False
+        #: the pod that took its place; empty as long as there is none
+        self._successor = ""
 
     def heard(self, kind: str, pod: Json) -> None:
         if pod["metadata"]["uid"] == self._beside.uid:
             self._own(kind, pod)
-        elif self._died and not self._succeeded and self._replaces(pod):
-            self._started(pod)
+        elif self._died and self._replaces(pod):
+            self._follow(pod)
 
     def _own(self, kind: str, pod: Json) -> None:
         beside = self._beside
@@ -48,8 +51,8 @@ class Incarnation:
                 self._tell(Report("out-of-memory", "pod"))
             self._tell(Report("died", "pod", kube_pods.how(end) if end else "deleted"))
         if self._died:
-            if not self._succeeded and kube_pods.runs(status) and kube_pods.id_of(status) != beside.container_id:
-                self._started(pod)
+            if kube_pods.runs(status) and kube_pods.id_of(status) != beside.container_id:
+                self._follow(pod)
             return
         if (ready := kube_pods.ready(pod)) != self._ready:
             self._ready = ready
@@ -61,9 +64,14 @@ class Incarnation:
         new = pod["metadata"]["uid"] not in self._others
         return ours and new and kube_pods.runs(kube_pods.status_of(pod, self._beside.container))
 
-    def _started(self, pod: Json) -> None:
-        self._succeeded = True
-        self._tell(Report("started", "pod", kube_pods.name_of(pod)))
+    def _follow(self, pod: Json) -> None:
+        name = kube_pods.name_of(pod)
+        if not self._successor:
+            self._successor = name
+            self._tell(Report("started", "pod", name))
+        if name == self._successor and not self._served and kube_pods.ready(pod):
+            self._served = True
+            self._tell(Report("replaced", "pod", name))
 
 
 def watch(beside: Beside, tell: Tell) -> Callable[[], None]:

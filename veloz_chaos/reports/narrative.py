@@ -90,10 +90,17 @@ def _ended(event: ev.RunEnded, _: str) -> str:
     return f"{event.cause}{by}{down}"
 
 
+_TOLD = {
+    "died": "died",
+    "out-of-memory": "ran out of memory",
+    "started": "was started again",
+    "replaced": "was replaced, and what took its place serves",
+}
+
+
 def _reported(event: ev.TargetReported, name: str) -> str:
-    words = {"died": "died", "out-of-memory": "ran out of memory", "started": "was started again"}
     detail = f" ({event.detail})" if event.detail else ""
-    return f"{name}: the {event.kind} {words.get(event.what, f'is {event.what}')}{detail}"
+    return f"{name}: the {event.kind} {_TOLD.get(event.what, f'is {event.what}')}{detail}"
 
 
 def _restored(event: ev.ServiceRestored, _: str) -> str:
