@@ -82,25 +82,30 @@ class Pods:
 
 @contextmanager
 def pods() -> Iterator[Pods]:
+    with cluster.namespace() as space, cluster.namespace() as helpers, within(space, helpers) as made:
+        yield made
+
+
+@contextmanager
+def within(space: Namespace, helpers: Namespace) -> Iterator[Pods]:
     """`app` answers HTTP, also as a service; `nested` has a child that its parent starts again."""
     if os.geteuid() != 0:
         absent("root", "what is done to a pod is looked at by the node's /proc")
-    with cluster.namespace() as space, cluster.namespace() as helpers:
-        made = Pods(space, helpers)
-        volumes = [{"name": "logs", "emptyDir": {"medium": "Memory", "sizeLimit": "4Mi"}}]
-        app = cluster.deployment(
-            "app", container={"volumeMounts": [{"name": "logs", "mountPath": "/logs"}]}, pod={"volumes": volumes}
-        )
-        nested = cluster.deployment("nested", image=image(), command=NESTED, memory="96Mi")
-        ports = [{"port": 80, "targetPort": PORT}]
-        other = {
-            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "other"},
-            "spec": {"selector": {"app": "other"}, "ports": ports},
-        }  # fmt: skip
-        space.apply([app, nested, cluster.deployment("other"), other])
-        for name in ("app", "nested", "other"):
-            space.ready(name)
-        yield made
+    made = Pods(space, helpers)
+    volumes = [{"name": "logs", "emptyDir": {"medium": "Memory", "sizeLimit": "4Mi"}}]
+    app = cluster.deployment(
+        "app", container={"volumeMounts": [{"name": "logs", "mountPath": "/logs"}]}, pod={"volumes": volumes}
+    )
+    nested = cluster.deployment("nested", image=image(), command=NESTED, memory="96Mi")
+    ports = [{"port": 80, "targetPort": PORT}]
+    other = {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "other"},
+        "spec": {"selector": {"app": "other"}, "ports": ports},
+    }  # fmt: skip
+    space.apply([app, nested, cluster.deployment("other"), other])
+    for name in ("app", "nested", "other"):
+        space.ready(name)
+    yield made
 
 
 def until(true: Callable[[], object], seconds: float = 60) -> None:
@@ -112,13 +117,18 @@ def until(true: Callable[[], object], seconds: float = 60) -> None:
 
 def first_process(pod: Manifest) -> int:
     """Of its first container, by the machine's count."""
+    return min(processes(pod))
+
+
+def processes(pod: Manifest) -> list[int]:
+    """All of its first container."""
     container = pod["status"]["containerStatuses"][0]["containerID"].rpartition("://")[2]
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if container in (folder / "cgroup").read_text():
                 found.append(int(folder.name))
-    return min(found)
+    return found
 
 
 def _group(pid: int, controller: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,14 +12,14 @@ import pytest
 import yaml
 
 from tests.infra import cluster
-from tests.kubernetes.paused import ROOT, Paused, paused
+from tests.kubernetes.deployed import Deployed, deployed
+from tests.kubernetes.paused import Paused, paused
 from veloz_chaos.errors import TargetError
 from veloz_chaos.mechanisms import kube_api
 from veloz_chaos.mechanisms.kube_api import Api, Forbidden, Place, path
 from veloz_chaos.mechanisms.kube_rights import CLASSES, missing, right, rights
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(240)]
-DEPLOY = ROOT / "deploy" / "kubernetes"
 
 
 def kubectl(*words: str) -> str:
@@ -84,35 +83,21 @@ def test_plan_run_and_doctor_name_the_role_that_is_missing_and_with_it_all_is_we
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, str]]:
-    """The manifests as they are, in namespaces of the test's own: the runner's, and the system's (the helpers' too)."""
-    folder = tmp_path_factory.mktemp("deploy") / "kubernetes"
-    shutil.copytree(DEPLOY, folder)
-    with cluster.namespace() as one, cluster.namespace() as other:
-        runner, system = one.name, other.name
-        for file in folder.rglob("*.yaml"):
-            text = file.read_text().replace("namespace: veloz-chaos-helpers", f"namespace: {system}")
-            text = text.replace("namespace: veloz-chaos", f"namespace: {runner}")
-            text = text.replace("namespace: veloz\n", f"namespace: {system}\n")
-            if file.name == "namespace.yaml":
-                here = system if file.parent.name == "node-helpers" else runner
-                text = "\n".join(f"  name: {here}" if line.startswith("  name:") else line for line in text.split("\n"))
-            file.write_text(text)
-        yield folder, runner, system
+def there() -> Iterator[Deployed]:
+    with deployed() as made:
+        yield made
 
 
 @pytest.mark.parametrize("part", ["", "node-helpers", "nodes", "job", "schedules"])
-def test_the_server_takes_every_part_of_it(deployed: tuple[Path, str, str], part: str) -> None:
-    told = kubectl("apply", "-k", str(deployed[0] / part), "--dry-run=server")
+def test_the_server_takes_every_part_of_it(there: Deployed, part: str) -> None:
+    told = kubectl("apply", "-k", str(there.folder / part), "--dry-run=server")
     assert "(server dry run)" in told
 
 
-def test_its_roles_grant_what_is_asked_for_and_nothing_else(
-    deployed: tuple[Path, str, str], kubernetes: Api, tmp_path: Path
-) -> None:
-    folder, runner, system = deployed
-    kubectl("apply", "-k", str(folder))
-    kubectl("apply", "-k", str(folder / "node-helpers"))
+def test_its_roles_grant_what_is_asked_for_and_nothing_else(there: Deployed, kubernetes: Api, tmp_path: Path) -> None:
+    runner, system = there.runner.name, there.system.name
+    there.apply()
+    there.apply("node-helpers")
     place = Place(kubeconfig=str(account(kubernetes, runner, "veloz-chaos", tmp_path)))
     where = {name: runner if name in ("lease", "mirror") else system for name in CLASSES if name != "nodes"}
     wanted = [one for name, space in where.items() for one in rights(place, space, name)]
@@ -134,10 +119,10 @@ def test_its_roles_grant_what_is_asked_for_and_nothing_else(
 
 
 @pytest.mark.parametrize("part", ["job", "schedules"])
-def test_restricted_pod_security_admits_the_runner(deployed: tuple[Path, str, str], kubernetes: Api, part: str) -> None:
-    folder, runner, _ = deployed
-    kubectl("apply", "-k", str(folder))
-    for one in yaml.safe_load_all(kubectl("kustomize", str(folder / part))):
+def test_restricted_pod_security_admits_the_runner(there: Deployed, kubernetes: Api, part: str) -> None:
+    runner = there.runner.name
+    there.apply()
+    for one in yaml.safe_load_all(kubectl("kustomize", str(there.folder / part))):
         job = one["spec"] if one["kind"] == "Job" else one["spec"]["jobTemplate"]["spec"]
         name = f"{one['metadata']['name']}-{one['kind'].lower()}"
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": job["template"]["spec"]}
