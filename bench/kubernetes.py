@@ -1,6 +1,6 @@
 """Pods of a real cluster: how fast they are killed and found, and what a killed runner leaves.
 
-    python -m bench.kubernetes [kill] [survey] [many] [killed] [truth] [--rounds 20] [--runs 30] [--seed 1]
+    python -m bench.kubernetes [kill] [survey] [many] [killed] [truth] [lost] [--rounds 20] [--runs 30] [--seed 1]
 
 Without names: all of them. Each keeps its rows in bench/results/kubernetes-NAME.jsonl. The cluster is the tests' own
 (tests/infra/kubernetes-up.sh); `survey` and `many` want its KWOK (tests/infra/kubernetes/kwok.sh NODES PODS), the
@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,8 @@ from typing import Any
 from bench import stand
 from tests.infra import cluster
 from tests.infra.cluster import Namespace
-from tests.kubernetes.pods import Pods, first_process, image, pods, until
+from tests.kubernetes import deployed
+from tests.kubernetes.pods import Pods, first_process, image, pods, processes, until, within
 from veloz_chaos.core import event as ev
 from veloz_chaos.core import history as histories
 from veloz_chaos.core.measure import measure
@@ -378,8 +380,54 @@ def tell_truth(rows: list[Row]) -> None:
     print(f"paired with its own replacement {rightly} of {len(rows)}, {STRANGERS} strangers replaced every {BUSY:g} s")
 
 
+# --- lost ----------------------------------------------------------------------------------------------------------
+
+#: Of the partition; its helper ends by itself 70 s after it.
+HOLD = 20.0
+
+
+def lost(options: argparse.Namespace) -> Iterator[Row]:  # noqa: ARG001
+    """The node of the runner's Job is cut off from everybody while its partition is in place: when the fault is gone,
+    and whether the next Job closes that run."""
+    deployed.image()
+    with deployed.deployed() as made, within(made.system, made.system) as lab:
+        made.on(*deployed.cut(lab, f"{HOLD:g}s"))
+        for number in range(3):
+            made.start_elsewhere(lab.pod()["spec"]["nodeName"])
+            until(lab.traces, 120)
+            begun = time.monotonic()
+            with _cut_off(made):
+                gone = after(lambda: not lab.traces(), begun, 240)
+                (left,) = made.lost()
+                made.start()
+                ended, said = made.ended(), made.said()
+            closed = not made.lost() and left.removeprefix("veloz-chaos-") in said
+            yield {"round": number, "gone_after_s": gone, "next_job": ended, "closed": closed}
+
+
+@contextmanager
+def _cut_off(made: deployed.Deployed) -> Iterator[None]:
+    """Its own processes are dead when the node is back."""
+    pod = made.pod()
+    wire = pod["spec"]["nodeName"].replace("n", "velozk")
+    subprocess.run(["ip", "link", "set", wire, "down"], check=True)
+    try:
+        yield
+    finally:
+        for pid in processes(pod):
+            os.kill(pid, signal.SIGKILL)
+        subprocess.run(["ip", "link", "set", wire, "up"], check=True)
+        cluster.run(cluster.require(), "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s", wait=150)
+
+
+def tell_lost(rows: list[Row]) -> None:
+    times = [row["gone_after_s"] for row in rows if row["gone_after_s"] is not None]
+    print(f"gone after s: {stand.spread(times)} (hold {HOLD:g} s); never {len(rows) - len(times)}")
+    print(f"closed by the next Job: {sum(row['closed'] for row in rows)} of {len(rows)}")
+
+
 BENCHES = {"kill": (kill, tell_kill), "survey": (survey, tell_survey), "many": (many, tell_many)}
-BENCHES |= {"killed": (killed, tell_killed), "truth": (truth, tell_truth)}
+BENCHES |= {"killed": (killed, tell_killed), "truth": (truth, tell_truth), "lost": (lost, tell_lost)}
 
 
 def main() -> None:

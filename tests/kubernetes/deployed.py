@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,13 +18,31 @@ from typing import Any
 import yaml
 
 from tests.infra import cluster, docker
-from tests.infra.cluster import Namespace
-from tests.kubernetes.pods import LOADER, until
+from tests.infra.cluster import Manifest, Namespace
+from tests.kubernetes.pods import LOADER, Pods, processes, until
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy" / "kubernetes"
 IMAGE = "veloz-chaos:0.1.0"
 JOB = "job/pod-kill"
+SMALL: dict[str, Any] = {
+    "allowed-on": ["staging"], "steady-state": ["served"], "baseline": "1s",
+    "blast-radius": {"count": 1, "percent": "100%", "last-replica": True},
+}  # fmt: skip
+
+
+def cut(lab: Pods, length: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An experiment that cuts off `app` by a helper on its node, and its environment as seen from within the cluster."""
+    common = {key: value for key, value in lab.common.items() if key != "kubeconfig"}
+    link = {**common, "selector": {"app": "app"}, "to": "other:80"}
+    probe = {"kubernetes": {"namespace": lab.space.name, "owner": "deployment/app"}, "every": "200ms", "timeout": "1s"}
+    experiment = SMALL | {
+        "failure": "network-partition",
+        "fault": {"partition": {"link": "app->other", "for": length}},
+        "expect": {"impact": "none", "recovery": {"hold": "1s"}},
+    }
+    links = {"app->other": {"kubernetes-link": link}}
+    return experiment, {"permit": {"helpers": {"node": True}}, "links": links, "probes": {"served": probe}}
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,13 @@ class Deployed:
         self.runner.kubectl("delete", JOB, "--ignore-not-found")
         self.apply("job")
 
+    def start_elsewhere(self, node: str) -> None:
+        """On any node but that one."""
+        cluster.run(cluster.require(), "cordon", node)
+        self.start()
+        until(lambda: any("nodeName" in one["spec"] for one in self._pods()))
+        cluster.run(cluster.require(), "uncordon", node)
+
     def ended(self, seconds: float = 180) -> str:
         """Of the Job: Complete or Failed."""
         found: list[str] = []
@@ -79,8 +106,18 @@ class Deployed:
                 words.append(self.runner.kubectl("logs", JOB, "-c", container))
         return "\n".join(words)
 
-    def pod(self) -> dict[str, Any] | None:
-        return next(iter(self.runner.all("pods", "job-name=pod-kill")), None)
+    def pod(self) -> Manifest:
+        """The Job's."""
+        return self._pods()[0]
+
+    def _pods(self) -> list[Manifest]:
+        there = self.runner.all("pods", "job-name=pod-kill")
+        return [one for one in there if "deletionTimestamp" not in one["metadata"]]
+
+    def kill(self) -> None:
+        """All of its processes at once, guardian and all."""
+        for pid in processes(self.pod()):
+            os.kill(pid, signal.SIGKILL)
 
     def lost(self) -> list[str]:
         """Runs that the cluster tells of, as nobody has closed them."""

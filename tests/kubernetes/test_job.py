@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 
 import pytest
 
-from tests.infra.cluster import Namespace
 from tests.kubernetes import pods
-from tests.kubernetes.deployed import Deployed, deployed, image
+from tests.kubernetes.deployed import SMALL, Deployed, cut, deployed, image
 from tests.kubernetes.pods import until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(900)]
-
-SMALL = {
-    "allowed-on": ["staging"], "steady-state": ["served"], "baseline": "1s",
-    "blast-radius": {"count": 1, "percent": "100%", "last-replica": True},
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -49,26 +41,11 @@ def test_a_run_ends_as_its_verdict_says_and_leaves_nothing(there: Deployed) -> N
 def test_the_next_run_reports_and_closes_what_a_lost_one_left(there: Deployed) -> None:
     """The runner and all of its pod die at once, guardian and all."""
     with pods.within(there.system, there.system) as lab:
-        link = {**lab.common, "selector": {"app": "app"}, "to": "other:80"}
-        del link["kubeconfig"]
-        served = {"kubernetes": {"namespace": there.system.name, "owner": "deployment/app"}, "every": "200ms"}
-        there.on(
-            SMALL
-            | {
-                "failure": "network-partition",
-                "fault": {"partition": {"link": "app->other", "for": "15s"}},
-                "expect": {"impact": "none", "recovery": {"hold": "1s"}},
-            },
-            {
-                "permit": {"helpers": {"node": True}},
-                "links": {"app->other": {"kubernetes-link": link}},
-                "probes": {"served": {**served, "timeout": "1s"}},
-            },
-        )
+        there.on(*cut(lab, "15s"))
         there.start()
         until(lab.traces, 120)
         (left,) = there.lost()
-        dies(there.runner)
+        there.kill()
         until(lambda: not lab.traces())
         assert there.ended() == "Failed"
         assert there.lost() == [left]
@@ -77,10 +54,3 @@ def test_the_next_run_reports_and_closes_what_a_lost_one_left(there: Deployed) -
         assert left.removeprefix("veloz-chaos-") in there.said()
         assert "PASSED small" in there.said()
     assert there.lost() == []
-
-
-def dies(runner: Namespace) -> None:
-    """Every process of the Job's pod, as when its node is gone."""
-    (pod,) = runner.all("pods", "job-name=pod-kill")
-    for pid in pods.processes(pod):
-        os.kill(pid, signal.SIGKILL)
