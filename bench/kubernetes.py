@@ -367,6 +367,7 @@ def _against_truth(space: Namespace, runs: Path, said: str) -> Row:
     paired = [one.detail for one in told if isinstance(one, ev.TargetReported) and one.what == "started"]
     return {
         "measured": True, "inside": recovery.holds(served), "width_ms": round(recovery.width / 1e6, 1),
+        "served_after_ms": round((served - recovery.at_least) / 1e6, 1),
         "paired": paired, "rightly": paired == [name],
     }  # fmt: skip
 
