@@ -12,7 +12,7 @@ from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.errors import Gone, Missing, Unavailable
-from veloz_chaos.mechanisms import beside_pod, kube_api, kube_pods
+from veloz_chaos.mechanisms import kube_api, kube_pods, pod_helpers
 from veloz_chaos.mechanisms.beside import LOOK
 from veloz_chaos.mechanisms.beside_pod import Beside
 from veloz_chaos.mechanisms.file_told import Told
@@ -66,7 +66,7 @@ class Inside:
         container = kube_pods.chosen(pod, files.container)
         if container is None:
             raise Missing(f"pod {kube_pods.name_of(pod)} has no container {files.container}")
-        beside = beside_pod.beside(beside_pod.identity(pod, container, place, files.helpers, files.image or ""))
+        beside = pod_helpers.beside(pod_helpers.identity(pod, container, place, files.helpers, files.image or ""))
         beside.obtain(LOOK)
         self._beside = beside
 

@@ -133,7 +133,7 @@ _TOLD: dict[type, Callable[[Any, str], str]] = {
     ev.FaultLost: lambda event, name: f"{name}: lost: {event.cause}",
     ev.RevertBegan: lambda event, name: f"{name}: taking it out" + ("" if event.by == "runner" else f" ({event.by})"),
     ev.RevertFailed: lambda event, name: f"{name}: NOT TAKEN OUT: {event.error}; undo it with: {event.by_hand}",
-    ev.FaultCleared: lambda _, name: f"{name}: gone",
+    ev.FaultCleared: lambda event, name: f"{name}: gone" + (f"; {event.note}" if event.note else ""),
     ev.LoopStalled: lambda event, _: f"the runner itself stood still for {length(event.at - event.since)}",
     ev.ClockJumped: lambda *_: "the clock jumped: the machine slept",
     ev.AbortRequested: lambda event, _: f"aborting: {event.cause}",
