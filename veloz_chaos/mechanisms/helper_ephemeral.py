@@ -166,7 +166,7 @@ class InPod(Beside):
 
     def _status(self, name: str) -> Json:
         """As of one that has ended, if there is none of that name any more."""
-        gone = {"state": {"terminated": {}}}
+        gone: Json = {"state": {"terminated": {}}}
         return next((status for one, _, status in self._entries() if one == name), gone)
 
     # --- what it may -------------------------------------------------------------------------------------------

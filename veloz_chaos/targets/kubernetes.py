@@ -129,9 +129,8 @@ class Part(OnKubernetes, Contained, Killable, Pausable):
 
     def _cannot(self) -> Mapping[str, str]:
         """What the place of the helpers does not allow."""
-        said = {
-            offer.capability: self.beside.cannot(offer.capability, self._process().get("pid")) for offer in self.offers
-        }
+        pid = self._process().get("pid")
+        said = {offer.capability: self.beside.cannot(offer.capability, pid) for offer in self.offers}
         return {capability: reason for capability, reason in said.items() if reason}
 
     def _spec(self) -> Mapping[str, Any]:
