@@ -43,7 +43,8 @@ _WORDS = (
     ("a helper container", "an ephemeral container"),
     ("helper container", "ephemeral container"),
 )
-_REMAINS = "one ended entry remains in the pod"
+#: What it uses of memory, which is nobody's but the pod's.
+_MEMORY = "and the pod's memory limit, if all its containers have one: the helper's own 30 MB count there"
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,17 @@ class InPod(Beside):
         """Without the same words what has no helper is left as it is."""
         if not any("helper" in text for text in (offer.mechanism, offer.undo, offer.expiry or "")):
             return offer
-        expiry = offer.expiry and offer.expiry.replace("and with its target", f"and with its {self._life}")
-        texts = {"mechanism": f"{offer.mechanism} ({self._strength})", "undo": f"{offer.undo}; {_REMAINS}"}
-        texts |= {"touches": offer.touches} | ({"expiry": expiry} if expiry else {})
+        by = "" if "helper" in offer.mechanism else "by an ephemeral container, "
+        entry = (
+            "one ended entry remains in the pod" if self.network else "an ended entry of each helper remains in the pod"
+        )
+        texts = {
+            "mechanism": f"{offer.mechanism} ({by}{self._strength})",
+            "touches": f"{offer.touches}; {_MEMORY}",
+            "undo": f"{offer.undo}; {entry}",
+        }
+        if offer.expiry:
+            texts["expiry"] = offer.expiry.replace("with its target", f"with its {'pod' if self.network else 'target'}")
         for word, ours in _WORDS:
             texts = {key: text.replace(word, ours) for key, text in texts.items()}
         return offer.model_copy(update=texts)
@@ -125,7 +134,7 @@ class InPod(Beside):
     def remains(self, sign: str) -> str:
         number = sum(of == sign for _, of, _ in self._entries())
         entries = "one ended entry remains" if number == 1 else f"{number} ended entries remain"
-        return f"{entries} in pod {self.pod}: an ephemeral container can't be removed" if number else ""
+        return f"{entries} in pod {self.pod}" if number else ""
 
     # --- one of them -------------------------------------------------------------------------------------------
 
@@ -177,15 +186,10 @@ class InPod(Beside):
         return ["--network"] if self.network else ["--within", self.container_id]
 
     @property
-    def _life(self) -> str:
-        return "pod" if self.network else "target"
-
-    @property
     def _strength(self) -> str:
-        context, _ = self._admitted
-        user = (context or {}).get("runAsUser")
-        able = (context or {}).get("capabilities", {}).get("add")
-        return f"in an ephemeral container, as root with {', '.join(able)}" if able else f"as its own user {user}"
+        context = self._admitted[0] or {}
+        able = context.get("capabilities", {}).get("add")
+        return f"as root with {', '.join(able)}" if able else f"as the target's own user {context.get('runAsUser')}"
 
     @cached_property
     def _admitted(self) -> tuple[Mapping[str, Any] | None, str]:
