@@ -23,7 +23,7 @@ from veloz_chaos.core.fault import Fault
 from veloz_chaos.errors import Gone, TargetError, Unavailable
 from veloz_chaos.mechanisms.kube_api import Api, Forbidden
 from veloz_chaos.mechanisms.kube_rights import of_class
-from veloz_chaos.targets import kubernetes, kubernetes_link
+from veloz_chaos.targets import kubernetes
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.root, pytest.mark.xdist_group("helpers-in-pod")]
 SOON = timedelta(seconds=20)
@@ -279,9 +279,9 @@ def test_a_pod_that_says_no_user_is_told(namespace: cluster.Namespace) -> None:
     """It would be the image's, which nobody tells."""
     namespace.pod("app", image=image(), command=["sleep", "600"], pod={"securityContext": {}})
     namespace.kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
-    common: dict[str, Any] = {"namespace": namespace.name, "selector": {"app": "app"}, "kubeconfig": namespace.config}
-    selector = kubernetes.Selector(**common, container="app", helpers={"in": "pod"}, image=image())
+    common = {"namespace": namespace.name, "selector": {"app": "app"}, "kubeconfig": namespace.config}
+    given: dict[str, Any] = {**common, "container": "app", "helpers": {"in": "pod"}, "image": image()}
+    selector = kubernetes.Selector(**given)
     target = kubernetes.find("app", selector)[0]
     with pytest.raises(TargetError, match=r"admits no ephemeral container: .*violates PodSecurity.*NAMESPACE"):
         target.arm(SIGN)
-    assert kubernetes_link.rights(kubernetes_link.Selector(**common, to=TO, helpers={"in": "pod"}), "Severable")

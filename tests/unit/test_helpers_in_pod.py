@@ -29,7 +29,8 @@ from veloz_chaos.targets import fake, kubernetes, kubernetes_link
 
 RUNNING = {"running": {"startedAt": "now"}}
 REFUSED = 'pods "p" is forbidden: violates PodSecurity "restricted:latest": unrestricted capabilities'
-ROOT, OWN = {"securityContext": {}}, {"securityContext": {"runAsUser": 7, "runAsGroup": 8}}
+NOBODY: dict[str, Any] = {"securityContext": {}}
+OWN: dict[str, Any] = {"securityContext": {"runAsUser": 7, "runAsGroup": 8}}
 
 
 class Server:
@@ -108,7 +109,8 @@ def test_helpers_are_a_namespace_or_in_the_pod(kind: type[Any]) -> None:
 
 
 def test_an_identity_means_the_same_place_again() -> None:
-    selector = kubernetes.Selector(namespace="n", pod="p", container="app", helpers={"in": "pod"})  # type: ignore[arg-type]
+    given: dict[str, Any] = {"namespace": "n", "pod": "p", "container": "app", "helpers": {"in": "pod"}}
+    selector = kubernetes.Selector(**given)
     assert selector.helpers is not None
     identity = pod_helpers.identity(Server().pod, "app", Place("there"), selector.helpers, "")
     assert identity["helpers"] == {"in": "pod"}
@@ -125,7 +127,8 @@ def test_an_identity_means_the_same_place_again() -> None:
 
 
 def test_its_rights_are_those_of_its_class_in_the_pod_s_own_namespace() -> None:
-    selector = kubernetes_link.Selector(namespace="n", pod="p", to="a:1", helpers={"in": "pod"})  # type: ignore[arg-type]
+    given: dict[str, Any] = {"namespace": "n", "pod": "p", "to": "a:1", "helpers": {"in": "pod"}}
+    selector = kubernetes_link.Selector(**given)
     asked = {(one.verb, one.path) for one in kubernetes_link.rights(selector, "Severable")}
     pod = "/api/v1/namespaces/n/pods/any"
     assert asked == {("patch", f"{pod}/ephemeralcontainers"), ("get", f"{pod}/attach"), ("create", f"{pod}/attach")}
@@ -173,7 +176,7 @@ def test_links_need_capabilities(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nobody_s_user_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
-    place = placed(monkeypatch, Server(ROOT, admits=rootless))
+    place = placed(monkeypatch, Server(NOBODY, admits=rootless))
     assert REFUSED in place.cannot("Killable", 7)
 
 
@@ -324,7 +327,7 @@ def test_where_only_a_queue_will_do_netem_is_not_asked_for(monkeypatch: pytest.M
 
 
 def test_what_remains_is_said_when_a_fault_is_closed_and_costs_nothing_if_unknown() -> None:
-    class Remaining(fake.Fake):  # type: ignore[name-defined,misc]
+    class Remaining(fake.Fake):
         def remains(self, sign: str) -> str:
             if sign == "vc-unknown":
                 raise Gone("it is gone")
