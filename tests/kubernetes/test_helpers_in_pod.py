@@ -21,6 +21,7 @@ from tests.kubernetes.pods import until as eventually
 from tests.kubernetes.test_rights import account
 from veloz_chaos.core.fault import Fault
 from veloz_chaos.errors import Gone, TargetError, Unavailable
+from veloz_chaos.mechanisms import kube_file
 from veloz_chaos.mechanisms.kube_api import Api, Forbidden
 from veloz_chaos.mechanisms.kube_rights import of_class
 from veloz_chaos.targets import kubernetes
@@ -55,6 +56,16 @@ def strict() -> Iterator[Within]:
 @pytest.mark.parametrize(("kind", "fault"), list(every(WITH)))
 def test_the_life_of_a_fault(kind: str, fault: Fault[Any], lab: Within) -> None:
     live(kind, fault, lab)
+
+
+def test_a_file_in_the_pod_is_seen(lab: Within) -> None:
+    lab.settle()
+    given = {key: lab.common[key] for key in ("namespace", "helpers", "image", "kubeconfig")}
+    files = kube_file.Files(**given, selector={"app": "app"})
+    inside = kube_file.Inside(files.filled(lambda text: text), "/etc/resolv.conf")
+    assert inside.look().size > 0
+    with pytest.raises(Gone, match="missing"):
+        kube_file.Inside(files, "/logs/absent").look()
 
 
 def test_what_only_the_node_can_do_says_so(lab: Within) -> None:

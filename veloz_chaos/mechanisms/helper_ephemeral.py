@@ -64,7 +64,7 @@ class InPod(Beside):
         return ""
 
     def worded(self, offer: Offer) -> Offer:
-        """Without the same words what has no helper is left as it is."""
+        """What needs no helper is left as it is."""
         if not any("helper" in text for text in (offer.mechanism, offer.undo, offer.expiry or "")):
             return offer
         by = "" if "helper" in offer.mechanism else "by an ephemeral container, "

@@ -1,4 +1,4 @@
-"""A file inside a pod: its size and age by a helper pod's word, with nothing started in the pod itself."""
+"""A file inside a pod: its size and age by a helper's word, with nothing started in the pod itself."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from veloz_chaos.mechanisms.file_told import Told
 from veloz_chaos.mechanisms.kube_api import Place
 from veloz_chaos.mechanisms.kube_find import found, require_one_way
 from veloz_chaos.mechanisms.kube_pods import Wanted
+from veloz_chaos.mechanisms.pod_helpers import Helpers
 
 
 @dataclass(config=ConfigDict(extra="forbid"))
 class Files:
-    """Exactly one of selector (labels), owner and pod, in a namespace; `helpers`: where helper pods may be made."""
+    """Exactly one of selector (labels), owner and pod, in a namespace; `helpers`: where helpers may run."""
 
     namespace: str
-    helpers: str
+    helpers: Helpers
     selector: dict[str, str] = field(default_factory=dict)
     owner: str | None = None
     pod: str | None = None

@@ -22,7 +22,7 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def _namespace(text: str) -> str:
-    if text and not _LABEL.fullmatch(text):
+    if text and "${" not in text and not _LABEL.fullmatch(text):
         raise ValueError(
             f"`{text}` is no namespace; write the one for helper pods, or {{in: pod}} for ephemeral containers"
         )
