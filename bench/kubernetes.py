@@ -30,7 +30,7 @@ from bench import stand
 from tests.infra import cluster
 from tests.infra.cluster import Namespace
 from tests.kubernetes import deployed
-from tests.kubernetes.pods import Pods, first_process, image, pods, processes, until, within
+from tests.kubernetes.pods import Pods, first_process, image, pods, processes, settled, until
 from veloz_chaos.core import event as ev
 from veloz_chaos.core import history as histories
 from veloz_chaos.core.measure import measure
@@ -391,7 +391,8 @@ def lost(options: argparse.Namespace) -> Iterator[Row]:  # noqa: ARG001
     """The node of the runner's Job is cut off from everybody while its partition is in place: when the fault is gone,
     and whether the next Job closes that run."""
     deployed.image()
-    with deployed.deployed() as made, within(made.system, made.system) as lab:
+    with deployed.deployed() as made:
+        lab = settled(made.system, made.system)
         made.on(*deployed.cut(lab, f"{HOLD:g}s"))
         for number in range(3):
             made.start_elsewhere(lab.pod()["spec"]["nodeName"])

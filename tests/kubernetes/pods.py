@@ -80,32 +80,64 @@ class Pods:
         return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
 
 
+class Within(Pods):
+    """The same, with the helpers in the pods themselves: one namespace, whose labels say what it admits."""
+
+    def __init__(self, space: Namespace) -> None:
+        super().__init__(space, space)
+        self.common["helpers"] = {"in": "pod"}
+
+    def running(self) -> list[str]:
+        return [name for name, status in self.ephemeral() if "running" in status["state"]]
+
+    def ephemeral(self) -> list[tuple[str, Manifest]]:
+        """All there ever were, with their status."""
+        told = [pod["status"].get("ephemeralContainerStatuses") or [] for pod in self.space.all("pods")]
+        return [(one["name"], one) for many in told for one in many]
+
+
 @contextmanager
 def pods() -> Iterator[Pods]:
-    with cluster.namespace() as space, cluster.namespace() as helpers, within(space, helpers) as made:
-        yield made
+    """`app` answers HTTP, also as a service; `nested` has a child that its parent starts again."""
+    with cluster.namespace() as space, cluster.namespace() as helpers:
+        yield settled(space, helpers)
+
+
+def settled(space: Namespace, helpers: Namespace) -> Pods:
+    _require_root()
+    _settle(space)
+    return Pods(space, helpers)
 
 
 @contextmanager
-def within(space: Namespace, helpers: Namespace) -> Iterator[Pods]:
-    """`app` answers HTTP, also as a service; `nested` has a child that its parent starts again."""
+def within(level: str = "privileged") -> Iterator[Within]:
+    """The same; what helpers in the pods use of memory counts as the pods'."""
+    _require_root()
+    with cluster.namespace({"pod-security.kubernetes.io/enforce": level}) as space:
+        _settle(space, app="256Mi", nested="256Mi")
+        yield Within(space)
+
+
+def _require_root() -> None:
     if os.geteuid() != 0:
         absent("root", "what is done to a pod is looked at by the node's /proc")
-    made = Pods(space, helpers)
+
+
+def _settle(space: Namespace, app: str = "64Mi", nested: str = "96Mi") -> None:
     volumes = [{"name": "logs", "emptyDir": {"medium": "Memory", "sizeLimit": "4Mi"}}]
-    app = cluster.deployment(
-        "app", container={"volumeMounts": [{"name": "logs", "mountPath": "/logs"}]}, pod={"volumes": volumes}
-    )
-    nested = cluster.deployment("nested", image=image(), command=NESTED, memory="96Mi")
-    ports = [{"port": 80, "targetPort": PORT}]
-    other = {
+    mounts = {"volumeMounts": [{"name": "logs", "mountPath": "/logs"}]}
+    service = {
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "other"},
-        "spec": {"selector": {"app": "other"}, "ports": ports},
+        "spec": {"selector": {"app": "other"}, "ports": [{"port": 80, "targetPort": PORT}]},
     }  # fmt: skip
-    space.apply([app, nested, cluster.deployment("other"), other])
+    made = [
+        cluster.deployment("app", memory=app, container=mounts, pod={"volumes": volumes}),
+        cluster.deployment("nested", image=image(), command=NESTED, memory=nested),
+        cluster.deployment("other"),
+    ]
+    space.apply([*made, service])
     for name in ("app", "nested", "other"):
         space.ready(name)
-    yield made
 
 
 def until(true: Callable[[], object], seconds: float = 60) -> None:

@@ -9,7 +9,7 @@ import pytest
 from veloz_chaos.core.capability import Report
 from veloz_chaos.errors import Gone
 from veloz_chaos.mechanisms import kube_pods
-from veloz_chaos.mechanisms.beside_pod import Beside
+from veloz_chaos.mechanisms.helper_pod import OnNode
 from veloz_chaos.mechanisms.kube_api import Place
 from veloz_chaos.mechanisms.kube_events import Incarnation
 from veloz_chaos.targets.kubernetes import lacking
@@ -39,7 +39,7 @@ def pod(
     }  # fmt: skip
 
 
-BESIDE = Beside(Place(), "veloz", "gateway-1", "u1", "app", "c1", "n1")
+BESIDE = OnNode(Place(), "veloz", "gateway-1", "u1", "app", "c1", "n1")
 LEAVING = {"deletionTimestamp": "soon"}
 
 

@@ -101,6 +101,10 @@ class Target(ABC):
         """What stands in the way of a clean run: faults of an earlier run, a disabled proxy. One sentence each."""
         return []
 
+    def remains(self, sign: str) -> str:  # noqa: ARG002
+        """What stays of a sign when all is undone, does nothing, and can't be taken away; empty where nothing does."""
+        return ""
+
     def watch(self, tell: Callable[[Report], None]) -> Callable[[], None]:  # noqa: ARG002
         """From the return of this call on `tell`, in any thread and at once, what the platform reports of this very
         incarnation, each thing once. What is returned ends it: bounded in time, safe twice.

@@ -222,7 +222,7 @@ class FaultCleared(_Event):
     event: Literal["fault-cleared"] = "fault-cleared"
     fault: str
     by: By
-    #: if its effect could not be looked for any more: what was relied on instead
+    #: if its effect could not be looked for any more: what was relied on instead; else what remains, without effect
     note: str = ""
 
 

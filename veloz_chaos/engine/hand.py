@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -57,6 +58,12 @@ class Hand:
             return not self.target.leftovers()
         except TargetError as error:
             return isinstance(error, Gone)
+
+    def remains(self) -> str:
+        """In words; empty if nothing does, or if that can't be told."""
+        with suppress(TargetError):
+            return self.target.remains(str(self.receipt.get("sign", "")))
+        return ""
 
     def look(self) -> ev.PresenceLooked:
         """Is it in place? A target that cannot be asked leaves the look unanswered; one that is gone took it along."""
@@ -116,7 +123,7 @@ def take_out(hand: Hand, by: ev.By, emit: Emit, by_hand: str) -> bool:
         if look.outcome == "not-shown" and not error:
             clean_since = clean_since or look.asked
             if look.answered - clean_since >= CLEAN:
-                return _close(hand, by, emit, "")
+                return _close(hand, by, emit, hand.remains())
         else:
             clean_since, error = None, _attempt(hand, by, emit)
         if clean_since is None and not error and look.asked - began > UNMEASURED and hand.removed():

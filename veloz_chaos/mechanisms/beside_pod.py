@@ -1,45 +1,35 @@
-"""Helpers beside a container in a pod: pods of their own on the same node, which join the container's network.
-
-They need a namespace where such pods are allowed: they share the node's pid namespace and see its control groups. A
-helper ends with its runner, its target and its expiry; its pod is then finished, and is taken away by whoever of us
-comes next.
+"""The place beside one incarnation of a container of a pod; where its helpers run is the subclasses' affair: in pods of
+their own on the same node (helper_pod.py), or in the pod itself (helper_ephemeral.py).
 """
 
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from veloz_chaos.core.capability import Reference, Report
+from veloz_chaos.core.capability import Offer, Report
 from veloz_chaos.errors import Gone, TargetError, Unavailable
 from veloz_chaos.mechanisms import beside as helpers
 from veloz_chaos.mechanisms import helper_image, kube_api, kube_pods, kube_stream
-from veloz_chaos.mechanisms.beside import ENDING, READY, Found, Helper
-from veloz_chaos.mechanisms.helper_container import CAPABILITIES
-from veloz_chaos.mechanisms.kube_api import SIGN, Api, Forbidden, Place, path
+from veloz_chaos.mechanisms.beside import READY, Helper
+from veloz_chaos.mechanisms.kube_api import Api, Place, path
 
-#: Which incarnation a helper is beside: the first digits of the container's id (a label holds no more than 63).
-TARGET = "veloz-chaos/target"
-_DIGITS = 32
-#: A pod of ours is ended by its node after so long, whatever it holds. Seconds.
-DEADLINE = 4 * 3600
-#: Where a quota lets us have it.
-CRITICAL = "system-node-critical"
-#: Seconds between two looks at a pod that starts or ends.
-_SOON = 0.05
-ATTACHED = [("container", "helper"), ("stdin", "true"), ("stdout", "true"), ("stderr", "true")]
+#: What names of ours begin with.
+OURS = "veloz-chaos-"
+#: Seconds between two looks at a helper that starts or ends.
+SOON = 0.05
 #: Asks for the word "ready" again: what it said before we listened is lost.
 _HELLO = b'{"id": 0, "call": "ping"}\n'
 
 
 @dataclass(frozen=True)
 class Beside(helpers.Beside):
-    """One incarnation of a container. `helpers`: the namespace for their pods; empty where there may be none."""
+    """One incarnation of a container."""
 
     cluster: Place
     namespace: str
@@ -47,8 +37,7 @@ class Beside(helpers.Beside):
     uid: str
     container: str
     container_id: str
-    node: str
-    helpers: str = ""
+    node: str = ""
     image: str = ""
 
     @property
@@ -70,15 +59,16 @@ class Beside(helpers.Beside):
         return found
 
     def start(self, sign: str) -> Helper:
-        if not self.helpers:
-            raise Unavailable(NOWHERE)
         self.state()
-        self._sweep()
-        name = f"veloz-chaos-{sign.removeprefix('vc-')[:24].lower()}-{secrets.token_hex(3)}"
-        self._create(self._manifest(name, sign))
+        name = f"{OURS}{stem(sign)}-{secrets.token_hex(3)}"
+        self._make(name, sign)
         try:
-            self._await_running(name)
-            stream = kube_stream.connect(self.api, path("pods", self.helpers, name, "attach"), ATTACHED)
+            deadline = time.monotonic() + READY
+            while not self._runs(name):
+                if time.monotonic() > deadline:
+                    raise Unavailable(self._late(name))
+                time.sleep(SOON)
+            stream = self._attach(name)
             stream.send(_HELLO)
             helper = Helper(name, name, sign, stream)
             helper.begin()
@@ -89,165 +79,51 @@ class Beside(helpers.Beside):
             raise
         return helper
 
-    def found(self, sign: str | None = None) -> list[Found]:
-        if not self.helpers:
-            return []
-        selector = f"{TARGET}={self.container_id[:_DIGITS]}," + (f"{SIGN}={sign}" if sign else SIGN)
-        pods = self.api.listed(path("pods", self.helpers), labelSelector=selector).items
-        return [
-            Found(kube_pods.name_of(pod), kube_pods.name_of(pod), pod["metadata"]["labels"][SIGN], runs=_runs(pod))
-            for pod in pods
-            if sign or pod["status"].get("phase") not in ("Succeeded", "Failed")
-        ]
-
-    def stop(self, identity: str) -> None:
-        """TERM, so that it undoes what it holds; without waiting for its node if that does not answer in time."""
-        try:
-            self.api.delete(path("pods", self.helpers, identity), {"gracePeriodSeconds": ENDING})
-            deadline = time.monotonic() + ENDING
-            while time.monotonic() < deadline:
-                pod = self.api.get(path("pods", self.helpers, identity))
-                if not _runs(pod) and "deletionTimestamp" not in pod["metadata"]:
-                    return
-                time.sleep(_SOON)
-            self.api.delete(path("pods", self.helpers, identity), {"gracePeriodSeconds": 0})
-        except Gone:
-            return
-
-    def ready(self) -> bool:
-        return bool(self.helpers)
-
     def watch(self, tell: Callable[[Report], None]) -> Callable[[], None]:
         from veloz_chaos.mechanisms import kube_events
 
         return kube_events.watch(self, tell)
 
-    def by_hand(self, sign: str) -> str:
-        return f"{self.cluster.words} -n {self.helpers} delete pod -l {SIGN}={sign}"
+    @abstractmethod
+    def cannot(self, capability: str, process: int | None = None) -> str:
+        """Why helpers here can't do that to the container, or to the process in it with that number (as helpers count),
+        and what the environment would have to say; empty if they can."""
 
-    def told(self, one: Found) -> str:
-        return f"helper pod {one.name} of {one.sign} is still beside it; end it by: {self.by_hand(one.sign)}"
+    def worded(self, offer: Offer) -> Offer:
+        """As helpers here do it."""
+        return offer
 
-    def _create(self, manifest: dict[str, Any]) -> None:
-        """As one that the node needs: then the kernel spares it when memory is short, and takes the target instead."""
-        where, spec = path("pods", self.helpers), manifest["spec"]
-        try:
-            self.api.post(where, {**manifest, "spec": {**spec, "priorityClassName": CRITICAL}})
-        except TargetError as error:
-            if "violates PodSecurity" in str(error):
-                raise TargetError(
-                    f"no helper pod may be made in {self.helpers}: {error}; label that namespace "
-                    "pod-security.kubernetes.io/enforce=privileged, or name another one in helpers:"
-                ) from None
-            if isinstance(error, Forbidden) or not re.search("quota|priority", str(error), re.IGNORECASE):
-                raise
-            self.api.post(where, manifest)
+    def remains(self, sign: str) -> str:  # noqa: ARG002
+        """As `Target.remains`."""
+        return ""
 
-    def _sweep(self) -> None:
-        """Pods of ours that have ended, of whichever run."""
-        for phase in ("Succeeded", "Failed"):
-            query = {"labelSelector": f"{SIGN},{TARGET}", "fieldSelector": f"status.phase={phase}"}
-            for pod in self.api.listed(path("pods", self.helpers), **query).items:
-                self.stop(kube_pods.name_of(pod))
+    @abstractmethod
+    def _make(self, name: str, sign: str) -> None:
+        """It is asked for; it need not run yet. Raises TargetError."""
 
-    def _await_running(self, name: str) -> None:
-        deadline = time.monotonic() + READY
-        while True:
-            pod = self.api.get(path("pods", self.helpers, name))
-            if _runs(pod):
-                return
-            if why := kube_pods.cannot_start(pod):
-                raise Unavailable(f"the helper pod {name} in {self.helpers} can't start: {why}")
-            if pod["status"].get("phase") == "Succeeded":
-                raise Gone(f"no process of container {self.container_id[:12]} runs on {self.node} any more")
-            if time.monotonic() > deadline:
-                raise Unavailable(
-                    f"the helper pod {name} in {self.helpers} has not started on {self.node} within {READY:g} s; see "
-                    f"{self.cluster.words} -n {self.helpers} describe pod {name}"
-                )
-            time.sleep(_SOON)
+    @abstractmethod
+    def _runs(self, name: str) -> bool:
+        """Does it? Raises TargetError if it never will."""
 
-    def _manifest(self, name: str, sign: str) -> dict[str, Any]:
-        container = {
-            "name": "helper",
-            "image": self.image or default_image(),
-            "imagePullPolicy": "IfNotPresent",
-            "args": [sign, "--container", self.container_id],
-            "stdin": True,
-            "stdinOnce": True,
-            "securityContext": {
-                "runAsUser": 0,
-                "runAsNonRoot": False,
-                "allowPrivilegeEscalation": True,
-                "capabilities": {"drop": ["ALL"], "add": list(CAPABILITIES)},
-                "appArmorProfile": {"type": "Unconfined"},
-                "seccompProfile": {"type": "Unconfined"},
-            },
-            "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"memory": "256Mi"}},
-            "volumeMounts": [{"name": "groups", "mountPath": "/sys/fs/cgroup"}],
-        }
-        spec = {
-            "nodeName": self.node,
-            "hostPID": True,
-            "restartPolicy": "Never",
-            "activeDeadlineSeconds": DEADLINE,
-            "terminationGracePeriodSeconds": ENDING,
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "tolerations": [{"operator": "Exists"}],
-            "containers": [container],
-            "volumes": [{"name": "groups", "hostPath": {"path": "/sys/fs/cgroup", "type": "Directory"}}],
-        }
-        labels = kube_api.marked(sign, [(TARGET, self.container_id[:_DIGITS])])
-        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
+    @abstractmethod
+    def _late(self, name: str) -> str:
+        """What to say if it has not started in time."""
+
+    @abstractmethod
+    def _attach(self, name: str) -> kube_stream.Stream:
+        """To its stdin and stdout. Raises TargetError."""
 
 
-NOWHERE = (
-    "no helper may be started: the environment names no namespace for helper pods; write helpers: veloz-chaos beside "
-    "the selector, where pods that share the node's pid namespace are allowed"
-)
+def stem(sign: str) -> str:
+    """What of a sign is in the names of its helpers."""
+    return sign.removeprefix("vc-")[:24].lower()
+
+
+def attached(container: str) -> list[tuple[str, str]]:
+    """What an attachment to it says."""
+    return [("container", container), ("stdin", "true"), ("stdout", "true"), ("stderr", "true")]
 
 
 def default_image() -> str:
     """The one that the environment variable names, or this version's, as the nodes know it."""
     return os.environ.get(helper_image.NAMED) or f"docker.io/library/{helper_image.tag()}"
-
-
-def _runs(pod: Mapping[str, Any]) -> bool:
-    return any(kube_pods.runs(one) for one in pod["status"].get("containerStatuses") or [])
-
-
-def identity(pod: Mapping[str, Any], container: str, cluster: Place, helpers: str, image: str) -> dict[str, Any]:
-    """Of the incarnation that runs; `OnKubernetes` takes it."""
-    status = kube_pods.status_of(pod, container)
-    where = {"context": cluster.context, "kubeconfig": cluster.kubeconfig, "helpers": helpers, "image": image}
-    return {
-        "namespace": pod["metadata"]["namespace"],
-        "pod": kube_pods.name_of(pod),
-        "uid": pod["metadata"]["uid"],
-        "container": container,
-        "id": kube_pods.id_of(status),
-        "restarts": status.get("restartCount", 0),
-        "node": pod["spec"].get("nodeName", ""),
-        "owner": kube_pods.owner_of(pod),
-        **{key: value for key, value in where.items() if value},
-    }
-
-
-def beside(identity: Mapping[str, Any]) -> Beside:
-    """The place that an identity means."""
-    return Beside(
-        cluster=Place(identity.get("context"), identity.get("kubeconfig")),
-        container_id=identity["id"],
-        **{key: identity.get(key, "") for key in ("namespace", "pod", "uid", "container", "node", "helpers", "image")},
-    )
-
-
-class OnKubernetes(helpers.Neighbour):
-    """Mixed into every target whose helpers are pods; `identity` is what its reference holds."""
-
-    beside: Beside
-
-    @staticmethod
-    def place(reference: Reference) -> Beside:
-        return beside(reference.identity)

@@ -2,16 +2,21 @@
 
     python -m veloz_chaos.mechanisms.helper SIGN PID
     python -m veloz_chaos.mechanisms.helper SIGN --container ID
+    python -m veloz_chaos.mechanisms.helper SIGN --within ID
+    python -m veloz_chaos.mechanisms.helper SIGN --network
 
-PID is the target container's first process, as the host counts; by ID it is found, and its network joined. One JSON
-object a line: `{"id": 1, "call": "signal", "arguments": {…}}` is answered, in whatever order calls end, by `{"id": 1,
-"value": …}` or `{"id": 1, "error": "Gone", "text": "…"}`. The first line it writes has the id 0: it is ready, and this
-is the process it found. The last one, where the target ended, has the id -1: that it did, and what the kernel's count
-of its kills for memory was then.
+PID is the target container's first process, as the host counts; by ID it is found, and its network joined. `--within`:
+it is found in the pid namespace that we share with it. `--network`: its network is ours already, and nothing else of it
+is meant; then there is no target but ourselves.
 
-It undoes all that it holds and ends at the end of stdin (the runner is gone), at SIGTERM, with its target, at the
-latest instant that it was told, and where nothing is held and nobody calls. `OPERATIONS` of every module in
-`ROOMS` are what can be called; each gets the `Here` of this helper first.
+One JSON object a line: `{"id": 1, "call": "signal", "arguments": {…}}` is answered, in whatever order calls end, by
+`{"id": 1, "value": …}` or `{"id": 1, "error": "Gone", "text": "…"}`. The first line it writes has the id 0: it is
+ready, and this is the process it found. The last one, where the target ended, has the id -1: that it did, and what the
+kernel's count of its kills for memory was then.
+
+It undoes all that it holds and ends at the end of stdin (the runner is gone), at SIGTERM or the call "end", with its
+target, at the latest instant that it was told, and where nothing is held and nobody calls. `OPERATIONS` of every
+module in `ROOMS` are what can be called; each gets the `Here` of this helper first.
 """
 
 from __future__ import annotations
@@ -72,6 +77,8 @@ class Here:
     answered: threading.Event = field(default_factory=threading.Event)
     #: What the memory of the target is counted in; it can be found out only as long as that lives.
     memory: cgroup.Memory | None = None
+    #: Has somebody else told us to end?
+    over: bool = False
 
     def which(self, pid: int | None, start: int | None) -> tuple[int, int]:
         """The process that a call means: the container's first one, unless it says another."""
@@ -117,6 +124,8 @@ class Here:
     def seconds_left(self) -> float:
         """Until it ends by itself."""
         with self.lock:
+            if self.over:
+                return 0.0
             latest = max((one.until for one in self.held.values()), default=self.called + self.idle)
             return max(latest - _now(), 1.0 if self.calls and not self.held else 0.0)
 
@@ -135,7 +144,12 @@ def undo(here: Here, key: str | None = None) -> None:
     here.undo(key)
 
 
-OPERATIONS: dict[str, Operation] = {"ping": ping, "held": held, "undo": undo}
+def end(here: Here) -> None:
+    """As SIGTERM does; for whoever reaches our stdin and can send no signal."""
+    here.over = True
+
+
+OPERATIONS: dict[str, Operation] = {"ping": ping, "held": held, "undo": undo, "end": end}
 
 
 def operations() -> Mapping[str, Operation]:
@@ -225,21 +239,29 @@ def refuse(error: str, text: str, *, late: bool) -> int:
     return 0
 
 
+def meant(kind: str, container: str = "") -> int:
+    """The target's process, by what follows the sign. Raises Gone, Unavailable."""
+    if kind == "--network":
+        return os.getpid()
+    if kind not in ("--container", "--within"):
+        return int(kind)
+    pid = joining.first_process(container)
+    if kind == "--container":
+        joining.join(pid)
+    return pid
+
+
 def main(arguments: list[str]) -> int:
     sign, writing, pid = arguments[1], threading.Lock(), 0
-    by_id = arguments[2] == "--container"
+    late = arguments[2].startswith("--")
     try:
-        if by_id:
-            pid = joining.first_process(arguments[3])
-            joining.join(pid)
-        else:
-            pid = int(arguments[2])
+        pid = meant(*arguments[2:])
         target = os.pidfd_open(pid)
         here = Here(sign, pid, proc.start_time(pid), memory=cgroup.memory_of(pid))
     except TargetError as error:
-        return refuse(type(error).__name__, str(error), late=by_id)
+        return refuse(type(error).__name__, str(error), late=late)
     except ProcessLookupError:
-        return refuse("Gone", f"process {pid} no longer exists", late=by_id)
+        return refuse("Gone", f"process {pid} no longer exists", late=late)
     os.environ[strain.HOLDER] = str(os.getpid())  # what we start must not survive us
     known = operations()
     try:

@@ -3,6 +3,7 @@ namespace, through its own resolver, as the target itself would."""
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ def disturb(here: Here, kind: Kind, to: str | None, port: int, expires: float, *
     """Until `expires` seconds from now. `to` None: whoever reaches our `port` from the outside. Once, if told twice."""
     if kind in here.held:
         return
-    made = Wire(_peer(to, port), here.sign)
+    made = Wire(_peer(to, port), here.sign, queue=here.pid == os.getpid())
     here.hold(kind, f"{kind} on the link to {to or 'us'}:{port}", made.undo, expires)
     try:
         made.put(kind, given)

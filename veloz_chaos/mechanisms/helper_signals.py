@@ -91,10 +91,12 @@ def commands(here: Here) -> list[str]:
 
 
 def _place(pid: int) -> tuple[str, str]:
-    """Its pid namespace and its control groups: a namespace alone may be shared with others."""
-    folder = Path(f"/proc/{pid}")
+    """Its pid namespace, where we may look, and its control groups: a namespace alone may be shared with others."""
+    folder, namespace = Path(f"/proc/{pid}"), ""
     try:
-        return str((folder / "ns/pid").readlink()), (folder / "cgroup").read_text()
+        with suppress(PermissionError):
+            namespace = str((folder / "ns/pid").readlink())
+        return namespace, (folder / "cgroup").read_text()
     except OSError:
         return "", str(pid)
 

@@ -1,4 +1,4 @@
-"""A file inside a pod: its size and age by a helper pod's word, with nothing started in the pod itself."""
+"""A file inside a pod: its size and age by a helper's word, with nothing started in the pod itself."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.errors import Gone, Missing, Unavailable
-from veloz_chaos.mechanisms import beside_pod, kube_api, kube_pods
+from veloz_chaos.mechanisms import kube_api, kube_pods, pod_helpers
 from veloz_chaos.mechanisms.beside import LOOK
 from veloz_chaos.mechanisms.beside_pod import Beside
 from veloz_chaos.mechanisms.file_told import Told
 from veloz_chaos.mechanisms.kube_api import Place
 from veloz_chaos.mechanisms.kube_find import found, require_one_way
 from veloz_chaos.mechanisms.kube_pods import Wanted
+from veloz_chaos.mechanisms.pod_helpers import Helpers
 
 
 @dataclass(config=ConfigDict(extra="forbid"))
 class Files:
-    """Exactly one of selector (labels), owner and pod, in a namespace; `helpers`: where helper pods may be made."""
+    """Exactly one of selector (labels), owner and pod, in a namespace; `helpers`: where helpers may run."""
 
     namespace: str
-    helpers: str
+    helpers: Helpers
     selector: dict[str, str] = field(default_factory=dict)
     owner: str | None = None
     pod: str | None = None
@@ -66,7 +67,7 @@ class Inside:
         container = kube_pods.chosen(pod, files.container)
         if container is None:
             raise Missing(f"pod {kube_pods.name_of(pod)} has no container {files.container}")
-        beside = beside_pod.beside(beside_pod.identity(pod, container, place, files.helpers, files.image or ""))
+        beside = pod_helpers.beside(pod_helpers.identity(pod, container, place, files.helpers, files.image or ""))
         beside.obtain(LOOK)
         self._beside = beside
 

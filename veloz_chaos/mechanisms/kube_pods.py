@@ -123,9 +123,24 @@ def listed(pods: Sequence[Json]) -> str:
     return (", ".join(words) + more) or "none"
 
 
-def cannot_start(pod: Json) -> str:
-    """Why a pod of ours will never run; empty if it may yet."""
-    for status in pod["status"].get("containerStatuses") or []:
+def exit_code(status: Json) -> int | None:
+    """None as long as it has not ended."""
+    code = ((status.get("state") or {}).get("terminated") or {}).get("exitCode")
+    return None if code is None else int(code)
+
+
+def user_of(pod: Json, container: str) -> dict[str, int]:
+    """The numbers that it runs as, as a security context has them; empty where neither manifest nor runtime says."""
+    said = [spec_of(pod, container).get("securityContext") or {}, pod["spec"].get("securityContext") or {}]
+    told = (status_of(pod, container).get("user") or {}).get("linux") or {}
+    said.append({f"runAs{word}": told[key] for word, key in (("User", "uid"), ("Group", "gid")) if key in told})
+    found = {key: next((int(one[key]) for one in said if key in one), None) for key in ("runAsUser", "runAsGroup")}
+    return {key: value for key, value in found.items() if value is not None} if found["runAsUser"] is not None else {}
+
+
+def cannot_run(statuses: Sequence[Json]) -> str:
+    """Why a container of ours will never run; empty if it may yet."""
+    for status in statuses:
         waiting = (status.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") in ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"):
             return (
@@ -134,6 +149,13 @@ def cannot_start(pod: Json) -> str:
             )
         if waiting.get("reason") in ("CreateContainerError", "CreateContainerConfigError", "RunContainerError"):
             return f"{waiting['reason']}: {waiting.get('message', '')}"
+    return ""
+
+
+def cannot_start(pod: Json) -> str:
+    """Why a pod of ours will never run; empty if it may yet."""
+    if why := cannot_run(pod["status"].get("containerStatuses") or []):
+        return why
     if pod["status"].get("phase") == "Failed":
         end = [(one.get("state") or {}).get("terminated") or {} for one in pod["status"].get("containerStatuses") or []]
         words = [

@@ -9,9 +9,9 @@ from typing import Any
 from veloz_chaos.core.capability import Offer, Reference
 from veloz_chaos.errors import TargetError
 from veloz_chaos.mechanisms import mesh_objects
-from veloz_chaos.mechanisms.beside_pod import OnKubernetes
 from veloz_chaos.mechanisms.mesh_api import Mesh
 from veloz_chaos.mechanisms.mesh_objects import NETWORK, POD, STRESS, Victim
+from veloz_chaos.mechanisms.pod_helpers import OnKubernetes
 
 EXPIRY = "its controller recovers it after its duration, if the controller is there; the object itself stays"
 UNDO = "the object is deleted, and is gone when its controller has recovered the pod"
@@ -60,7 +60,7 @@ class Meshed(OnKubernetes):
         self._sign = sign
 
     def disarm(self, sign: str) -> None:
-        if self.beside.helpers:
+        if self.reference.identity.get("helpers"):
             super().disarm(sign)
 
     def held(self) -> bool:
@@ -79,7 +79,7 @@ class Meshed(OnKubernetes):
 
     def _recover(self, sign: str, kind: str) -> None:
         self._made.clear()
-        if self.beside.helpers:
+        if self.reference.identity.get("helpers"):
             self.beside.relieve(sign)
         self.mesh.end(sign, [kind])
 

@@ -39,15 +39,17 @@ def mechanism(kind: Kind, peer: Peer) -> Literal["netem", "NFQUEUE"]:
 
 
 class Wire:
-    def __init__(self, peer: Peer, sign: str) -> None:
-        self.peer, self.sign = peer, sign
+    """`queue`: never netem, which would outlive us if we are killed."""
+
+    def __init__(self, peer: Peer, sign: str, *, queue: bool = False) -> None:
+        self.peer, self.sign, self._only_queue = peer, sign, queue
         self._process: subprocess.Popen[bytes] | None = None
         self._device = ""
 
     def put(self, kind: Kind, given: dict[str, Any]) -> None:
         """`given`: the fields of the kind in disturbance.py. Raises TargetError; then nothing is left."""
         try:
-            if mechanism(kind, self.peer) == "netem":
+            if not self._only_queue and mechanism(kind, self.peer) == "netem":
                 self._device = netem.device(self.peer.addresses[0])
                 effect = netem.delaying(**given) if kind == "delay" else netem.losing(**given)
                 netem.put(self._device, self.peer, effect)

@@ -90,7 +90,7 @@ def _ended(event: ev.RunEnded, _: str) -> str:
     return f"{event.cause}{by}{down}"
 
 
-_TOLD = {
+_WHAT = {
     "died": "died",
     "out-of-memory": "ran out of memory",
     "started": "was started again",
@@ -100,7 +100,7 @@ _TOLD = {
 
 def _reported(event: ev.TargetReported, name: str) -> str:
     detail = f" ({event.detail})" if event.detail else ""
-    return f"{name}: the {event.kind} {_TOLD.get(event.what, f'is {event.what}')}{detail}"
+    return f"{name}: the {event.kind} {_WHAT.get(event.what, f'is {event.what}')}{detail}"
 
 
 def _restored(event: ev.ServiceRestored, _: str) -> str:
@@ -140,7 +140,7 @@ _TOLD: dict[type, Callable[[Any, str], str]] = {
     ev.FaultLost: lambda event, name: f"{name}: lost: {event.cause}",
     ev.RevertBegan: lambda event, name: f"{name}: taking it out" + ("" if event.by == "runner" else f" ({event.by})"),
     ev.RevertFailed: lambda event, name: f"{name}: NOT TAKEN OUT: {event.error}; undo it with: {event.by_hand}",
-    ev.FaultCleared: lambda _, name: f"{name}: gone",
+    ev.FaultCleared: lambda event, name: f"{name}: gone" + (f"; {event.note}" if event.note else ""),
     ev.LoopStalled: lambda event, _: f"the runner itself stood still for {length(event.at - event.since)}",
     ev.ClockJumped: lambda *_: "the clock jumped: the machine slept",
     ev.AbortRequested: lambda event, _: f"aborting: {event.cause}",

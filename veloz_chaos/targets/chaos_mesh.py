@@ -30,9 +30,9 @@ from veloz_chaos.core.capability import (
     Use,
 )
 from veloz_chaos.errors import Gone, Missing, TargetError
-from veloz_chaos.mechanisms import beside_pod, kube_api, kube_pods, kube_rights, mesh_objects
-from veloz_chaos.mechanisms.beside_pod import NOWHERE
+from veloz_chaos.mechanisms import kube_api, kube_pods, kube_rights, mesh_objects, pod_helpers
 from veloz_chaos.mechanisms.contained_link import MARGIN, Ping, parts, require_host_port, written
+from veloz_chaos.mechanisms.helper_pod import NOWHERE
 from veloz_chaos.mechanisms.kube_api import Place
 from veloz_chaos.mechanisms.kube_find import found, require_one_way
 from veloz_chaos.mechanisms.kube_pods import Wanted
@@ -134,7 +134,7 @@ class MeshPod(Meshed, Killable, Pressable):
         return Use(**self.beside.call(self._sign, "memory_use"))
 
     def _cannot(self) -> Mapping[str, str]:
-        if not self.beside.helpers:
+        if not self.reference.identity.get("helpers"):
             return {"Pressable": NOWHERE}
         limits = (kube_pods.spec_of(self.beside.state(), self.beside.container).get("resources") or {}).get("limits")
         if "memory" in (limits or {}):
@@ -225,7 +225,7 @@ class MeshLink(Meshed, Delayable, Throttleable, Severable, Lossy):
         return self.beside.call(self._sign, call, patience=patience, **given)
 
     def _cannot(self) -> Mapping[str, str]:
-        if not self.beside.helpers:
+        if not self.reference.identity.get("helpers"):
             return {offer.capability: NOWHERE for offer in self.offers}
         reason = "towards a host only one way is narrowed; write pods: {app: …}, the labels of the other end's pods"
         return {} if self.other.labels else {"Throttleable": reason}
@@ -269,7 +269,7 @@ def _identity(pod: Mapping[str, Any], selector: Selector) -> dict[str, Any]:
     if container is None:
         there = ", ".join(one["name"] for one in pod["spec"]["containers"])
         raise Missing(f"pod {kube_pods.name_of(pod)} has no container {selector.container}; it has {there}")
-    identity = beside_pod.identity(pod, container, selector.place, selector.helpers or "", selector.image or "")
+    identity = pod_helpers.identity(pod, container, selector.place, selector.helpers or "", selector.image or "")
     if selector.container is None:
         identity["whole"] = True
     if selector.to is not None:

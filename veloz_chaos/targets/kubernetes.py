@@ -3,7 +3,8 @@
 An incarnation is a pod's uid with the id of a container: a container that was started again is another one. A selector
 without `container` means pods: they are killed by deletion or eviction. With it containers are meant: they are killed
 by signals, and restarted by their kubelet. All else is done by helper pods on the same node, in the namespace that the
-environment names for them; so an image needs no shell, no root and no capability for it.
+environment names for them, or, as far as that goes, by ephemeral containers in the pod itself; so an image needs no
+shell, no root and no capability for it.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Killable, Offer, Pausable, Reference
 from veloz_chaos.errors import Gone, Missing, TargetError
-from veloz_chaos.mechanisms import beside_pod, kube_api, kube_pods, kube_rights, proc
-from veloz_chaos.mechanisms.beside_pod import NOWHERE, OnKubernetes
+from veloz_chaos.mechanisms import kube_api, kube_pods, kube_rights, pod_helpers, proc
+from veloz_chaos.mechanisms.beside_pod import default_image
 from veloz_chaos.mechanisms.contained import STRAINS, Contained, Inside, inside, nothing_inside
 from veloz_chaos.mechanisms.kube_api import Held, Place, path
 from veloz_chaos.mechanisms.kube_find import found, require_one_way
 from veloz_chaos.mechanisms.kube_pods import Wanted
 from veloz_chaos.mechanisms.kube_rights import Right
+from veloz_chaos.mechanisms.pod_helpers import Helpers, OnKubernetes
 
 #: What a deletion "at once" grants, in seconds, as kubectl does: with 0 the API would forget a pod that still runs.
 AT_ONCE = 1
@@ -42,7 +44,7 @@ class Selector:
     """Exactly one of selector (labels), owner (`deployment/gateway`) and pod, in a namespace.
 
     `process`: the one inside whose command line matches it. `kill: evict` asks the disruption budgets first. `helpers`:
-    the namespace where helper pods may be made. `image`: theirs, as the nodes can pull it.
+    the namespace where helper pods may be made, or {in: pod}. `image`: theirs, as the nodes can pull it.
     """
 
     namespace: str
@@ -53,7 +55,7 @@ class Selector:
     process: str | None = None
     volumes: dict[str, OwnVolume] = field(default_factory=dict)
     kill: Literal["delete", "evict"] = "delete"
-    helpers: str | None = None
+    helpers: Helpers | None = None
     image: str | None = None
     context: str | None = None
     kubeconfig: str | None = None
@@ -87,7 +89,7 @@ _FREEZER = Offer(
 
 
 class Part(OnKubernetes, Contained, Killable, Pausable):
-    """What is done through the helper pods of one start of one container."""
+    """What is done through the helpers beside one start of one container."""
 
     def __init__(self, reference: Reference) -> None:
         super().__init__(reference)
@@ -95,12 +97,14 @@ class Part(OnKubernetes, Contained, Killable, Pausable):
         self._lacks: Mapping[str, str] | None = None
 
     def offered(self) -> Sequence[Offer]:
-        return [offer for offer in self.offers if offer.capability not in self.lacks]
+        return [self.beside.worded(offer) for offer in self.offers if offer.capability not in self.lacks]
 
     @property
     def lacks(self) -> Mapping[str, str]:
         if self._lacks is None:
-            self._lacks = self._without_helpers() or lacking(self._spec(), self.volumes)
+            cannot = self._cannot()
+            limited = any(offer.capability not in cannot for offer in STRAINS)
+            self._lacks = {**(lacking(self._spec(), self.volumes) if limited else {}), **cannot}
         return self._lacks
 
     def leftovers(self) -> list[str]:
@@ -123,8 +127,11 @@ class Part(OnKubernetes, Contained, Killable, Pausable):
         status = kube_pods.status_of(pod, self.beside.container) if pod else {}
         return int(kube_pods.ended(status, self.beside.container_id).get("reason") == "OOMKilled")
 
-    def _without_helpers(self) -> Mapping[str, str]:
-        return {} if self.beside.helpers else {offer.capability: NOWHERE for offer in self.offers}
+    def _cannot(self) -> Mapping[str, str]:
+        """What the place of the helpers does not allow."""
+        pid = self._process().get("pid")
+        said = {offer.capability: self.beside.cannot(offer.capability, pid) for offer in self.offers}
+        return {capability: reason for capability, reason in said.items() if reason}
 
     def _spec(self) -> Mapping[str, Any]:
         pod = self.beside.state()
@@ -153,7 +160,7 @@ class Inner(Inside, Part):
         beside = self.beside
         return (
             f"{self.words} -n {beside.namespace} debug {beside.pod} --target {beside.container} --image "
-            f"{beside_pod.default_image()} --custom-entrypoint -- pkill -CONT -f '{self.reference.identity['process']}'"
+            f"{default_image()} --custom-entrypoint -- pkill -CONT -f '{self.reference.identity['process']}'"
         )
 
 
@@ -198,8 +205,8 @@ class Pod(Part):
         """A pod whose deletion is decided is none of its services' any more."""
         return self.beside.alive()
 
-    def _without_helpers(self) -> Mapping[str, str]:
-        return {key: value for key, value in super()._without_helpers().items() if key != "Killable"}
+    def _cannot(self) -> Mapping[str, str]:
+        return {key: value for key, value in super()._cannot().items() if key != "Killable"}
 
 
 def find(name: str, selector: Selector) -> list[Part]:
@@ -228,7 +235,7 @@ def rights(selector: Selector, capability: str) -> list[Right]:
     if capability == "Killable" and not (selector.container or selector.process):
         resource = "pods/eviction" if selector.kill == "evict" else "pods"
         return kube_rights.rights(selector.place, selector.namespace, "pod-kill", [resource])
-    return kube_rights.rights(selector.place, selector.helpers, "node-helpers") if selector.helpers else []
+    return pod_helpers.rights(selector.place, selector.namespace, selector.helpers)
 
 
 def reopen(reference: Reference) -> Part:
@@ -246,7 +253,7 @@ def _identity(pod: Mapping[str, Any], selector: Selector) -> dict[str, Any]:
     if container is None:
         there = ", ".join(one["name"] for one in pod["spec"]["containers"])
         raise Missing(f"pod {kube_pods.name_of(pod)} has no container {selector.container}; it has {there}")
-    found = beside_pod.identity(pod, container, selector.place, selector.helpers or "", selector.image or "")
+    found = pod_helpers.identity(pod, container, selector.place, selector.helpers or "", selector.image or "")
     if selector.container is None and selector.process is None:
         found |= {"whole": True, "kill": selector.kill}
     if selector.volumes:

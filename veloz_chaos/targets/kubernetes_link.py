@@ -1,4 +1,5 @@
-"""Links of a pod, disturbed in its own network namespace by a helper pod on its node; no proxy has to be in the way.
+"""Links of a pod, disturbed in its own network namespace by a helper pod on its node, or by a helper in the pod itself;
+no proxy has to be in the way.
 
 `to: host:port` is another service as the pod names it; `inbound: port` is the pod's own port as the outside reaches it,
 through `address`; `to: dns` is its name servers. What the pod says to itself is never touched. Looks are traffic of
@@ -16,8 +17,8 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Link, Offer, Reference, Resolvable
 from veloz_chaos.errors import Missing
-from veloz_chaos.mechanisms import beside_pod, kube_api, kube_pods, kube_rights
-from veloz_chaos.mechanisms.beside_pod import NOWHERE, OnKubernetes
+from veloz_chaos.mechanisms import kube_api, kube_pods, kube_rights, pod_helpers
+from veloz_chaos.mechanisms.beside_pod import Beside
 from veloz_chaos.mechanisms.contained_link import (
     DNS,
     ContainedLink,
@@ -31,6 +32,7 @@ from veloz_chaos.mechanisms.kube_api import Place
 from veloz_chaos.mechanisms.kube_find import found, require_one_way
 from veloz_chaos.mechanisms.kube_pods import Wanted
 from veloz_chaos.mechanisms.kube_rights import Right
+from veloz_chaos.mechanisms.pod_helpers import Helpers, OnKubernetes
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -39,7 +41,7 @@ class Selector:
 
     `ping` says how the other end is made to answer: an HTTP GET of `path`, a line, or PostgreSQL's request for TLS;
     `lookup` (of `to: dns`) is a name that has an address; `address` (of `inbound`) is host:port as seen from here.
-    `helpers`: the namespace where helper pods may be made. `image`: theirs, as the nodes can pull it.
+    `helpers`: the namespace where helper pods may be made, or {in: pod}. `image`: theirs, as the nodes can pull it.
     """
 
     namespace: str
@@ -53,7 +55,7 @@ class Selector:
     lookup: str | None = None
     ping: Ping = "http"
     path: str = "/"
-    helpers: str | None = None
+    helpers: Helpers | None = None
     image: str | None = None
     context: str | None = None
     kubeconfig: str | None = None
@@ -84,23 +86,27 @@ class Selector:
 class Helped(OnKubernetes):
     """Nothing of a link can be done where no helper may be."""
 
+    @staticmethod
+    def place(reference: Reference) -> Beside:
+        return pod_helpers.beside(reference.identity, links=True)
+
     @property
     def lacks(self) -> Mapping[str, str]:
-        return {} if self.beside.helpers else {offer.capability: NOWHERE for offer in self.offers}
+        return {one.capability: reason for one in self.offers if (reason := self.beside.cannot(one.capability))}
 
 
 class PodLink(Helped, ContainedLink):
     """One link of one incarnation of a pod."""
 
     def offered(self) -> Sequence[Offer]:
-        return super().offered() if self.beside.helpers else []
+        return [] if self.lacks else [self.beside.worded(one) for one in super().offered()]
 
 
 class PodNames(Helped, ContainedNames):
     """What one incarnation of a pod is told by its name servers."""
 
     def offered(self) -> Sequence[Offer]:
-        return super().offered() if self.beside.helpers else []
+        return [] if self.lacks else [self.beside.worded(one) for one in super().offered()]
 
 
 def find(name: str, selector: Selector) -> list[Link | Resolvable]:
@@ -113,7 +119,7 @@ def rights(selector: Selector, capability: str) -> list[Right]:
     """What an account needs for that; without a capability: to find what is meant."""
     if not capability:
         return kube_rights.to_find(selector.place, selector.namespace, selector.owner)
-    return kube_rights.rights(selector.place, selector.helpers, "node-helpers") if selector.helpers else []
+    return pod_helpers.rights(selector.place, selector.namespace, selector.helpers)
 
 
 def reopen(reference: Reference) -> Link | Resolvable:
@@ -131,7 +137,7 @@ def _identity(pod: Mapping[str, Any], selector: Selector) -> dict[str, Any]:
     container = kube_pods.chosen(pod, selector.container)
     if container is None:
         raise Missing(f"pod {kube_pods.name_of(pod)} has no container {selector.container}")
-    identity = beside_pod.identity(pod, container, selector.place, selector.helpers or "", selector.image or "")
+    identity = pod_helpers.identity(pod, container, selector.place, selector.helpers or "", selector.image or "")
     if selector.lookup is not None:
         return {**identity, "lookup": selector.lookup}
     if selector.inbound is not None:

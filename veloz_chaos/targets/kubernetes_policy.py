@@ -19,17 +19,17 @@ from pydantic.dataclasses import dataclass
 from veloz_chaos.core.capability import Offer, Passage, Reference, Severable
 from veloz_chaos.errors import Gone, Missing, TargetError
 from veloz_chaos.mechanisms import (
-    beside_pod,
     kube_amend,
     kube_api,
     kube_objects,
     kube_pods,
     kube_policy,
     kube_rights,
+    pod_helpers,
     traffic,
 )
 from veloz_chaos.mechanisms.beside import LOOK
-from veloz_chaos.mechanisms.beside_pod import NOWHERE, Beside, OnKubernetes
+from veloz_chaos.mechanisms.beside_pod import Beside
 from veloz_chaos.mechanisms.contained_link import (
     MARGIN,
     Ping,
@@ -38,6 +38,7 @@ from veloz_chaos.mechanisms.contained_link import (
     require_host_port,
     written,
 )
+from veloz_chaos.mechanisms.helper_pod import NOWHERE
 from veloz_chaos.mechanisms.kube_api import SIGN, Conflict, Json, Place, path
 from veloz_chaos.mechanisms.kube_find import found
 from veloz_chaos.mechanisms.kube_pods import Wanted
@@ -203,8 +204,8 @@ class PolicyLink(Severable):
         container = kube_pods.chosen(pod, identity.get("container"))
         if container is None:
             raise Missing(f"pod {kube_pods.name_of(pod)} has no container {identity['container']}")
-        given = beside_pod.identity(pod, container, self.cluster, identity["helpers"], identity.get("image", ""))
-        return OnKubernetes.place(Reference(backend=BACKEND, name=self.reference.name, identity=given))
+        given = pod_helpers.identity(pod, container, self.cluster, identity["helpers"], identity.get("image", ""))
+        return pod_helpers.beside(given)
 
     def _read(self) -> Json:
         return kube_amend.current(self.api, self.owner.path(self.namespace), self.uid)
