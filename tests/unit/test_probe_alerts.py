@@ -18,6 +18,9 @@ from veloz_chaos.probes.prometheus_alerts import PrometheusAlerts
 LABELS = {"alertname": "ContainerCrash", "severity": "critical"}
 CONFIG = """
 route: {receiver: nobody}
+inhibit_rules:
+  - {source_matchers: ['severity="critical"', "team=~ops|trading"], target_match: {severity: warning}, equal: [cluster]}
+  - {source_matchers: ['team=~"(unread"'], target_matchers: [a!=b]}
 receivers:
   - name: nobody
   - name: oncall
@@ -27,11 +30,13 @@ receivers:
     webhook_configs: []
 """
 METRICS = """
-# TYPE alertmanager_notifications_total counter
-alertmanager_notifications_total{integration="slack"} 3
-alertmanager_notifications_total{integration="email"} 0
-alertmanager_notifications_failed_total{integration="slack",reason="other"} 1
-alertmanager_notifications_failed_total{integration="slack",reason="clientError"} 1
+# TYPE alertmanager_notification_requests_total counter
+alertmanager_notifications_total{integration="slack"} 9
+alertmanager_notification_requests_total{integration="slack"} 3
+alertmanager_notification_requests_total{integration="email"} 4
+alertmanager_notification_requests_total{integration="pagerduty"} 0
+alertmanager_notification_requests_failed_total{integration="slack",reason="other"} 1
+alertmanager_notification_requests_failed_total{integration="slack",reason="clientError"} 1
 """
 
 
@@ -106,8 +111,21 @@ def test_an_alertmanager_tells_alerts_receivers_counts_and_silences() -> None:
         }
     ]
     assert value["receivers"] == {"nobody": [], "oncall": ["pagerduty", "slack"], "empty": []}
-    assert (value["sent"], value["failed"]) == ({"slack": 3}, {"slack": 2})
-    assert [silence["id"] for silence in value["silences"]] == ["s-1"]
+    assert (value["sent"], value["failed"]) == ({"pagerduty": 0, "slack": 3}, {"slack": 2})
+    assert value["silences"] == [{"id": "s-1", "comment": "night", "matchers": [["severity", "=", "critical"]]}]
+    source = [["severity", "=", "critical"], ["team", "=~", "ops|trading"]]
+    assert value["inhibitions"] == [{"source": source, "target": [["severity", "=", "warning"]], "equal": ["cluster"]}]
+
+
+@pytest.mark.parametrize(
+    ("regex", "equal", "operator"), [(False, True, "="), (False, False, "!="), (True, True, "=~"), (True, False, "!~")]
+)
+def test_a_matcher_of_a_silence_is_read_as_it_is_meant(regex: bool, equal: bool, operator: str) -> None:
+    matcher = {"name": "severity", "value": "critical", "isRegex": regex, "isEqual": equal}
+    silence = {"id": "s-1", "comment": "", "matchers": [matcher], "status": {"state": "active"}}
+    with answering(manager(_api_v2_silences=Answer([silence]))) as server:
+        (told,) = look(Alertmanager(url=server.url)).value["silences"]
+    assert told["matchers"] == [["severity", operator, "critical"]]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +135,7 @@ def test_an_alertmanager_tells_alerts_receivers_counts_and_silences() -> None:
         ({"_api_v2_silences": Answer([{}])}, "not Alertmanager's list of silences"),
         ({"_api_v2_status": Answer({})}, "not Alertmanager's status"),
         ({"_api_v2_status": Answer({"config": {"original": ": ["}})}, "its configuration can't be read"),
+        ({"_api_v2_status": Answer({"config": {"original": "receivers: 7"}})}, "its configuration can't be read"),
         ({"_metrics": Answer("", status=502)}, "HTTP 502"),
     ],
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import Any
 
 from veloz_chaos.core.duration import Duration
 from veloz_chaos.core.environment import Alerts, Place
@@ -42,6 +41,8 @@ class PlannedAlert(Written):
     names: list[str]
     #: what else the fault may raise
     also: list[str] = []
+    #: of all alerts of this environment
+    labels: dict[str, str] = {}
     #: the probes that look at it
     prometheus: bool
     alertmanagers: list[str]
@@ -61,13 +62,20 @@ class PlannedAlert(Written):
         """All that look at it."""
         return [*self.sources, *([CAUGHT] if self.catcher else [])]
 
+    def elsewhere(self, labels: Labels) -> bool:
+        """Of another environment. One that does not say of which may be of this one: Prometheus attaches its external
+        labels only when it sends an alert."""
+        return any(labels.get(name, value) != value for name, value in self.labels.items())
+
     def mine(self, labels: Labels) -> bool:
+        if self.elsewhere(labels):
+            return False
         if self.names:
             return labels.get("alertname") in self.names
         return labels.get("failure") == self.row
 
     def noise(self, labels: Labels) -> bool:
-        return not self.mine(labels) and labels.get("alertname") not in self.also
+        return not (self.mine(labels) or self.elsewhere(labels)) and labels.get("alertname") not in self.also
 
     def channel(self, receiver: str, integration: str) -> str:
         """What the document calls it; the site's own words where the document has none."""
@@ -94,6 +102,7 @@ def planned(row: str, alert: Alert, said: Alerts, within: timedelta, also: list[
         resolved=RESOLVED,
         names=said.rules.get(row, []),
         also=also,
+        labels=said.labels,
         prometheus=said.prometheus is not None,
         alertmanagers=[name for name, kind, _ in probes(said) if kind == "alertmanager"],
         catcher=said.catcher is not None,
@@ -114,27 +123,3 @@ def named(labels: Labels) -> str:
     """`ContainerCrash (engine-crash)`"""
     more = labels.get("failure") or labels.get("instance")
     return labels.get("alertname", "an alert without a name") + (f" ({more})" if more else "")
-
-
-def silences(alert: PlannedAlert, value: Mapping[str, Any]) -> list[str]:
-    """The silences that surely swallow it, by the labels that are known beforehand."""
-    known = {"severity": alert.severity} | ({} if alert.names else {"failure": alert.row})
-    sure = [known | {"alertname": name} for name in alert.names] or [known]
-    return [
-        f"silence {silence['id']} ({silence['comment']})"
-        for silence in value.get("silences", ())
-        if any(all(_matches(m, labels) for m in silence["matchers"]) for labels in sure)
-    ]
-
-
-def _matches(matcher: Mapping[str, Any], labels: Labels) -> bool:
-    import re
-
-    if matcher["name"] not in labels:
-        return False
-    told = labels[matcher["name"]]
-    try:
-        hit = re.fullmatch(matcher["value"], told) is not None if matcher["regex"] else told == matcher["value"]
-    except re.error:
-        return False
-    return bool(hit == matcher["equal"])
