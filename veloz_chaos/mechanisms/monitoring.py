@@ -17,6 +17,7 @@ from veloz_chaos.core.linting_yaml import read
 from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.errors import InvalidFile
 from veloz_chaos.mechanisms import exposition, http
+from veloz_chaos.mechanisms.monitoring_api import Server
 
 PAGE = 16 << 20  # bytes of one answer
 #: Attempts to notify, and those of them that failed. (`alertmanager_notifications_total` counts what was begun: it
@@ -42,16 +43,10 @@ class Site(Probe):
         http.check(self.url)
 
     async def open(self, eye: Eye) -> None:
-        await self._way(eye).open(self.url)
+        await Server.of(self, eye.fill).open()
 
     async def get(self, path: str, eye: Eye) -> Seen:
-        """One request below a URL that may have a prefix."""
-        whole = http.filled(self.url, eye.fill(self.url).rstrip("/") + path)
-        told = {name: eye.fill(value) for name, value in self.headers.items()}
-        return await http.ask(whole, http.get(self.url, whole, told), self._way(eye), PAGE)
-
-    def _way(self, eye: Eye) -> http.Way:
-        return http.Way(self.ca and eye.fill(self.ca), self.verify)
+        return await Server.of(self, eye.fill).ask(path, most=PAGE)
 
 
 def failed(seen: Seen) -> str:
