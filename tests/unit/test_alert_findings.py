@@ -557,6 +557,25 @@ def test_the_refusal_names_the_inhibition_by_both_its_sides() -> None:
     ]
 
 
+def test_what_the_rule_attaches_is_known_beforehand() -> None:
+    """Of rules of several severities that of the document counts; without any, whichever there is."""
+    inhibition = {"source": [BY_NODE], "target": [["team", "=", "trading"]], "equal": ["cluster"]}
+    value = held(NODE_DOWN) | {"inhibitions": [inhibition]}
+
+    def refusals(*rules: tuple[str, str]) -> list[str]:
+        told = [{"name": "ContainerCrash", "labels": {"severity": severity, "team": team, "cluster": "staging"}}
+                for severity, team in rules]  # fmt: skip
+        journal = Journal(planned()).baseline()
+        journal.add(*read(alerts.ALERTMANAGER, (0, value), until=1000), *read(alerts.RULES, (0, told), until=100))
+        return alert_findings.refusals(planned(), journal.history())
+
+    assert refusals() == []
+    assert len(refusals(("critical", "trading"))) == 1
+    assert refusals(("critical", "{{ $labels.team }}")) == []
+    assert refusals(("critical", "risk"), ("warning", "trading")) == []
+    assert len(refusals(("warning", "trading"))) == 1
+
+
 def test_an_inhibition_that_needs_what_is_over_swallows_nothing() -> None:
     rule = {"inhibitions": [{"source": [BY_NODE], "target": [ENGINES], "equal": []}]}
     journal = Journal(planned()).baseline()

@@ -14,6 +14,7 @@ from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.probes.alertmanager import Alertmanager
 from veloz_chaos.probes.caught import BEYOND, Caught
 from veloz_chaos.probes.prometheus_alerts import PrometheusAlerts
+from veloz_chaos.probes.prometheus_rules import PrometheusRules
 
 LABELS = {"alertname": "ContainerCrash", "severity": "critical"}
 CONFIG = """
@@ -95,6 +96,24 @@ def test_what_is_not_prometheus_is_no_answer(answer: Answer, error: str) -> None
     with answering({"/api/v1/alerts": answer}) as server:
         seen = look(PrometheusAlerts(url=server.url))
     assert (seen.error, seen.value) == (error, None)
+
+
+def rules(*said: dict[str, Any]) -> Answer:
+    recorded = {"type": "recording", "name": "up:all", "labels": {"failure": "engine-crash"}}
+    groups = [{"name": "g", "rules": [{"type": "alerting", **one} for one in said]}, {"rules": [recorded]}]
+    return Answer({"status": "success", "data": {"groups": groups}})
+
+
+def test_the_rules_of_one_alert_by_their_names_or_by_its_failure() -> None:
+    crash = {"name": "ContainerCrash", "labels": {"failure": "engine-crash", "severity": "critical"}}
+    answers = {"/api/v1/rules?type=alert": rules(crash, {"name": "DiskFull", "labels": {"failure": "disk-full"}},
+                                                 {"name": "Plain"})}  # fmt: skip
+    with answering(answers) as server:
+        assert look(PrometheusRules(url=server.url, failure="engine-crash")).value == [crash]
+        assert look(PrometheusRules(url=server.url, names=["Plain"])).value == [{"name": "Plain", "labels": {}}]
+        assert look(PrometheusRules(url=server.url, names=["Other"])).value == []
+    with answering({"/api/v1/rules?type=alert": Answer({"data": []})}) as server:
+        assert look(PrometheusRules(url=server.url)).error == "not Prometheus' list of rules"
 
 
 def test_an_alertmanager_tells_alerts_receivers_counts_and_silences() -> None:
@@ -179,7 +198,7 @@ def test_a_catcher_that_began_anew_is_followed() -> None:
     assert [[one["n"] for one in value] for value in values] == [[], [1], [2]]
 
 
-@pytest.mark.parametrize("kind", [PrometheusAlerts, Alertmanager, Caught])
+@pytest.mark.parametrize("kind", [PrometheusAlerts, PrometheusRules, Alertmanager, Caught])
 def test_a_url_holds_no_password(kind: type[Any]) -> None:
     with pytest.raises(ValidationError, match="write headers"):
         kind(url="http://me:secret@127.0.0.1:9090")

@@ -6,10 +6,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from veloz_chaos.core.alert_chain import STRENGTHS, Chain, Step, chain, last_read
 from veloz_chaos.core.alert_muting import muting
-from veloz_chaos.core.alerts import CAUGHT, PlannedAlert, named
+from veloz_chaos.core.alerts import CAUGHT, RULES, PlannedAlert, named
 from veloz_chaos.core.coverage import READ, unwatched, watched_until
 from veloz_chaos.core.doubt import completed
 from veloz_chaos.core.duration import nanoseconds
@@ -263,13 +264,19 @@ def refusals(plan: Plan, history: History) -> list[str]:
     if alert is None:
         return []
     reasons = []
+    rules = _latest_value(history, RULES) or []
     for name in alert.sources:
-        value = next((v.value for v in reversed(history.values.get(name, []))), None)
+        value = _latest_value(history, name)
         there = value if isinstance(value, list) else (value or {"alerts": []})["alerts"]
         reasons += [f"alert {named(one['labels'])} is there already" for one in there if alert.mine(one["labels"])]
         if isinstance(value, dict):
-            reasons += [f"{what} would swallow {alert.as_}" for what in muting(alert, value)]
+            reasons += [f"{what} would swallow {alert.as_}" for what in muting(alert, value, rules)]
     return list(dict.fromkeys(reasons))
+
+
+def _latest_value(history: History, probe: str) -> Any:
+    told = history.values.get(probe)
+    return told[-1].value if told else None
 
 
 def unanswered(plan: Plan, history: History, began: int) -> list[str]:

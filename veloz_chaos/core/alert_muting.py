@@ -1,6 +1,7 @@
 """What would keep an alert that is yet to come from being told: silences and inhibitions, as Alertmanager has them.
 
-Only what is sure counts: of the alert to come no more is known than the labels that the row and the environment say.
+Only what is sure counts: of the alert to come no more is known than the labels that the row and the environment say,
+and those that its rule attaches.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from veloz_chaos.core.linting_routes import mutes
 from veloz_chaos.core.linting_setup import Inhibition, braced
 
 
-def muting(alert: PlannedAlert, value: Mapping[str, Any]) -> Iterator[str]:
-    """What would swallow it, by a look of the probe alertmanager."""
-    kinds = list(_kinds(alert))
+def muting(alert: PlannedAlert, value: Mapping[str, Any], rules: Sequence[Mapping[str, Any]] = ()) -> Iterator[str]:
+    """What would swallow it, by what the probes alertmanager and prometheus-rules have told."""
+    kinds = list(_kinds(alert, rules))
     for silence in value.get("silences", ()):
         if any(kind.fits(_matchers(silence["matchers"])) is Fit.YES for kind in kinds):
             yield f"silence {silence['id']} ({silence['comment']})"
@@ -26,11 +27,19 @@ def muting(alert: PlannedAlert, value: Mapping[str, Any]) -> Iterator[str]:
             yield f"the inhibition of {braced(one.target)} by {braced(one.source)}, while {named(source)} is active,"
 
 
-def _kinds(alert: PlannedAlert) -> Iterator[Labels]:
+def _kinds(alert: PlannedAlert, rules: Sequence[Mapping[str, Any]]) -> Iterator[Labels]:
     """What is known of it beforehand; it may have any other label."""
     known = {**alert.labels, "severity": alert.severity}
-    for more in [{"alertname": name} for name in alert.names] or [{"failure": alert.row}]:
-        yield _labels(known | more, others=True)
+    said = [{**known, **_static(rule["labels"]), "alertname": rule["name"]} for rule in rules]
+    wanted = [labels for labels in said if labels["severity"] == alert.severity]
+    unread = [known | {"alertname": name} for name in alert.names] or [known | {"failure": alert.row}]
+    for labels in wanted or said or unread:
+        yield _labels(labels, others=True)
+
+
+def _static(labels: Mapping[str, str]) -> dict[str, str]:
+    """What Prometheus does not fill in only then."""
+    return {name: value for name, value in labels.items() if "{{" not in value}
 
 
 def _sources(

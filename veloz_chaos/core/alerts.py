@@ -1,13 +1,15 @@
 """The alert that a failure must raise: which one it is, how severe, on which channels, and what was read of it.
 
-What the three probes of alerts read (`prometheus-alerts`, `alertmanager`, `caught`) is plain data in the journal; here
-it is told apart: the wanted alert from the others, a receiver's integrations from the document's channels.
+What the probes of alerts read (`prometheus-alerts`, `prometheus-rules`, `alertmanager`, `caught`) is plain data in the
+journal; here it is told apart: the wanted alert from the others, a receiver's integrations from the document's
+channels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from typing import Any
 
 from veloz_chaos.core.duration import Duration
 from veloz_chaos.core.environment import Alerts, Place
@@ -17,6 +19,8 @@ from veloz_chaos.core.model import Written
 #: The probes that a plan adds for the alert; no environment can name one so.
 ALERTS = "alerts:"
 PROMETHEUS, ALERTMANAGER, CAUGHT = ALERTS + "prometheus", ALERTS + "alertmanager", ALERTS + "caught"
+#: What tells beforehand which labels it will have; how often it is asked is enough for once before the fault.
+RULES, SELDOM = ALERTS + "rules", timedelta(minutes=10)
 #: So begins what a plan says of an alert that is expected where nobody says how alerts are read.
 UNREAD = "alerts are not checked"
 #: An alert that is not over so long after the recovery stays for good.
@@ -61,6 +65,10 @@ class PlannedAlert(Written):
     def probes(self) -> list[str]:
         """All that look at it."""
         return [*self.sources, *([CAUGHT] if self.catcher else [])]
+
+    def wanted(self, probe: str) -> dict[str, Any]:
+        """What a probe is to look for, beside where."""
+        return {} if probe != RULES else {"names": self.names} if self.names else {"failure": self.row}
 
     def elsewhere(self, labels: Labels) -> bool:
         """Of another environment. One that does not say of which may be of this one: Prometheus attaches its external
@@ -113,6 +121,7 @@ def probes(said: Alerts) -> Iterator[tuple[str, str, Place]]:
     """Name, type and place of each probe that looks at alerts."""
     if said.prometheus is not None:
         yield PROMETHEUS, "prometheus-alerts", said.prometheus
+        yield RULES, "prometheus-rules", said.prometheus
     for number, place in enumerate(said.alertmanager, 1):
         yield (ALERTMANAGER if len(said.alertmanager) == 1 else f"{ALERTMANAGER}-{number}"), "alertmanager", place
     if said.catcher is not None:

@@ -66,6 +66,19 @@ def prometheus_alerts(told: Any) -> list[dict[str, Any]]:
     return sorted(alerts, key=_order)
 
 
+def prometheus_rules(told: Any) -> list[dict[str, Any]]:
+    """The alerting ones of `/api/v1/rules`. Raises Unreadable."""
+    try:
+        return [
+            {"name": str(one["name"]), "labels": dict(one.get("labels") or {})}
+            for group in told["data"]["groups"]
+            for one in group["rules"]
+            if one["type"] == "alerting"
+        ]
+    except (TypeError, KeyError, ValueError):
+        raise Unreadable("not Prometheus' list of rules") from None
+
+
 def alertmanager_alerts(told: Any) -> list[dict[str, Any]]:
     """Of `/api/v2/alerts`. Raises Unreadable."""
     try:
