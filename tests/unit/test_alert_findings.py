@@ -356,6 +356,19 @@ def test_one_that_comes_between_the_baseline_and_the_fault_proves_nothing(there:
     assert said(journal, "raised").reason == alert_findings.EARLY
 
 
+def test_one_that_a_slow_fault_raises_before_it_is_wholly_in_place_is_its_own() -> None:
+    """Asked for at 1000, found in place from 1310 on; pending at 1210."""
+    made = planned()
+    journal = Journal(made).baseline().strikes(seen="-" * 15 + "+" * 20)
+    journal.looks("healthy", 0, "+" * 14 + "-" * 4 + "+" * 22).looks("down", 0, "-" * 14 + "+" * 4 + "-" * 22)
+    early: Any = ((0, []), (1200, [raised("firing")]), (2200, []))
+    told: Any = ((0, held()), (1250, held(LABELS)), (1700, held(LABELS, sent=1)), (2300, held(sent=2)))
+    journal.add(*read(alerts.PROMETHEUS, *early), *read(alerts.ALERTMANAGER, *told), *read(alerts.CAUGHT, *CAUGHT))
+    journal.ends(END)
+    assert verdicts(journal) == GOOD
+    assert said(journal, "raised").measured == Interval(0, (1310 - 1290) * MS)
+
+
 def test_alerts_of_another_environment_are_neither_the_wanted_one_nor_noise() -> None:
     made = planned(EVERYTHING | {"rules": {"engine-crash": ["ContainerCrash"]}, "labels": {"stage": "test"}})
     theirs = {"alertname": "ContainerCrash", "severity": "critical", "stage": "production"}
@@ -403,6 +416,7 @@ def test_one_that_is_gone_with_the_memory_of_its_only_teller_is_open() -> None:
     found = said(run(gone, away={alerts.PROMETHEUS: range(1700, 2200)}, made=alone), "resolved")
     assert found.verdict == "inconclusive"
     assert found.reason.startswith("alerts:prometheus gave no answer, and had it no longer afterwards")
+    assert said(run(gone, MANAGER[:3], away={alerts.PROMETHEUS: range(1700, 2200)}), "resolved").verdict == "failed"
     # a look or two that are lost are no beginning anew, and an Alertmanager that saw its end knows better
     assert said(run(gone, away={alerts.PROMETHEUS: range(2000, 2200)}, made=alone), "resolved").verdict == "passed"
     assert said(run(gone, away={alerts.PROMETHEUS: range(1700, 2200)}), "resolved").verdict == "passed"

@@ -66,7 +66,7 @@ def chain(alert: PlannedAlert, history: History, m: Measurement) -> Chain:
     """Of a run whose fault was in place; empty else."""
     if m.began is None:
         return Chain()
-    since = m.began.at_least
+    since = _from(history, m.began)
     prometheus = history.values.get(PROMETHEUS, []) if alert.prometheus else []
     managers = {name: history.values.get(name, []) for name in alert.alertmanagers}
     received = _earliest(rise(history, name, lambda value: bool(_mine(alert, value)), since) for name in managers)
@@ -91,6 +91,12 @@ def chain(alert: PlannedAlert, history: History, m: Measurement) -> Chain:
         noise=_noise(alert, history, list(managers), since),
         raised=received if alert.alertmanagers else firing,
     )
+
+
+def _from(history: History, began: Interval) -> Nanoseconds:
+    """When the fault was asked for: a slow one may raise its alert before it is wholly in place."""
+    asked = [record.inject_began for record in history.faults.values() if record.inject_began is not None]
+    return min([began.at_least, *asked])
 
 
 def rise(history: History, probe: str, holds: Callable[[Any], bool], since: Nanoseconds) -> Step | None:

@@ -173,7 +173,7 @@ def _over(alert: PlannedAlert, plan: Plan, history: History, m: Measurement, see
     if seen.resolved is not None:
         early = _too_early(m, seen.resolved)
         return early or against(OVER, seen.resolved.at.since(start), limit, (seen.resolved.entry,))
-    if seen.forgotten:
+    if not seen.holding:
         names = _and(set(seen.forgotten))
         why = f"{names} gave no answer, and had it no longer afterwards: begun anew, it may have forgotten it"
         return Finding(OVER, "inconclusive", why, None, limit)
