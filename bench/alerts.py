@@ -2,10 +2,12 @@
 
     python -m bench.alerts [--runs 50]
 
-Runs of engine-crash (its rule has no `for`) and network-partition (it has) in turn. The truth: of pending, firing and
-resolved the instants of Prometheus' evaluations, by its own series ALERTS, up to 0.1 s later (only when done does
-it tell of it); of received what Alertmanager says (`updatedAt`), asked for every 100 ms beside the run; of
-delivered the catcher's own clock. Wall clocks are converted by the journal's pairs of both: all is one machine.
+So many measured runs of engine-crash (its rule has no `for`) and network-partition (it has) in turn. One that is
+refused before its fault has nothing to measure: it is told, kept, and made again, as long as fewer are refused than
+are wanted. The truth: of pending, firing and resolved the instants of Prometheus' evaluations, by its own series
+ALERTS, up to 0.1 s later (only when done does it tell of it); of received what Alertmanager says (`updatedAt`), asked
+for every 100 ms beside the run; of delivered the catcher's own clock. Wall clocks are converted by the journal's
+pairs of both: all is one machine.
 """
 
 from __future__ import annotations
@@ -73,8 +75,19 @@ def one(stack: Sandbox, name: str, runs: Path) -> dict[str, Any]:
     with receipts(stack) as received:
         result = conduct(Request(stand.ROOT / "experiments" / f"{name}.yaml", stack.environment, runs=runs), Registry())
     row: dict[str, Any] = {"experiment": name, "verdict": result.judgement.verdict}
+    row["reasons"] = list(result.judgement.reasons)
     row["not passed"] = [f.expectation for f in result.judgement.findings if f.verdict != "passed"]
     return row | {"steps": against_truth(result, stack, EXPERIMENTS[name], received)}
+
+
+def measured(stack: Sandbox, runs: Path, count: int) -> Iterator[dict[str, Any]]:
+    """So many runs that were not refused, and, among them, those that were: no more than are wanted."""
+    done = refused = 0
+    while done < count and refused < count:
+        row = one(stack, list(EXPERIMENTS)[done % len(EXPERIMENTS)], runs)
+        yield row
+        refused += row["verdict"] == "refused"
+        done += row["verdict"] != "refused"
 
 
 def against_truth(result: Result, stack: Sandbox, row: str, received: dict[str, float]) -> dict[str, Any]:
@@ -122,16 +135,17 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder, stand.sandbox(monitored=True) as stack:
-        for number in range(options.runs):
-            name = list(EXPERIMENTS)[number % len(EXPERIMENTS)]
-            rows.append(one(stack, name, Path(folder) / "runs"))
-            print(number + 1, name, rows[-1]["verdict"], rows[-1]["not passed"], flush=True)
+        for row in measured(stack, Path(folder) / "runs", options.runs):
+            rows.append(row)
+            print(len(rows), row["experiment"], row["verdict"], row["not passed"] or row["reasons"], flush=True)
     path = stand.keep("alerts", rows)
-    report(rows)
+    report(rows, options.runs)
     print(path)
 
 
-def report(rows: list[dict[str, Any]]) -> None:
+def report(every: list[dict[str, Any]], wanted: int) -> None:
+    rows = [row for row in every if row["verdict"] != "refused"]
+    print(f"{len(rows)} of {wanted} runs measured; {len(every) - len(rows)} more were refused before their fault")
     for what in sorted({what for row in rows for what in row["steps"]}):
         found = [row["steps"][what] for row in rows if what in row["steps"]]
         widths = [step["width_ms"] for step in found if "width_ms" in step]

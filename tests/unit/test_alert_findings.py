@@ -6,6 +6,7 @@ The engine is killed at 1000 (in place by 1015) and healthy again by 1510; a loo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -51,13 +52,14 @@ def raised(state: str, labels: Mapping[str, str] = LABELS) -> dict[str, Any]:
 def held(
     *labels: Mapping[str, str], to: str = "oncall", sent: int = 0, failed: int = 0, state: str = "active", **more: Any
 ) -> dict[str, Any]:
-    """What an Alertmanager says."""
+    """What an Alertmanager says. One that tells of no attempts to notify (`sent=-1`) does not count them."""
     alerts_ = [
         {"labels": dict(each), "state": state, "silenced": [], "inhibited": [], "receivers": [to], "since": "", **more}
         for each in labels
     ]
-    counts = {"sent": {"pagerduty": sent} if sent else {}, "failed": {"pagerduty": failed} if failed else {}}
-    return {"alerts": alerts_, "receivers": RECEIVERS, "silences": [], **counts}
+    counts = {"sent": {"pagerduty": sent, "slack": 0}, "failed": {"pagerduty": failed, "slack": 0}}
+    counts = counts if sent >= 0 else {"sent": {}, "failed": {}}
+    return {"alerts": alerts_, "receivers": RECEIVERS, "silences": [], "inhibitions": [], **counts}
 
 
 def caught(n: int, name: str = "pagerduty", action: str = "firing", failure: str = "engine-crash") -> dict[str, Any]:
@@ -89,8 +91,10 @@ def run(
     catcher: Any = CAUGHT,
     made: Plan | None = None,
     until: int = END,
-    **more: Any,
+    silent: range = range(0),
+    away: Mapping[str, range] = MappingProxyType({}),
 ) -> Journal:
+    """`silent`: when none of them answers; `away`: when one of them does not."""
     made = made or planned()
     journal = Journal(made).baseline().strikes()
     looks = (until - 1500) // 100
@@ -101,7 +105,17 @@ def run(
         (alerts.CAUGHT, catcher),
     ):
         if name in made.probes:
-            journal.add(*read(name, *told, until=until, **more))
+            journal.add(*read(name, *told, until=until, silent=away.get(name, silent)))
+    return journal.ends(until)
+
+
+def held_until_3000(prometheus: Any, manager: Any) -> Journal:
+    """The system is broken by a fault that is held until 3000 and well again by 3110."""
+    made = planned({"prometheus": "http://p", "alertmanager": "http://a"}, held=True, fault_for=2000)
+    journal = Journal(made).baseline().strikes(seen="+" * 99).is_lifted(3000, 3005, 2990, 3010)
+    journal.looks("healthy", 0, "+" * 11 + "-" * 20 + "+" * 20).looks("down", 0, "-" * 11 + "+" * 20 + "-" * 20)
+    until = 5100
+    journal.add(*read(alerts.PROMETHEUS, *prometheus, until=until), *read(alerts.ALERTMANAGER, *manager, until=until))
     return journal.ends(until)
 
 
@@ -135,7 +149,7 @@ def test_an_alert_that_is_raised_told_and_over_passes_with_every_step_measured()
 def test_without_a_catcher_the_counters_tell_and_without_them_the_route() -> None:
     less = planned({"prometheus": "http://p", "alertmanager": "http://a"})
     assert said(run(made=less), "channels").reason == "notified to pagerduty: within the limit"
-    uncounted: Any = ((0, held()), (1600, held(LABELS)), (2300, held()))
+    uncounted: Any = ((0, held(sent=-1)), (1600, held(LABELS, sent=-1)), (2300, held(sent=-1)))
     assert said(run(made=less, manager=uncounted), "channels").reason == "routed to pagerduty: within the limit"
 
 
@@ -219,9 +233,33 @@ def test_two_channels_are_both_wanted() -> None:
 
 def test_notifications_that_fail_are_told() -> None:
     less = planned({"prometheus": "http://p", "alertmanager": "http://a"})
-    failing: Any = ((0, held()), (1600, held(LABELS)), (1700, held(LABELS, failed=3)), (2300, held(failed=3)))
+    failing: Any = (
+        (0, held()),
+        (1600, held(LABELS)),
+        (1700, held(LABELS, sent=2, failed=2)),
+        (1800, held(LABELS, sent=3, failed=3)),
+        (2300, held(sent=3, failed=3)),
+    )
     found = said(run(made=less, manager=failing), "channels")
     assert (found.verdict, found.reason) == ("failed", "not notified to pagerduty; 3 to pagerduty failed")
+    mended: Any = (*failing[:3], (1800, held(LABELS, sent=3, failed=2)), (2300, held(sent=4, failed=2)))
+    assert said(run(made=less, manager=mended), "channels").verdict == "passed"
+
+
+def test_what_is_routed_but_never_leaves_an_alertmanager_that_counts_fails() -> None:
+    less = planned({"prometheus": "http://p", "alertmanager": "http://a"})
+    waits: Any = ((0, held()), (1600, held(LABELS)), (2300, held()))
+    found = said(run(made=less, manager=waits), "channels")
+    assert (found.verdict, found.reason) == ("failed", "not notified to pagerduty")
+    muted = held(LABELS, state="suppressed", inhibited=["other"])
+    found = said(run(made=less, manager=(*waits[:2], (1700, muted), (2300, held()))), "channels")
+    assert found.reason == "not notified to pagerduty; muted by an inhibition"
+
+
+def test_an_alertmanager_that_began_anew_counts_from_nothing() -> None:
+    less = planned({"prometheus": "http://p", "alertmanager": "http://a"})
+    anew: Any = ((0, held(sent=7)), (1600, held(LABELS, sent=7)), (1700, held(LABELS, sent=1)), (2300, held(sent=2)))
+    assert said(run(made=less, manager=anew), "channels").reason == "notified to pagerduty: within the limit"
 
 
 def test_receivers_of_the_site_count_as_the_documents_channels() -> None:
@@ -276,6 +314,177 @@ def test_of_several_alertmanagers_one_is_enough() -> None:
     assert verdicts(journal) == GOOD
 
 
+# --- bad luck ------------------------------------------------------------------------------------------------------
+
+
+def test_a_catcher_that_is_silent_proves_nothing() -> None:
+    """Neither that somebody was told, nor that nobody was."""
+    journal = run(catcher=((0, []),))
+    assert said(journal, "channels").verdict == "failed"  # it answers, and has nothing
+    journal = run(away={alerts.CAUGHT: range(END)})
+    found = said(journal, "channels")
+    assert found.verdict == "inconclusive"
+    assert "without a look of alerts:caught" in found.reason
+    assert verdicts(journal) == GOOD | {"channels": "inconclusive"}
+
+
+def test_a_catcher_that_goes_silent_may_not_have_told_all() -> None:
+    found = said(run(away={alerts.CAUGHT: range(2000, END)}), "channels")
+    assert (found.verdict, found.reason.split(":")[-1]) == ("inconclusive", " nobody knows who else was told")
+    assert said(run(away={alerts.CAUGHT: range(1100, 1600)}), "channels").verdict == "passed"
+
+
+def test_what_is_routed_wrong_fails_though_the_catcher_is_silent() -> None:
+    elsewhere: Any = ((0, held()), (1600, held(LABELS, to="chat")), (2300, held()))
+    found = said(run(away={alerts.CAUGHT: range(END)}, manager=elsewhere), "channels")
+    assert (found.verdict, found.reason) == ("failed", "not pagerduty, but slack: the document says pagerduty")
+
+
+def test_one_that_was_over_before_the_fault_is_judged_by_what_came_after() -> None:
+    """A baseline in which it is there is refused; this one came and went before."""
+    before: Any = ((0, []), (300, [raised("firing")]), (600, []))
+    told: Any = ((0, held()), (400, held(LABELS)), (700, held()))
+    assert verdicts(run((*before, *PROMETHEUS[1:]), (*told, *MANAGER[1:]))) == GOOD
+    assert said(run(before, told, ((0, []),)), "raised").verdict == "failed"
+
+
+@pytest.mark.parametrize("there", [raised("pending"), raised("firing")])
+def test_one_that_comes_between_the_baseline_and_the_fault_proves_nothing(there: dict[str, Any]) -> None:
+    journal = run(((0, []), (900, [there]), *PROMETHEUS[2:]))
+    open_ = dict.fromkeys(("raised", "severity", "channels", "resolved"), "inconclusive")
+    assert verdicts(journal) == open_ | {"noise": "passed"}
+    assert said(journal, "raised").reason == alert_findings.EARLY
+
+
+def test_one_that_a_slow_fault_raises_before_it_is_wholly_in_place_is_its_own() -> None:
+    """Asked for at 1000, found in place from 1310 on; pending at 1210."""
+    made = planned()
+    journal = Journal(made).baseline().strikes(seen="-" * 15 + "+" * 20)
+    journal.looks("healthy", 0, "+" * 14 + "-" * 4 + "+" * 22).looks("down", 0, "-" * 14 + "+" * 4 + "-" * 22)
+    early: Any = ((0, []), (1200, [raised("firing")]), (2200, []))
+    told: Any = ((0, held()), (1250, held(LABELS)), (1700, held(LABELS, sent=1)), (2300, held(sent=2)))
+    journal.add(*read(alerts.PROMETHEUS, *early), *read(alerts.ALERTMANAGER, *told), *read(alerts.CAUGHT, *CAUGHT))
+    journal.ends(END)
+    assert verdicts(journal) == GOOD
+    assert said(journal, "raised").measured == Interval(0, (1310 - 1290) * MS)
+
+
+def test_alerts_of_another_environment_are_neither_the_wanted_one_nor_noise() -> None:
+    made = planned(EVERYTHING | {"rules": {"engine-crash": ["ContainerCrash"]}, "labels": {"stage": "test"}})
+    theirs = {"alertname": "ContainerCrash", "severity": "critical", "stage": "production"}
+    ours = theirs | {"stage": "test"}
+    here = {name: value for name, value in ours.items() if name != "stage"}  # what it is sent with is not shown yet
+    other = OTHER | {"stage": "production"}
+
+    def told(*labels: Mapping[str, str]) -> Journal:
+        prometheus: Any = ((0, []), (1500, [raised("firing", {**one, "stage": "production"}) for one in labels[:1]]))
+        if ours in labels:
+            prometheus = ((0, []), (1500, [raised("firing", here)]), (2200, []))
+        return run(prometheus, ((0, held()), (1600, held(*labels, sent=1)), (2300, held(other, sent=1))), made=made)
+
+    assert verdicts(told(ours, other)) == GOOD
+    found = told(theirs, other)
+    assert (said(found, "raised").verdict, said(found, "noise").verdict) == ("failed", "passed")
+    assert said(told(ours, OTHER | {"stage": "test"}), "noise").verdict == "failed"
+    there = Journal(made).baseline().add(*read(alerts.ALERTMANAGER, (0, held(theirs)), until=1000))
+    assert alert_findings.refusals(made, there.history()) == []
+
+
+def test_one_that_is_over_while_the_system_is_still_broken_fails() -> None:
+    """The fault is held until 3000, and the system broken by it as long."""
+    over: Any = ((0, []), (1200, [raised("firing")]), (2000, []))
+    found = said(held_until_3000(over, ((0, held()), (1300, held(LABELS)), (2100, held()))), "resolved")
+    assert found.verdict == "failed"
+    assert found.reason == "it was over at least 880 ms before the fault, and the system was still broken"
+    late: Any = ((0, []), (1200, [raised("firing")]), (3200, []))
+    found = said(held_until_3000(late, ((0, held()), (1300, held(LABELS)), (3300, held()))), "resolved")
+    assert found.verdict == "passed"
+
+
+def test_a_prometheus_that_begins_anew_forgets_and_finds_it_again() -> None:
+    """Away from 1700 on; back at 2200 without any alert, until its rules were evaluated."""
+    made = planned({"prometheus": "http://p"})
+    anew: Any = (*PROMETHEUS[:3], (2200, []), (2400, [raised("firing")]), (2900, []))
+    journal = run(anew, away={alerts.PROMETHEUS: range(1700, 2200)}, made=made)
+    assert said(journal, "raised").verdict == "passed"
+    assert said(journal, "resolved").measured == Interval((2800 - 1510) * MS, (2910 - 1400) * MS)
+
+
+def test_one_that_is_gone_with_the_memory_of_its_only_teller_is_open() -> None:
+    gone: Any = (*PROMETHEUS[:3], (2200, []))
+    alone = planned({"prometheus": "http://p"})
+    found = said(run(gone, away={alerts.PROMETHEUS: range(1700, 2200)}, made=alone), "resolved")
+    assert found.verdict == "inconclusive"
+    assert found.reason.startswith("alerts:prometheus gave no answer, and had it no longer afterwards")
+    assert said(run(gone, MANAGER[:3], away={alerts.PROMETHEUS: range(1700, 2200)}), "resolved").verdict == "failed"
+    # a look or two that are lost are no beginning anew, and an Alertmanager that saw its end knows better
+    assert said(run(gone, away={alerts.PROMETHEUS: range(2000, 2200)}, made=alone), "resolved").verdict == "passed"
+    assert said(run(gone, away={alerts.PROMETHEUS: range(1700, 2200)}), "resolved").verdict == "passed"
+
+
+def test_one_whose_teller_stays_away_is_open_and_not_still_there() -> None:
+    found = said(run(away={alerts.PROMETHEUS: range(1700, END)}), "resolved")
+    assert found.verdict == "inconclusive"
+    assert "without a look of alerts:prometheus" in found.reason
+    stays: Any = PROMETHEUS[:3]
+    found = said(run(stays, away={alerts.PROMETHEUS: range(3500, END)}), "resolved")
+    assert found.verdict == "failed"  # it had said so for longer than the limit
+
+
+def test_what_comes_back_with_a_teller_that_began_anew_is_no_noise() -> None:
+    anew: Any = ((0, held(OTHER)), (1600, held(LABELS, OTHER)), (1700, held(sent=1)), (1800, held(LABELS, OTHER)))
+    assert said(run(manager=(*anew, (2300, held()))), "noise").verdict == "passed"
+    new = OTHER | {"failure": "oom-kill"}
+    assert said(run(manager=(*anew, (2300, held(new)))), "noise").verdict == "failed"
+
+
+@pytest.mark.parametrize("dies", [1500, 1800, 2100])
+def test_of_two_alertmanagers_one_may_die_at_any_time(dies: int) -> None:
+    made = planned(EVERYTHING | {"alertmanager": ["http://a", "http://b"]})
+    journal = run(made=made)
+    journal.add(*read(f"{alerts.ALERTMANAGER}-1", *MANAGER, silent=range(dies, END)))
+    journal.add(*read(f"{alerts.ALERTMANAGER}-2", *MANAGER))
+    assert verdicts(journal) == GOOD
+
+
+def test_of_two_alertmanagers_the_one_that_still_has_it_counts_while_it_answers() -> None:
+    made = planned(EVERYTHING | {"alertmanager": ["http://a", "http://b"]})
+    journal = run(made=made)
+    journal.add(*read(f"{alerts.ALERTMANAGER}-1", *MANAGER[:3]), *read(f"{alerts.ALERTMANAGER}-2", *MANAGER))
+    assert said(journal, "resolved").verdict == "failed"
+
+
+def test_a_dead_alertmanager_may_have_told_what_the_other_did_not() -> None:
+    made = planned({"prometheus": "http://p", "alertmanager": ["http://a", "http://b"]})
+    quiet: Any = ((0, held()), (1600, held(LABELS)), (2300, held()))
+    journal = run(made=made)
+    journal.add(*read(f"{alerts.ALERTMANAGER}-1", *quiet, silent=range(1800, END)))
+    journal.add(*read(f"{alerts.ALERTMANAGER}-2", *quiet))
+    found = said(journal, "channels")
+    assert found.verdict == "inconclusive"
+    assert "without a look of alerts:alertmanager-1" in found.reason
+    journal = run(made=made)
+    journal.add(*read(f"{alerts.ALERTMANAGER}-1", *quiet), *read(f"{alerts.ALERTMANAGER}-2", *quiet))
+    assert said(journal, "channels").verdict == "failed"
+
+
+def test_clocks_that_differ_by_minutes_change_nothing() -> None:
+    def shifted(told: Any, since: str) -> Any:
+        def moved(one: dict[str, Any]) -> dict[str, Any]:
+            return one | {"since": since} if "since" in one else one
+
+        return tuple(
+            (at, [moved(one) for one in value] if isinstance(value, list)
+             else value | {"alerts": [moved(one) for one in value["alerts"]]})
+            for at, value in told
+        )  # fmt: skip
+
+    late = [(at, [one | {"at": one["at"] + 600 * 10**9} for one in value]) for at, value in CAUGHT]
+    journal = run(shifted(PROMETHEUS, "2026-01-01T00:07:00Z"), shifted(MANAGER, "2025-12-31T23:51:00Z"), late)
+    assert verdicts(journal) == GOOD
+    assert journal.judge().chain == run().judge().chain
+
+
 def test_a_placebo_raises_nothing() -> None:
     made = planned(placebo=True)
     for told, verdict in ((((0, held()),), "passed"), (MANAGER, "failed")):
@@ -306,17 +515,86 @@ def test_an_alert_that_is_there_already_refuses_the_start(prometheus: Any, manag
 @pytest.mark.parametrize(
     ("matcher", "swallows"),
     [
-        ({"name": "severity", "value": "critical", "regex": False, "equal": True}, True),
-        ({"name": "failure", "value": "engine.*", "regex": True, "equal": True}, True),
-        ({"name": "severity", "value": "critical", "regex": False, "equal": False}, False),
-        ({"name": "instance", "value": "db-7", "regex": False, "equal": True}, False),
+        (["severity", "=", "critical"], True),
+        (["failure", "=~", "engine.*"], True),
+        (["severity", "!~", "warning|info"], True),
+        (["severity", "!=", "critical"], False),
+        (["instance", "=", "db-7"], False),
+        (["severity", "=~", "(?i"], False),
     ],
 )
-def test_a_silence_that_swallows_it_refuses_the_start(matcher: dict[str, Any], swallows: bool) -> None:
+def test_a_silence_that_swallows_it_refuses_the_start(matcher: list[str], swallows: bool) -> None:
     value = held() | {"silences": [{"id": "s-1", "comment": "night shift", "matchers": [matcher]}]}
     journal = Journal(planned()).baseline().add(*read(alerts.ALERTMANAGER, (0, value), until=1000))
     wanted = ["silence s-1 (night shift) would swallow Container Crash"] if swallows else []
     assert alert_findings.refusals(planned(), journal.history()) == wanted
+
+
+NODE_DOWN = {"alertname": "NodeDown", "instance": "node-7", "severity": "critical", "cluster": "staging"}
+BY_NODE, ENGINES = ["alertname", "=", "NodeDown"], ["failure", "=", "engine-crash"]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "equal", "swallows"),
+    [
+        ([BY_NODE], [ENGINES], [], True),
+        ([["instance", "=", "node-7"]], [["severity", "=~", "critical|high"]], ["severity"], False),  # it may be both
+        ([["alertname", "!=", "x"]], [["severity", "=", "critical"]], [], False),
+        ([BY_NODE], [ENGINES], ["cluster"], True),  # by what the environment says of all its alerts
+        ([["severity", "=", "critical"]], [ENGINES], [], True),
+        ([["severity", "=", "critical"]], [["severity", "=~", ".*"]], [], False),  # both fit both sides
+        ([["alertname", "=", "DiskFull"]], [ENGINES], [], False),  # nothing is there that it needs
+        ([BY_NODE], [["severity", "=", "warning"]], [], False),
+        ([BY_NODE], [["team", "=", "trading"]], [], False),  # nobody knows its team
+        ([BY_NODE], [ENGINES], ["instance"], False),  # nor its instance
+    ],
+)
+def test_an_inhibition_that_swallows_it_refuses_the_start(
+    source: list[list[str]], target: list[list[str]], equal: list[str], swallows: bool
+) -> None:
+    made = planned(EVERYTHING | {"labels": {"cluster": "staging"}})
+    value = held(NODE_DOWN) | {"inhibitions": [{"source": source, "target": target, "equal": equal}]}
+    journal = Journal(made).baseline().add(*read(alerts.ALERTMANAGER, (0, value), until=1000))
+    reasons = alert_findings.refusals(made, journal.history())
+    assert len(reasons) == swallows
+    assert all("while NodeDown (node-7) is active, would swallow Container Crash" in reason for reason in reasons)
+
+
+def test_the_refusal_names_the_inhibition_by_both_its_sides() -> None:
+    rule = {"source": [BY_NODE], "target": [ENGINES, ["severity", "=~", "critical|high"]], "equal": []}
+    made = planned(EVERYTHING)
+    value = held(NODE_DOWN) | {"inhibitions": [rule]}
+    journal = Journal(made).baseline().add(*read(alerts.ALERTMANAGER, (0, value), until=1000))
+    assert alert_findings.refusals(made, journal.history()) == [
+        'the inhibition of {failure="engine-crash", severity=~"critical|high"} by {alertname="NodeDown"}, '
+        "while NodeDown (node-7) is active, would swallow Container Crash"
+    ]
+
+
+def test_what_the_rule_attaches_is_known_beforehand() -> None:
+    """Of rules of several severities that of the document counts; without any, whichever there is."""
+    inhibition = {"source": [BY_NODE], "target": [["team", "=", "trading"]], "equal": ["cluster"]}
+    value = held(NODE_DOWN) | {"inhibitions": [inhibition]}
+
+    def refusals(*rules: tuple[str, str]) -> list[str]:
+        told = [{"name": "ContainerCrash", "labels": {"severity": severity, "team": team, "cluster": "staging"}}
+                for severity, team in rules]  # fmt: skip
+        journal = Journal(planned()).baseline()
+        journal.add(*read(alerts.ALERTMANAGER, (0, value), until=1000), *read(alerts.RULES, (0, told), until=100))
+        return alert_findings.refusals(planned(), journal.history())
+
+    assert refusals() == []
+    assert len(refusals(("critical", "trading"))) == 1
+    assert refusals(("critical", "{{ $labels.team }}")) == []
+    assert refusals(("critical", "risk"), ("warning", "trading")) == []
+    assert len(refusals(("warning", "trading"))) == 1
+
+
+def test_an_inhibition_that_needs_what_is_over_swallows_nothing() -> None:
+    rule = {"inhibitions": [{"source": [BY_NODE], "target": [ENGINES], "equal": []}]}
+    journal = Journal(planned()).baseline()
+    journal.add(*read(alerts.ALERTMANAGER, (0, held(NODE_DOWN) | rule), (500, held() | rule), until=1000))
+    assert alert_findings.refusals(planned(), journal.history()) == []
 
 
 def test_nobody_who_answers_refuses_the_start() -> None:

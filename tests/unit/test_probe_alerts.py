@@ -14,10 +14,14 @@ from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.probes.alertmanager import Alertmanager
 from veloz_chaos.probes.caught import BEYOND, Caught
 from veloz_chaos.probes.prometheus_alerts import PrometheusAlerts
+from veloz_chaos.probes.prometheus_rules import PrometheusRules
 
 LABELS = {"alertname": "ContainerCrash", "severity": "critical"}
 CONFIG = """
 route: {receiver: nobody}
+inhibit_rules:
+  - {source_matchers: ['severity="critical"', "team=~ops|trading"], target_match: {severity: warning}, equal: [cluster]}
+  - {source_matchers: ['team=~"(unread"'], target_matchers: [a!=b]}
 receivers:
   - name: nobody
   - name: oncall
@@ -27,11 +31,13 @@ receivers:
     webhook_configs: []
 """
 METRICS = """
-# TYPE alertmanager_notifications_total counter
-alertmanager_notifications_total{integration="slack"} 3
-alertmanager_notifications_total{integration="email"} 0
-alertmanager_notifications_failed_total{integration="slack",reason="other"} 1
-alertmanager_notifications_failed_total{integration="slack",reason="clientError"} 1
+# TYPE alertmanager_notification_requests_total counter
+alertmanager_notifications_total{integration="slack"} 9
+alertmanager_notification_requests_total{integration="slack"} 3
+alertmanager_notification_requests_total{integration="email"} 4
+alertmanager_notification_requests_total{integration="pagerduty"} 0
+alertmanager_notification_requests_failed_total{integration="slack",reason="other"} 1
+alertmanager_notification_requests_failed_total{integration="slack",reason="clientError"} 1
 """
 
 
@@ -92,6 +98,24 @@ def test_what_is_not_prometheus_is_no_answer(answer: Answer, error: str) -> None
     assert (seen.error, seen.value) == (error, None)
 
 
+def rules(*said: dict[str, Any]) -> Answer:
+    recorded = {"type": "recording", "name": "up:all", "labels": {"failure": "engine-crash"}}
+    groups = [{"name": "g", "rules": [{"type": "alerting", **one} for one in said]}, {"rules": [recorded]}]
+    return Answer({"status": "success", "data": {"groups": groups}})
+
+
+def test_the_rules_of_one_alert_by_their_names_or_by_its_failure() -> None:
+    crash = {"name": "ContainerCrash", "labels": {"failure": "engine-crash", "severity": "critical"}}
+    answers = {"/api/v1/rules?type=alert": rules(crash, {"name": "DiskFull", "labels": {"failure": "disk-full"}},
+                                                 {"name": "Plain"})}  # fmt: skip
+    with answering(answers) as server:
+        assert look(PrometheusRules(url=server.url, failure="engine-crash")).value == [crash]
+        assert look(PrometheusRules(url=server.url, names=["Plain"])).value == [{"name": "Plain", "labels": {}}]
+        assert look(PrometheusRules(url=server.url, names=["Other"])).value == []
+    with answering({"/api/v1/rules?type=alert": Answer({"data": []})}) as server:
+        assert look(PrometheusRules(url=server.url)).error == "not Prometheus' list of rules"
+
+
 def test_an_alertmanager_tells_alerts_receivers_counts_and_silences() -> None:
     with answering(manager()) as server:
         value = look(Alertmanager(url=server.url)).value
@@ -106,8 +130,21 @@ def test_an_alertmanager_tells_alerts_receivers_counts_and_silences() -> None:
         }
     ]
     assert value["receivers"] == {"nobody": [], "oncall": ["pagerduty", "slack"], "empty": []}
-    assert (value["sent"], value["failed"]) == ({"slack": 3}, {"slack": 2})
-    assert [silence["id"] for silence in value["silences"]] == ["s-1"]
+    assert (value["sent"], value["failed"]) == ({"pagerduty": 0, "slack": 3}, {"slack": 2})
+    assert value["silences"] == [{"id": "s-1", "comment": "night", "matchers": [["severity", "=", "critical"]]}]
+    source = [["severity", "=", "critical"], ["team", "=~", "ops|trading"]]
+    assert value["inhibitions"] == [{"source": source, "target": [["severity", "=", "warning"]], "equal": ["cluster"]}]
+
+
+@pytest.mark.parametrize(
+    ("regex", "equal", "operator"), [(False, True, "="), (False, False, "!="), (True, True, "=~"), (True, False, "!~")]
+)
+def test_a_matcher_of_a_silence_is_read_as_it_is_meant(regex: bool, equal: bool, operator: str) -> None:
+    matcher = {"name": "severity", "value": "critical", "isRegex": regex, "isEqual": equal}
+    silence = {"id": "s-1", "comment": "", "matchers": [matcher], "status": {"state": "active"}}
+    with answering(manager(_api_v2_silences=Answer([silence]))) as server:
+        (told,) = look(Alertmanager(url=server.url)).value["silences"]
+    assert told["matchers"] == [["severity", operator, "critical"]]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +154,7 @@ def test_an_alertmanager_tells_alerts_receivers_counts_and_silences() -> None:
         ({"_api_v2_silences": Answer([{}])}, "not Alertmanager's list of silences"),
         ({"_api_v2_status": Answer({})}, "not Alertmanager's status"),
         ({"_api_v2_status": Answer({"config": {"original": ": ["}})}, "its configuration can't be read"),
+        ({"_api_v2_status": Answer({"config": {"original": "receivers: 7"}})}, "its configuration can't be read"),
         ({"_metrics": Answer("", status=502)}, "HTTP 502"),
     ],
 )
@@ -160,7 +198,7 @@ def test_a_catcher_that_began_anew_is_followed() -> None:
     assert [[one["n"] for one in value] for value in values] == [[], [1], [2]]
 
 
-@pytest.mark.parametrize("kind", [PrometheusAlerts, Alertmanager, Caught])
+@pytest.mark.parametrize("kind", [PrometheusAlerts, PrometheusRules, Alertmanager, Caught])
 def test_a_url_holds_no_password(kind: type[Any]) -> None:
     with pytest.raises(ValidationError, match="write headers"):
         kind(url="http://me:secret@127.0.0.1:9090")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -306,6 +307,26 @@ def test_nothing_is_left_of_timed_out_looks(silent: int) -> None:
         assert descriptors() <= before
 
     asyncio.run(look())
+
+
+def test_a_look_that_is_cut_short_at_any_step_is_not_told_of_on_stderr(silent: int) -> None:
+    """In the one in which its connection is made, too."""
+    told: list[dict[str, Any]] = []
+
+    async def look() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        probe = Sql(dsn=f"postgresql://a@127.0.0.1:{silent}/b", query="select 1")
+        for steps in range(60):
+            looking = asyncio.create_task(probe.look(eye()))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            looking.cancel()
+            await asyncio.wait([looking])
+            await asyncio.sleep(0)
+        gc.collect()
+
+    asyncio.run(look())
+    assert told == []
 
 
 def test_nothing_is_left_of_cancelled_queries(postgres: Server) -> None:

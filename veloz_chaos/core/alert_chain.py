@@ -6,17 +6,19 @@ seen of it, and the step's interval is so much wider.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 from veloz_chaos.core.alerts import CAUGHT, PROMETHEUS, PlannedAlert, named
+from veloz_chaos.core.coverage import GAP_PERIODS
 from veloz_chaos.core.history import History, Value
 from veloz_chaos.core.interval import Interval, Nanoseconds
 from veloz_chaos.core.measure import Measurement
-from veloz_chaos.core.trace import is_shown
+from veloz_chaos.core.trace import Look, is_shown
 
 #: How surely a channel was reached.
 STRENGTHS = ("routed", "notified", "delivered")
@@ -39,10 +41,18 @@ class Chain:
     routed: Mapping[str, Step] = field(default_factory=dict)
     notified: Mapping[str, Step] = field(default_factory=dict)
     delivered: Mapping[str, Step] = field(default_factory=dict)
-    #: integration -> notifications of it that failed meanwhile
+    #: channels whose notifications are counted where they leave
+    counted: frozenset[str] = frozenset()
+    #: integration -> attempts to notify that failed meanwhile
     failing: Mapping[str, int] = field(default_factory=dict)
     #: its end: the last one, if it came back
     resolved: Step | None = None
+    #: who had it when they were last heard, and when that was
+    holding: Mapping[str, Nanoseconds] = field(default_factory=dict)
+    #: who no longer had it when they were heard again after a silence: they may have begun anew
+    forgotten: tuple[str, ...] = ()
+    #: it was there already when the fault struck: nobody can tell what raised it
+    early: bool = False
     severities: frozenset[str] = frozenset()
     #: what silenced or inhibited it
     muted: tuple[str, ...] = ()
@@ -56,12 +66,13 @@ def chain(alert: PlannedAlert, history: History, m: Measurement) -> Chain:
     """Of a run whose fault was in place; empty else."""
     if m.began is None:
         return Chain()
-    since = m.began.at_least
+    since = _from(history, m.began)
     prometheus = history.values.get(PROMETHEUS, []) if alert.prometheus else []
     managers = {name: history.values.get(name, []) for name in alert.alertmanagers}
     received = _earliest(rise(history, name, lambda value: bool(_mine(alert, value)), since) for name in managers)
     firing = rise(history, PROMETHEUS, lambda value: _has(alert, value, ("firing",)), since)
     told = [value for values in managers.values() for value in values if value.answered >= since]
+    over, holding, forgotten = _ends(alert, history, since)
     return Chain(
         pending=rise(history, PROMETHEUS, lambda value: _has(alert, value, ("pending", "firing")), since),
         firing=firing,
@@ -69,13 +80,23 @@ def chain(alert: PlannedAlert, history: History, m: Measurement) -> Chain:
         routed=_routed(alert, history, list(managers), since),
         notified=_notified(alert, history, managers, received, since),
         delivered=_delivered(alert, history, since),
+        counted=_counted(alert, managers, since),
         failing=_failing(managers, since),
-        resolved=_resolved(alert, history, list(managers), since),
+        resolved=None if holding or forgotten else over,
+        holding=holding,
+        forgotten=forgotten,
+        early=any(alert.mine(one["labels"]) for one in _there(alert, history, since)),
         severities=frozenset(_severities(alert, prometheus, told, since)),
         muted=tuple(dict.fromkeys(_muted(alert, told))),
         noise=_noise(alert, history, list(managers), since),
         raised=received if alert.alertmanagers else firing,
     )
+
+
+def _from(history: History, began: Interval) -> Nanoseconds:
+    """When the fault was asked for: a slow one may raise its alert before it is wholly in place."""
+    asked = [record.inject_began for record in history.faults.values() if record.inject_began is not None]
+    return min([began.at_least, *asked])
 
 
 def rise(history: History, probe: str, holds: Callable[[Any], bool], since: Nanoseconds) -> Step | None:
@@ -155,7 +176,8 @@ def _notified(
     received: Step | None,
     since: Nanoseconds,
 ) -> dict[str, Step]:
-    """A channel's counters rose since the alert was there, in an Alertmanager that has it for that channel."""
+    """More attempts to notify a channel succeeded while the alert was there, in an Alertmanager that has it for that
+    channel."""
     found: dict[str, Step] = {}
     for name, values in managers.items() if received is not None else ():
         for before, value in pairwise(values):
@@ -165,7 +187,7 @@ def _notified(
             receivers = {receiver for one in own for receiver in one["receivers"]}
             for channel in alert.routed(receivers, value.value["receivers"]):
                 wanted = alert.integrations(channel, receivers, value.value["receivers"])
-                if channel not in found and any(_grew(before, value, "sent", i) for i in wanted):
+                if channel not in found and any(_succeeded(before, value, i) for i in wanted):
                     found[channel] = _seen(history, name, value, since)
     return found
 
@@ -174,6 +196,21 @@ def _grew(before: Value, value: Value, what: str, integration: str) -> int:
     """A counter that is lower than before has begun anew."""
     old, new = before.value[what].get(integration, 0), value.value[what].get(integration, 0)
     return int(new - old if new >= old else new)
+
+
+def _succeeded(before: Value, value: Value, integration: str) -> bool:
+    return _grew(before, value, "sent", integration) > _grew(before, value, "failed", integration)
+
+
+def _counted(alert: PlannedAlert, managers: Mapping[str, list[Value]], since: Nanoseconds) -> frozenset[str]:
+    """The channels of which every integration is counted."""
+    found: set[str] = set()
+    for value in (value.value for values in managers.values() for value in values if value.answered >= since):
+        receivers = {receiver for one in _mine(alert, value) for receiver in one["receivers"]}
+        for channel in alert.routed(receivers, value["receivers"]):
+            if alert.integrations(channel, receivers, value["receivers"]) <= value["sent"].keys():
+                found.add(channel)
+    return frozenset(found)
 
 
 def _failing(managers: Mapping[str, list[Value]], since: Nanoseconds) -> dict[str, int]:
@@ -202,20 +239,73 @@ def _told(alert: PlannedAlert, one: Mapping[str, Any]) -> bool:
     return bool(set(alert.names) & set(one["alerts"])) if alert.names else alert.row in one["failures"]
 
 
-def _resolved(alert: PlannedAlert, history: History, managers: list[str], since: Nanoseconds) -> Step | None:
-    """Gone from all that had it: the latest of the last ends; none while one still has it."""
-    ends: list[Step | None] = []
-    sources: list[tuple[str, Callable[[Any], bool]]] = [(PROMETHEUS, lambda value: _has(alert, value, ("firing",)))]
-    sources += [(name, lambda value: any(alert.mine(one["labels"]) for one in value["alerts"])) for name in managers]
-    for name, holds in sources:
-        if rise(history, name, holds, since) is not None:
-            values = history.values[name]
-            over = list(_rises(history, name, lambda value, holds=holds: not holds(value), since))  # type: ignore[misc]
-            ends.append(None if holds(values[-1].value) or not over else over[-1])
-    if not ends or any(end is None for end in ends):
+def _ends(
+    alert: PlannedAlert, history: History, since: Nanoseconds
+) -> tuple[Step | None, dict[str, Nanoseconds], tuple[str, ...]]:
+    """The latest of the last ends; who still has it; whose end is none, for they may have begun anew."""
+    over: list[Step] = []
+    holding: dict[str, Nanoseconds] = {}
+    forgotten: list[str] = []
+    for group in alert.groups:
+        had = [name for name in group if rise(history, name, partial(_holds, alert), since) is not None]
+        ends = {name: end for name in had if (end := _end(alert, history, name, since)) is not None}
+        last = max((end.at.at_most for end in ends.values()), default=-1)
+        for name in had:
+            if name not in ends and not (_silent(history, name) and _heard(history, name) < last):
+                holding[name] = _heard(history, name)
+        over += ends.values()
+        forgotten += [name for name, end in ends.items() if _returned(history, name, end)]
+    if not over:
+        return None, holding, ()
+    latest = max(over, key=lambda step: step.at.at_most)
+    anew = tuple(forgotten) if len(forgotten) == len(over) else ()
+    return Step(Interval(max(step.at.at_least for step in over), latest.at.at_most), latest.entry), holding, anew
+
+
+def _holds(alert: PlannedAlert, value: Any) -> bool:
+    """Is it there? In Prometheus one that is only pending is not."""
+    if isinstance(value, list):
+        return _has(alert, value, ("firing",))
+    return any(alert.mine(one["labels"]) for one in value["alerts"])
+
+
+def _end(alert: PlannedAlert, history: History, name: str, since: Nanoseconds) -> Step | None:
+    """The last one; None while it is there."""
+    if _holds(alert, history.values[name][-1].value):
         return None
-    last = max((end for end in ends if end is not None), key=lambda end: end.at.at_most)
-    return Step(Interval(max(end.at.at_least for end in ends if end), last.at.at_most), last.entry)
+    *_, last = _rises(history, name, lambda value: not _holds(alert, value), since)
+    return last
+
+
+def last_read(history: History, name: str) -> Look | None:
+    """The last look of it that was answered as it should be."""
+    return next(filter(is_shown, history.trace(name).back_from(math.inf)), None)
+
+
+def _heard(history: History, name: str) -> Nanoseconds:
+    look = last_read(history, name)
+    return look.answered if look is not None else 0
+
+
+def _silent(history: History, name: str) -> bool:
+    last = history.trace(name).last()
+    return last is not None and not is_shown(last)
+
+
+def _returned(history: History, name: str, end: Step) -> bool:
+    """Did it tell of the end only after it had not answered for a while?"""
+    before = (look for look in history.trace(name).back_from(end.at.at_most) if look.entry < end.entry)
+    missed = sum(1 for _ in takewhile(lambda look: not is_shown(look), before))
+    return missed >= GAP_PERIODS
+
+
+def _there(alert: PlannedAlert, history: History, instant: Nanoseconds) -> Iterator[Mapping[str, Any]]:
+    """What was last told before an instant, in whatever state."""
+    for name in alert.sources:
+        before = [value for value in history.values.get(name, ()) if value.answered < instant]
+        if before:
+            last = before[-1].value
+            yield from last if isinstance(last, list) else last["alerts"]
 
 
 def _severities(alert: PlannedAlert, prometheus: list[Value], told: list[Value], since: Nanoseconds) -> Iterator[str]:
@@ -238,8 +328,11 @@ def _muted(alert: PlannedAlert, told: list[Value]) -> Iterator[str]:
 
 
 def _noise(alert: PlannedAlert, history: History, managers: list[str], since: Nanoseconds) -> dict[str, Step]:
-    """Other alerts that came up, not muted; told by Alertmanagers, or by Prometheus where there is none to look at."""
-    return _each_rise(history, managers or [PROMETHEUS], partial(_others, alert), since)
+    """Other alerts that came up, not muted; told by Alertmanagers, or by Prometheus where there is none to look at.
+    What was there when the fault struck is none, though it be gone for a while: its teller may have begun anew."""
+    there = {named(one["labels"]) for one in _there(alert, history, since)}
+    found = _each_rise(history, managers or [PROMETHEUS], partial(_others, alert), since)
+    return {name: step for name, step in found.items() if name not in there}
 
 
 def _others(alert: PlannedAlert, value: Any) -> set[str]:

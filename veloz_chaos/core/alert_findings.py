@@ -6,9 +6,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
-from veloz_chaos.core.alert_chain import STRENGTHS, Chain, Step, chain
-from veloz_chaos.core.alerts import PlannedAlert, named, silences
+from veloz_chaos.core.alert_chain import STRENGTHS, Chain, Step, chain, last_read
+from veloz_chaos.core.alert_muting import muting
+from veloz_chaos.core.alerts import CAUGHT, RULES, PlannedAlert, named
 from veloz_chaos.core.coverage import READ, unwatched, watched_until
 from veloz_chaos.core.doubt import completed
 from veloz_chaos.core.duration import nanoseconds
@@ -28,6 +30,8 @@ RAISED, SEVERITY, CHANNELS, OVER, NOISE = (
     "alert: noise",
 )
 
+EARLY = "it was there already when the fault struck: nobody knows what raised it"
+
 
 def findings(plan: Plan, history: History, m: Measurement) -> Iterator[Finding]:
     """Nothing where no alert is expected, or nobody says where alerts are read."""
@@ -35,15 +39,23 @@ def findings(plan: Plan, history: History, m: Measurement) -> Iterator[Finding]:
     if alert is None or m.began is None:
         return
     seen = chain(alert, history, m)
+    if seen.early:
+        for title in (RAISED, SEVERITY, CHANNELS, OVER):
+            yield Finding(title, "inconclusive", EARLY)
+    else:
+        yield from _of_its_own(alert, plan, history, m, seen)
+    yield _noise(plan, history, m, seen)
+
+
+def _of_its_own(alert: PlannedAlert, plan: Plan, history: History, m: Measurement, seen: Chain) -> Iterator[Finding]:
     yield _raised(alert, plan, history, m, seen)
     if seen.raised is None:
         for title in (SEVERITY, CHANNELS, OVER):
             yield Finding(title, "inconclusive", "it was not raised")
     else:
         yield _severity(alert, seen)
-        yield _channels(alert, history, m, seen)
-        yield _over(alert, history, m, seen)
-    yield _noise(plan, history, m, seen)
+        yield _channels(alert, plan, history, m, seen)
+        yield _over(alert, plan, history, m, seen)
 
 
 def _raised(alert: PlannedAlert, plan: Plan, history: History, m: Measurement, seen: Chain) -> Finding:
@@ -93,7 +105,7 @@ def _severity(alert: PlannedAlert, seen: Chain) -> Finding:
     return Finding(SEVERITY, "passed", alert.severity)
 
 
-def _channels(alert: PlannedAlert, history: History, m: Measurement, seen: Chain) -> Finding:
+def _channels(alert: PlannedAlert, plan: Plan, history: History, m: Measurement, seen: Chain) -> Finding:
     """The strongest that this environment can show decides, and is named."""
     assert m.began is not None and seen.raised is not None
     limit = nanoseconds(alert.within)
@@ -107,14 +119,22 @@ def _channels(alert: PlannedAlert, history: History, m: Measurement, seen: Chain
         how = "also" if wanted <= told else f"not {_and(wanted - told)}, but"
         return Finding(CHANNELS, "failed", f"{how} {_and(extra)}: the document says {_and(wanted)}")
     entries = tuple(step.entry for step in steps.values())
-    unrouted = sorted(wanted - set(seen.routed)) if alert.alertmanagers else []
-    missing = unrouted or sorted(wanted - set(steps))
-    if missing and (unrouted or _until(alert, history) > m.began.at_most + limit):
+    unrouted = wanted - set(seen.routed)
+    if alert.alertmanagers and unrouted:
+        return Finding(CHANNELS, "failed", f"not routed to {_and(unrouted)}", None, limit, entries)
+    missing = wanted - set(steps)
+    tellers = [CAUGHT] if alert.catcher else alert.alertmanagers
+    unheard = [why for name in tellers if (why := _silent(plan, history, name))]
+    if missing and all(_asked_until(history, name) > m.began.at_most + limit for name in tellers):
         failed = [f"{count} to {name} failed" for name, count in sorted(seen.failing.items())]
-        why = f"not {strength} to {_and(set(missing))}" if not unrouted else f"not routed to {_and(set(missing))}"
-        return Finding(CHANNELS, "failed", "; ".join([why, *failed]), None, limit, entries)
+        muted = [f"muted by {what}" for what in seen.muted]
+        why = "; ".join([f"not {strength} to {_and(missing)}", *failed, *muted])
+        return Finding(CHANNELS, "failed", why, None, limit, entries)
     if missing:
-        return Finding(CHANNELS, "inconclusive", f"not yet {strength} to {_and(set(missing))} at the end of the watch")
+        open_ = unheard[0] if unheard else f"not yet {strength} to {_and(missing)} at the end of the watch"
+        return Finding(CHANNELS, "inconclusive", open_)
+    if len(unheard) == len(tellers):
+        return Finding(CHANNELS, "inconclusive", f"{unheard[0]}: nobody knows who else was told")
     last = _latest(steps)
     found = against(CHANNELS, last.at.since(m.began), limit, entries)
     return replace(found, reason=f"{strength} to {_and(wanted)}: {found.reason}")
@@ -124,29 +144,58 @@ def reached(alert: PlannedAlert, seen: Chain) -> tuple[str, Mapping[str, Step]]:
     """The strongest proof that is to be had here, and what it shows."""
     if alert.catcher:
         return STRENGTHS[2], seen.delivered
-    if seen.notified or seen.failing:
+    if seen.counted and seen.counted >= seen.routed.keys():
         return STRENGTHS[1], seen.notified
     return (STRENGTHS[0], seen.routed) if alert.alertmanagers else ("", {})
+
+
+def _silent(plan: Plan, history: History, name: str) -> str:
+    """Why nobody knows what it told at last: its looks stayed without an answer. What it told before it tells again."""
+    return unwatched(plan, history, [name], _asked_until(history, name), watched_until(plan, history, [name]), READ)
+
+
+def _asked_until(history: History, name: str) -> Nanoseconds:
+    """All that had come by then was read."""
+    look = last_read(history, name)
+    return look.asked if look is not None else history.baseline_began or 0
 
 
 def _latest(steps: Mapping[str, Step]) -> Step:
     return max(steps.values(), key=lambda step: step.at.at_most)
 
 
-def _over(alert: PlannedAlert, history: History, m: Measurement, seen: Chain) -> Finding:
+def _over(alert: PlannedAlert, plan: Plan, history: History, m: Measurement, seen: Chain) -> Finding:
     """Counted from the recovery, and from the end of a fault that is held."""
     limit = nanoseconds(alert.resolved)
     start = _restored(m)
     if start is None or math.isinf(start.at_most):
         return Finding(OVER, "inconclusive", "the system did not recover: it need not be over", None, limit)
     if seen.resolved is not None:
-        return against(OVER, seen.resolved.at.since(start), limit, (seen.resolved.entry,))
-    waited = _until(alert, history) - start.at_most
+        early = _too_early(m, seen.resolved)
+        return early or against(OVER, seen.resolved.at.since(start), limit, (seen.resolved.entry,))
+    if not seen.holding:
+        names = _and(set(seen.forgotten))
+        why = f"{names} gave no answer, and had it no longer afterwards: begun anew, it may have forgotten it"
+        return Finding(OVER, "inconclusive", why, None, limit)
+    waited = max(seen.holding.values()) - start.at_most
     if waited > limit:
         return Finding(
             OVER, "failed", f"still there {long(waited)} after the recovery", Interval(waited, math.inf), limit
         )
-    return Finding(OVER, "inconclusive", "still there at the end of the watch", None, limit)
+    silent = [why for name in seen.holding if (why := _silent(plan, history, name))]
+    return Finding(OVER, "inconclusive", silent[0] if silent else "still there at the end of the watch", None, limit)
+
+
+def _too_early(m: Measurement, end: Step) -> Finding | None:
+    """Over though the fault was surely still in place, and the system still broken by it: who was told believes it
+    mended."""
+    if m.ended is None or m.recovery is None:
+        return None
+    before = min(m.ended.at_least, m.recovery.at_least) - end.at.at_most
+    if before <= 0:
+        return None
+    why = f"it was over at least {long(before)} before the fault, and the system was still broken"
+    return Finding(OVER, "failed", why, entries=(end.entry,))
 
 
 def _restored(m: Measurement) -> Interval | None:
@@ -175,7 +224,9 @@ def quiet(plan: Plan, history: History, m: Measurement) -> Iterator[Finding]:
         return
     seen, title = chain(plan.alert, history, m), "placebo: no alert"
     told = [plan.alert.as_] if seen.raised or seen.pending else []
-    if told or seen.noise:
+    if seen.early:
+        yield Finding(title, "inconclusive", f"{plan.alert.as_} was there already when it began")
+    elif told or seen.noise:
         reason = f"{', '.join([*told, *sorted(seen.noise)])} was raised though nothing was done"
         yield Finding(title, "failed", reason)
     elif why := _unwatched(plan.alert, plan, history, m.began.at_least, m.end):
@@ -196,7 +247,8 @@ def _unwatched(alert: PlannedAlert, plan: Plan, history: History, since: Nanosec
 
 def _until(alert: PlannedAlert, history: History) -> Nanoseconds:
     """So long was seen what is raised: when the last look of the last of them was answered well."""
-    return max((history.trace(name).last_answer() or 0 for name in alert.sources), default=0)
+    looks = (last_read(history, name) for name in alert.sources)
+    return max((look.answered for look in looks if look is not None), default=0)
 
 
 def _and(names: set[str]) -> str:
@@ -212,13 +264,19 @@ def refusals(plan: Plan, history: History) -> list[str]:
     if alert is None:
         return []
     reasons = []
+    rules = _latest_value(history, RULES) or []
     for name in alert.sources:
-        value = next((v.value for v in reversed(history.values.get(name, []))), None)
+        value = _latest_value(history, name)
         there = value if isinstance(value, list) else (value or {"alerts": []})["alerts"]
         reasons += [f"alert {named(one['labels'])} is there already" for one in there if alert.mine(one["labels"])]
         if isinstance(value, dict):
-            reasons += [f"{silence} would swallow {alert.as_}" for silence in silences(alert, value)]
+            reasons += [f"{what} would swallow {alert.as_}" for what in muting(alert, value, rules)]
     return list(dict.fromkeys(reasons))
+
+
+def _latest_value(history: History, probe: str) -> Any:
+    told = history.values.get(probe)
+    return told[-1].value if told else None
 
 
 def unanswered(plan: Plan, history: History, began: int) -> list[str]:
@@ -238,24 +296,33 @@ def unanswered(plan: Plan, history: History, began: int) -> list[str]:
 
 
 def raised_decided(plan: Plan, history: History, m: Measurement, now: int) -> bool:
-    """Nothing that needs the fault is open: everybody was told, or the limit has passed."""
-    if plan.alert is None or m.began is None:
-        return True
-    if now > m.began.at_most + nanoseconds(plan.alert.within) + _one_look(plan):
+    """Nothing that needs the fault is open."""
+    return plan.alert is None or _all_told(plan, plan.alert, m, chain(plan.alert, history, m), now)
+
+
+def decided(plan: Plan, history: History, m: Measurement, now: int) -> bool:
+    """Neither is its end."""
+    if plan.alert is None:
         return True
     seen = chain(plan.alert, history, m)
-    _, steps = reached(plan.alert, seen)
-    return seen.raised is not None and set(plan.alert.channels) <= set(steps)
+    return _all_told(plan, plan.alert, m, seen, now) and _all_over(plan, plan.alert, m, seen, now)
 
 
-def over_decided(plan: Plan, history: History, m: Measurement, now: int) -> bool:
+def _all_told(plan: Plan, alert: PlannedAlert, m: Measurement, seen: Chain, now: int) -> bool:
+    """Everybody was told, or the limit has passed."""
+    if m.began is None or seen.early or now > m.began.at_most + nanoseconds(alert.within) + _one_look(plan):
+        return True
+    strength, steps = reached(alert, seen)
+    return seen.raised is not None and (not strength or set(alert.channels) <= set(steps))
+
+
+def _all_over(plan: Plan, alert: PlannedAlert, m: Measurement, seen: Chain, now: int) -> bool:
     """It is over, was never there, or its limit has passed; of a system that is still broken it need not be over."""
     start = _restored(m)
-    if plan.alert is None or start is None or math.isinf(start.at_most):
+    if start is None or math.isinf(start.at_most) or seen.early:
         return True
-    if now > start.at_most + nanoseconds(plan.alert.resolved) + _one_look(plan):
+    if now > start.at_most + nanoseconds(alert.resolved) + _one_look(plan):
         return True
-    seen = chain(plan.alert, history, m)
     return seen.raised is None or seen.resolved is not None
 
 

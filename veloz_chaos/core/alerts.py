@@ -1,7 +1,8 @@
 """The alert that a failure must raise: which one it is, how severe, on which channels, and what was read of it.
 
-What the three probes of alerts read (`prometheus-alerts`, `alertmanager`, `caught`) is plain data in the journal; here
-it is told apart: the wanted alert from the others, a receiver's integrations from the document's channels.
+What the probes of alerts read (`prometheus-alerts`, `prometheus-rules`, `alertmanager`, `caught`) is plain data in the
+journal; here it is told apart: the wanted alert from the others, a receiver's integrations from the document's
+channels.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from veloz_chaos.core.model import Written
 #: The probes that a plan adds for the alert; no environment can name one so.
 ALERTS = "alerts:"
 PROMETHEUS, ALERTMANAGER, CAUGHT = ALERTS + "prometheus", ALERTS + "alertmanager", ALERTS + "caught"
+#: What tells beforehand which labels it will have; how often it is asked is enough for once before the fault.
+RULES, SELDOM = ALERTS + "rules", timedelta(minutes=10)
 #: So begins what a plan says of an alert that is expected where nobody says how alerts are read.
 UNREAD = "alerts are not checked"
 #: An alert that is not over so long after the recovery stays for good.
@@ -42,6 +45,8 @@ class PlannedAlert(Written):
     names: list[str]
     #: what else the fault may raise
     also: list[str] = []
+    #: of all alerts of this environment
+    labels: dict[str, str] = {}
     #: the probes that look at it
     prometheus: bool
     alertmanagers: list[str]
@@ -61,13 +66,24 @@ class PlannedAlert(Written):
         """All that look at it."""
         return [*self.sources, *([CAUGHT] if self.catcher else [])]
 
+    def wanted(self, probe: str) -> dict[str, Any]:
+        """What a probe is to look for, beside where."""
+        return {} if probe != RULES else {"names": self.names} if self.names else {"failure": self.row}
+
+    def elsewhere(self, labels: Labels) -> bool:
+        """Of another environment. One that does not say of which may be of this one: Prometheus attaches its external
+        labels only when it sends an alert."""
+        return any(labels.get(name, value) != value for name, value in self.labels.items())
+
     def mine(self, labels: Labels) -> bool:
+        if self.elsewhere(labels):
+            return False
         if self.names:
             return labels.get("alertname") in self.names
         return labels.get("failure") == self.row
 
     def noise(self, labels: Labels) -> bool:
-        return not self.mine(labels) and labels.get("alertname") not in self.also
+        return not (self.mine(labels) or self.elsewhere(labels)) and labels.get("alertname") not in self.also
 
     def channel(self, receiver: str, integration: str) -> str:
         """What the document calls it; the site's own words where the document has none."""
@@ -94,6 +110,7 @@ def planned(row: str, alert: Alert, said: Alerts, within: timedelta, also: list[
         resolved=RESOLVED,
         names=said.rules.get(row, []),
         also=also,
+        labels=said.labels,
         prometheus=said.prometheus is not None,
         alertmanagers=[name for name, kind, _ in probes(said) if kind == "alertmanager"],
         catcher=said.catcher is not None,
@@ -104,6 +121,7 @@ def probes(said: Alerts) -> Iterator[tuple[str, str, Place]]:
     """Name, type and place of each probe that looks at alerts."""
     if said.prometheus is not None:
         yield PROMETHEUS, "prometheus-alerts", said.prometheus
+        yield RULES, "prometheus-rules", said.prometheus
     for number, place in enumerate(said.alertmanager, 1):
         yield (ALERTMANAGER if len(said.alertmanager) == 1 else f"{ALERTMANAGER}-{number}"), "alertmanager", place
     if said.catcher is not None:
@@ -114,27 +132,3 @@ def named(labels: Labels) -> str:
     """`ContainerCrash (engine-crash)`"""
     more = labels.get("failure") or labels.get("instance")
     return labels.get("alertname", "an alert without a name") + (f" ({more})" if more else "")
-
-
-def silences(alert: PlannedAlert, value: Mapping[str, Any]) -> list[str]:
-    """The silences that surely swallow it, by the labels that are known beforehand."""
-    known = {"severity": alert.severity} | ({} if alert.names else {"failure": alert.row})
-    sure = [known | {"alertname": name} for name in alert.names] or [known]
-    return [
-        f"silence {silence['id']} ({silence['comment']})"
-        for silence in value.get("silences", ())
-        if any(all(_matches(m, labels) for m in silence["matchers"]) for labels in sure)
-    ]
-
-
-def _matches(matcher: Mapping[str, Any], labels: Labels) -> bool:
-    import re
-
-    if matcher["name"] not in labels:
-        return False
-    told = labels[matcher["name"]]
-    try:
-        hit = re.fullmatch(matcher["value"], told) is not None if matcher["regex"] else told == matcher["value"]
-    except re.error:
-        return False
-    return bool(hit == matcher["equal"])

@@ -52,14 +52,9 @@ def watch_over(plan: Plan, history: History, now: int) -> bool:
     if plan.placebo:
         return now >= start.at_most + nanoseconds(plan.limits.detection or plan.hold) + nanoseconds(plan.settle)
     if now > start.at_most + _patience(plan) and _passed(plan, m, now):
-        return _told(plan, history, m, now)
+        return alerts.decided(plan, history, m, now)
     settled = _noticed(plan, m, now) and _hurt(plan, m, now) and _settled(plan, history, m, now)
-    return settled and _told(plan, history, m, now)
-
-
-def _told(plan: Plan, history: History, m: Measurement, now: int) -> bool:
-    """The alert is decided, and so is its end."""
-    return alerts.raised_decided(plan, history, m, now) and alerts.over_decided(plan, history, m, now)
+    return settled and alerts.decided(plan, history, m, now)
 
 
 def steps_over(plan: Plan, history: History, now: int) -> bool:
@@ -69,7 +64,7 @@ def steps_over(plan: Plan, history: History, now: int) -> bool:
         return True
     ended = max((step.ended or 0 for step in history.steps.values()), default=0)
     settled = _settled(plan, history, m, now) and now >= ended + nanoseconds(plan.settle)
-    told = settled and _told(plan, history, m, now)
+    told = settled and alerts.decided(plan, history, m, now)
     return told or now > ended + nanoseconds(plan.limits.give_up)
 
 

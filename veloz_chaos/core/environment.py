@@ -151,6 +151,9 @@ class Alerts(Written):
     channels: dict[Name, list[str]] = {}
     #: row -> the names of its alerts; by default those that carry the label `failure: ROW`
     rules: dict[Name, list[str]] = {}
+    #: what all alerts of this environment carry, where others are read at the same place: one that says something
+    #: else is another environment's
+    labels: dict[str, str] = {}
 
     @model_validator(mode="before")
     @classmethod

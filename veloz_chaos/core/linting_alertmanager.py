@@ -23,13 +23,13 @@ _INTEGRATION = "_configs"
 def alertmanager(root: Node) -> Alertmanager:
     """Raises InvalidFile with everything that is wrong."""
     gathering = Gathering()
-    receivers = gathering.each(root["receivers"].items(), _receiver)
+    receivers = gathering.each(root["receivers"].items(), receiver)
     times = [one["name"].text() for key in ("time_intervals", "mute_time_intervals") for one in root[key].items()]
     names = _Names([one.name for one in receivers], times)
     if root["route"].value is None:
         gathering.one(lambda: _refuse(root, "there is no `route`", "write one with a receiver"))
     routes = gathering.one(lambda: _tree(root["route"], names, gathering)) if root["route"].value is not None else []
-    inhibitions = gathering.each(root["inhibit_rules"].items(), _inhibition)
+    inhibitions = gathering.each(root["inhibit_rules"].items(), inhibition)
     gathering.done()
     return Alertmanager(routes[0], {one.name: one for one in receivers}, tuple(inhibitions), tuple(literals(root)))
 
@@ -44,7 +44,8 @@ class _Names:
         self.times = list(times)
 
 
-def _receiver(node: Node) -> Receiver:
+def receiver(node: Node) -> Receiver:
+    """Raises InvalidFile."""
     name = node["name"].text()
     if not name:
         raise node.invalid("a receiver needs a name")
@@ -88,7 +89,8 @@ def _grouping(node: Node) -> frozenset[str] | None:
     return None if "..." in said else frozenset(said)
 
 
-def _inhibition(node: Node) -> Inhibition:
+def inhibition(node: Node) -> Inhibition:
+    """Raises InvalidFile."""
     sides = {side: _side(node, side) for side in ("source", "target")}
     return Inhibition(sides["source"], sides["target"], tuple(node["equal"].texts()), node.spot)
 

@@ -111,7 +111,7 @@ class Muters:
         for inhibition, sources in self._sources:
             target = labels.fits(inhibition.target)
             for other, kind, source in sources if target is not Fit.NO else ():
-                how = _mutes(inhibition, labels, kind, min(source, target)) if other != name else Fit.NO
+                how = mutes(inhibition, labels, kind, min(source, target)) if other != name else Fit.NO
                 if how is not Fit.NO:
                     yield Muting(inhibition, other, how is Fit.YES)
 
@@ -124,7 +124,7 @@ def _sources(one: Inhibition, alerts: Mapping[str, Iterable[Labels]]) -> Iterato
                 yield name, labels, fits
 
 
-def _mutes(one: Inhibition, labels: Labels, other: Labels, fits: Fit) -> Fit:
-    if labels.fits(one.source) is Fit.YES and other.fits(one.target) is Fit.YES:
-        return Fit.NO  # both sides fit both: Alertmanager mutes neither
-    return min([fits, *(same(labels.of(name), other.of(name)) for name in one.equal)])
+def mutes(one: Inhibition, labels: Labels, other: Labels, fits: Fit) -> Fit:
+    """Does the other, while it is there, mute an alert of these labels? `fits`: the worse of how both sides fit."""
+    both = min(labels.fits(one.source), other.fits(one.target))  # if both sides fit both, Alertmanager mutes neither
+    return min([Fit(Fit.YES - both), fits, *(same(labels.of(name), other.of(name)) for name in one.equal)])

@@ -5,7 +5,7 @@ Wherever it comes from (files or running servers), it ends here. Lengths are nan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -116,12 +116,17 @@ class Route:
 
     @property
     def said(self) -> str:
-        return "{" + ", ".join(map(str, self.matchers)) + "}"
+        return braced(self.matchers)
 
     def walk(self) -> Iterator[Route]:
         yield self
         for route in self.routes:
             yield from route.walk()
+
+
+def braced(matchers: Iterable[Matcher]) -> str:
+    """`{severity="critical", team=~"a|b"}`"""
+    return "{" + ", ".join(map(str, matchers)) + "}"
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ class Inhibition:
     source: tuple[Matcher, ...]
     target: tuple[Matcher, ...]
     equal: tuple[str, ...]
-    spot: Spot
+    spot: Spot = NOWHERE
 
 
 @dataclass(frozen=True)

@@ -316,10 +316,10 @@ def _alert_probes(alert: PlannedAlert | None, environment: Environment) -> dict[
     return {
         name: PlannedProbe(
             type=kind,
-            arguments=place.model_dump(exclude_defaults=True),
+            arguments=place.model_dump(exclude_defaults=True) | alert.wanted(name),
             ok="error == '' && status == 200",
             value="value",
-            every=said.every,
+            every=alerts.SELDOM if name == alerts.RULES else said.every,
             timeout=said.timeout,
             title="what is raised",
         )

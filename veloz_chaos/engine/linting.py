@@ -80,7 +80,4 @@ async def _running(alerts: Alerts, asked: Sequence[str], secrets: Secrets) -> tu
 
 def _server(what: str, place: Place, alerts: Alerts, secrets: Secrets) -> Server:
     """Looks are short; these questions are long, and asked once."""
-    headers = {name: secrets.fill(value) for name, value in place.headers.items()}
-    timeout = max(PATIENCE, alerts.timeout.total_seconds())
-    ca = secrets.fill(place.ca) if place.ca else None
-    return Server(what, place.url, secrets.fill(place.url), headers, ca, place.verify, timeout)
+    return Server.of(place, secrets.fill, what, max(PATIENCE, alerts.timeout.total_seconds()))

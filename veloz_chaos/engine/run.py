@@ -168,7 +168,7 @@ class Run:
         self.emit(ev.BaselineBegan(**moment()))
         before = self.workload.placed("accepted") if self.workload else 0
         await self.until(lambda: bool(self._not_steady(began)), began + nanoseconds(self.plan.baseline))
-        reasons = self._not_steady(began) + self._unlooked(began) or await self._orderless(before)
+        reasons = self._not_steady(began) or self._unlooked(began) or await self._orderless(before)
         if reasons:
             raise Refused("\n".join(reasons))
         self.emit(ev.BaselineEnded(**moment()))
@@ -196,7 +196,7 @@ class Run:
         return broken + shown + alarms + alerts.refusals(self.plan, self.history)
 
     def _unlooked(self, began: int) -> list[str]:
-        """A probe that never answered in the baseline says nothing of the steady state."""
+        """A probe that never answered in a whole baseline says nothing of the steady state."""
         never = [
             f"{name} gave no answer in the baseline: {self.history.reasons.get(name, 'it was never looked at')}"
             for name in self.plan.steady_state

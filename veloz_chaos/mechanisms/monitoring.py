@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from veloz_chaos.core.linting_alertmanager import inhibition, receiver
+from veloz_chaos.core.linting_config import Gathering
+from veloz_chaos.core.linting_setup import Inhibition
+from veloz_chaos.core.linting_yaml import read
 from veloz_chaos.core.probe import Eye, Probe, Seen
+from veloz_chaos.errors import InvalidFile
 from veloz_chaos.mechanisms import exposition, http
+from veloz_chaos.mechanisms.monitoring_api import Server
 
 PAGE = 16 << 20  # bytes of one answer
-SENT, FAILED = "alertmanager_notifications_total", "alertmanager_notifications_failed_total"
+#: Attempts to notify, and those of them that failed. (`alertmanager_notifications_total` counts what was begun: it
+#: rises, and no failure with it, while a channel that is dead is tried again and again.)
+SENT, FAILED = "alertmanager_notification_requests_total", "alertmanager_notification_requests_failed_total"
 
 
 class Unreadable(ValueError):
@@ -35,16 +43,10 @@ class Site(Probe):
         http.check(self.url)
 
     async def open(self, eye: Eye) -> None:
-        await self._way(eye).open(self.url)
+        await Server.of(self, eye.fill).open()
 
     async def get(self, path: str, eye: Eye) -> Seen:
-        """One request below a URL that may have a prefix."""
-        whole = http.filled(self.url, eye.fill(self.url).rstrip("/") + path)
-        told = {name: eye.fill(value) for name, value in self.headers.items()}
-        return await http.ask(whole, http.get(self.url, whole, told), self._way(eye), PAGE)
-
-    def _way(self, eye: Eye) -> http.Way:
-        return http.Way(self.ca and eye.fill(self.ca), self.verify)
+        return await Server.of(self, eye.fill).ask(path, most=PAGE)
 
 
 def failed(seen: Seen) -> str:
@@ -62,6 +64,19 @@ def prometheus_alerts(told: Any) -> list[dict[str, Any]]:
     except (TypeError, KeyError, ValueError):
         raise Unreadable("not Prometheus' list of alerts") from None
     return sorted(alerts, key=_order)
+
+
+def prometheus_rules(told: Any) -> list[dict[str, Any]]:
+    """The alerting ones of `/api/v1/rules`. Raises Unreadable."""
+    try:
+        return [
+            {"name": str(one["name"]), "labels": dict(one.get("labels") or {})}
+            for group in told["data"]["groups"]
+            for one in group["rules"]
+            if one["type"] == "alerting"
+        ]
+    except (TypeError, KeyError, ValueError):
+        raise Unreadable("not Prometheus' list of rules") from None
 
 
 def alertmanager_alerts(told: Any) -> list[dict[str, Any]]:
@@ -94,15 +109,7 @@ def silences(told: Any) -> list[dict[str, Any]]:
             {
                 "id": str(one["id"]),
                 "comment": str(one.get("comment", "")),
-                "matchers": [
-                    {
-                        "name": str(m["name"]),
-                        "value": str(m["value"]),
-                        "regex": bool(m.get("isRegex")),
-                        "equal": bool(m.get("isEqual", True)),
-                    }
-                    for m in one["matchers"]
-                ],
+                "matchers": [[str(m["name"]), _operator(m), str(m["value"])] for m in one["matchers"]],
             }
             for one in told
             if one["status"]["state"] == "active"
@@ -111,8 +118,13 @@ def silences(told: Any) -> list[dict[str, Any]]:
         raise Unreadable("not Alertmanager's list of silences") from None
 
 
-def counts(page: str, name: str) -> dict[str, int]:
-    """A counter by its integration. Raises Unreadable."""
+def _operator(matcher: Mapping[str, Any]) -> str:
+    equal, regex = matcher.get("isEqual", True), matcher.get("isRegex")
+    return ("=~" if regex else "=") if equal else ("!~" if regex else "!=")
+
+
+def counts(page: str, name: str, integrations: Collection[str]) -> dict[str, int]:
+    """A counter by these integrations; one that is missing has none. Raises Unreadable."""
     found: dict[str, int] = {}
     try:
         for series, sample in exposition.labelled(page, name):
@@ -120,19 +132,32 @@ def counts(page: str, name: str) -> dict[str, int]:
             found[integration] = found.get(integration, 0) + int(sample.value)
     except ValueError as error:
         raise Unreadable(str(error)) from None
-    return {integration: count for integration, count in sorted(found.items()) if count}
+    return {integration: count for integration, count in sorted(found.items()) if integration in integrations}
+
+
+class Setup(NamedTuple):
+    """What is looked at of Alertmanager's configuration."""
+
+    #: name -> its integrations
+    receivers: dict[str, list[str]]
+    #: {source, target, equal}; a matcher is [label, operator, value]
+    inhibitions: list[dict[str, Any]]
 
 
 @lru_cache(maxsize=8)
-def receivers(config: str) -> Mapping[str, list[str]]:
-    """Receiver -> its integrations, in Alertmanager's configuration. Raises Unreadable."""
-    import yaml
-
+def setup(config: str) -> Setup:
+    """Raises Unreadable. An inhibition that Alertmanager can read and we can't is left out."""
     try:
-        told = yaml.safe_load(config)
-        return {
-            str(one["name"]): sorted(k.removesuffix("_configs") for k, v in one.items() if k.endswith("_configs") and v)
-            for one in told["receivers"]
-        }
-    except (yaml.YAMLError, TypeError, KeyError, AttributeError):
+        (root,) = read(config, "alertmanager.yml")
+        receivers = [receiver(node) for node in root["receivers"].items()]
+        inhibitions = Gathering().each(root["inhibit_rules"].items(), inhibition)
+    except (InvalidFile, ValueError):
         raise Unreadable("its configuration can't be read") from None
+    if not receivers:
+        raise Unreadable("its configuration can't be read")
+    return Setup({one.name: sorted({*one.integrations}) for one in receivers}, [_plain(one) for one in inhibitions])
+
+
+def _plain(one: Inhibition) -> dict[str, Any]:
+    source, target = ([[m.label, m.op, m.value] for m in side] for side in (one.source, one.target))
+    return {"source": source, "target": target, "equal": list(one.equal)}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from veloz_chaos.core.probe import Seen
@@ -19,6 +19,19 @@ PATIENCE = 10.0
 _FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
+class Place(Protocol):
+    """As it stands in an environment's alerts, or in the arguments of a probe."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def ca(self) -> str | None: ...
+    @property
+    def verify(self) -> bool: ...
+
+
 @dataclass(frozen=True)
 class Server:
     """`written` is the URL as it stands in a file, secrets unfilled: what messages show."""
@@ -30,6 +43,11 @@ class Server:
     ca: str | None = None
     verify: bool = True
     timeout: float = PATIENCE
+
+    @classmethod
+    def of(cls, place: Place, fill: Callable[[str], str], what: str = "", timeout: float = PATIENCE) -> Server:
+        headers = {name: fill(value) for name, value in place.headers.items()}
+        return cls(what, place.url, fill(place.url), headers, place.ca and fill(place.ca), place.verify, timeout)
 
     def place(self, path: str) -> str:
         return self.written.rstrip("/") + path
@@ -54,14 +72,21 @@ class Server:
         return seen.json
 
     async def _ask(self, path: str, form: Mapping[str, str] | None) -> Seen:
-        url = http.filled(self.written, self.url.rstrip("/") + path)
-        way = http.Way(self.ca, self.verify)
-        await way.open(self.url)
+        await self.open()
         try:
             async with asyncio.timeout(self.timeout):
-                return await http.ask(url, self._request(url, form), way, LARGEST)
+                return await self.ask(path, form)
         except TimeoutError:
             raise self._unavailable(f"no answer in {self.timeout:g} s") from None
+
+    async def open(self) -> None:
+        """Read the certificates. Raises UsageError if they can't be read."""
+        await http.Way(self.ca, self.verify).open(self.url)
+
+    async def ask(self, path: str, form: Mapping[str, str] | None = None, most: int = LARGEST) -> Seen:
+        """One request below a URL that may have a path, whatever comes of it; unbounded in time. Raises UsageError."""
+        url = http.filled(self.written, self.url.rstrip("/") + path)
+        return await http.ask(url, self._request(url, form), http.Way(self.ca, self.verify), most)
 
     def _request(self, url: Any, form: Mapping[str, str] | None) -> Any:
         if form is None:

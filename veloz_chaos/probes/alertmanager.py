@@ -1,7 +1,8 @@
 """Ask Alertmanager what it has, whom it tells, and how often it has told: four requests at once, one answer.
 
-`value`: `alerts` ({labels, state, silenced, inhibited, receivers, since}), `receivers` (name -> its integrations, as
-the running configuration has them), `sent` and `failed` (notifications by integration), `silences` (the active ones).
+`value`: `alerts` ({labels, state, silenced, inhibited, receivers, since}), `receivers` (name -> its integrations) and
+`inhibitions` ({source, target, equal}) as the running configuration has them, `sent` and `failed` (attempts to notify,
+and those that failed, by integration), `silences` (the active ones). A matcher is [label, operator, value].
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ class Alertmanager(Site):
             if why := monitoring.failed(seen):
                 return replace(seen, error=why)
         try:
-            config = status.json["config"]["original"]
+            setup = monitoring.setup(status.json["config"]["original"])
+            used = {integration for integrations in setup.receivers.values() for integration in integrations}
             value = {
                 "alerts": monitoring.alertmanager_alerts(alerts.json),
-                "receivers": dict(monitoring.receivers(config)),
-                "sent": monitoring.counts(page.text, monitoring.SENT),
-                "failed": monitoring.counts(page.text, monitoring.FAILED),
+                "receivers": setup.receivers,
+                "inhibitions": setup.inhibitions,
+                "sent": monitoring.counts(page.text, monitoring.SENT, used),
+                "failed": monitoring.counts(page.text, monitoring.FAILED, used),
                 "silences": monitoring.silences(silences.json),
             }
         except (TypeError, KeyError):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ConfigDict
@@ -60,10 +61,31 @@ class Sql(Probe):
 # --- PostgreSQL ----------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=1)
+def _driver() -> Any:
+    """asyncpg. A look that is cut short in the moment in which its connection is made leaves the question for TLS,
+    which asyncpg has at hand by then, to nobody."""
+    import asyncpg
+    from asyncpg import connect_utils
+
+    class Question(connect_utils.TLSUpgradeProto):
+        def __init__(self, *told: Any, **more: Any) -> None:
+            super().__init__(*told, **more)
+            self.on_data.add_done_callback(_heeded)
+
+    connect_utils.TLSUpgradeProto = Question  # type: ignore[misc]
+    return asyncpg
+
+
+def _heeded(done: asyncio.Future[Any]) -> None:
+    """An error that nobody waits for any more is no news for stderr."""
+    if not done.cancelled():
+        done.exception()
+
+
 async def _server(place: dsns.Server, query: str, timeout: timedelta) -> Seen:
     """Raises OSError, TimeoutError."""
-    import asyncpg
-
+    asyncpg = _driver()
     try:
         connection = await asyncpg.connect(**await _arguments(place), timeout=timeout.total_seconds())
         try:
@@ -96,12 +118,12 @@ async def _row(connection: Any, query: str, timeout: timedelta) -> Mapping[str, 
         return await connection.fetchrow(query)
 
     asking = asyncio.create_task(ask())
+    asking.add_done_callback(_heeded)
     try:
         await asyncio.wait([asking])
     finally:
         if not asking.done():
             connection.terminate()
-            asking.add_done_callback(lambda task: task.cancelled() or task.exception())
     return asking.result()  # type: ignore[no-any-return]
 
 
