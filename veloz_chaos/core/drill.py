@@ -123,9 +123,10 @@ def _impact(plan: Plan) -> Iterator[str]:
         yield "none" if plan.impact == "none" else "the steady state breaks: " + ", ".join(plan.steady_state)
     if plan.limits.recovery is not None:
         yield f"over within {length(plan.limits.recovery)}"
-    for name, limit in (("RTO", plan.limits.rto), ("RPO", plan.limits.rpo)):
-        if limit is not None:
-            yield f"{name} {length(limit)}"
+    for name, limit in (("rto", plan.limits.rto), ("rpo", plan.limits.rpo)):
+        asked = plan.measures[name].objective if name in plan.measures else None
+        if (expected := asked or limit) is not None:
+            yield f"{name.upper()} {length(expected)}"
 
 
 # --- the file ------------------------------------------------------------------------------------------------------
