@@ -107,7 +107,7 @@ def _with_blackouts(schedule: Schedule, environment: Path) -> Schedule:
         own = files.environment(environment).environment.blackouts
     except InvalidFile:
         return schedule
-    made = [ScheduledBlackout(**{"timezone": UNNAMED} | dict(one)) for one in own]
+    made = [ScheduledBlackout(**dict(one) | {"timezone": one.timezone or UNNAMED}) for one in own]
     return schedule.model_copy(update={"blackouts": [*schedule.blackouts, *made]})
 
 
