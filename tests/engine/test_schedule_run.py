@@ -155,8 +155,8 @@ def test_where_something_is_left_behind_the_rest_is_not_run(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("reused", [False, True])
 def test_what_an_earlier_run_left_is_taken_out_first(tmp_path: Path, reused: bool) -> None:
-    """A run that a reboot interrupted: closed, counted as interrupted, and the rest goes on. `reused`: a process of this
-    boot has its runner's pid, and even its start."""
+    """A run that a reboot interrupted: closed, counted as interrupted, and the rest goes on. `reused`: a process of
+    this boot has its runner's pid, and even its start."""
     pid = os.getpid() if reused else Paper.pid
     paper = Paper(held=True, ended=False, pid=pid, pid_start=proc.start_time(pid) if reused else Paper.pid_start)
     folder = lay(tmp_path / "runs", 1, paper)

@@ -166,6 +166,8 @@ def test_what_was_confirmed_before_it_began_is_not_confirmed(system: System) -> 
             (folder,) = (system.folder / "runs").iterdir()
             with pytest.raises(UsageError, match="has not begun"):
                 confirm.confirm(folder, "declare", "ada")
+            with pytest.raises(UsageError, match="nothing waits for a go for `loss` now"):
+                confirm.confirm(folder, "loss", "ada")
             confirm.place(folder, "declare").write_text("{}")
 
     result, events = system.run(experiment(system, [declared("500ms"), LOSS]), observe=observe)
