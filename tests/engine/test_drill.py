@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -343,17 +343,65 @@ def test_roles_that_steps_name_have_to_be_filled(lab: Lab) -> None:
     assert lab.plan("--role", "commander", experiment=path)[0] == 2
 
 
+def test_a_step_of_drills_only_is_taken_in_a_drill(lab: Lab) -> None:
+    declare = {"name": "declare", "manual": {"do": "Declare it", "by": "commander", "within": "10s"}}
+    ready(lab, stepwise(lab, declare | {"drills-only": True}, twice=False), "--role", "commander=carol")
+    assert "step declare: commander confirms, within 10 s: Declare it" in lab.call("show", str(lab.file))[1]
+    with confirmed(lab, "declare"):
+        code, said = lab.run()
+    assert code == 0, said
+    assert "step declare done by carol" in said
+
+
+# --- blackouts -----------------------------------------------------------------------------------------------------
+
+
+def blacked_out(lab: Lab, begin: timedelta, end: timedelta) -> None:
+    """From then to then, from now; edges are whole minutes."""
+    now = datetime.now(UTC)
+    edges = {"from": f"{now + begin:%Y-%m-%d %H:%M}", "to": f"{now + end:%Y-%m-%d %H:%M}"}
+    data = yaml.safe_load(lab.system.environment(permit={"approvals": 2, "signers": "allowed-signers"}).read_text())
+    lab.environment = lab.folder / f"black-{begin}.yaml"
+    lab.environment.write_text(json.dumps(data | {"blackouts": [{"title": "migration", **edges}]}))
+
+
+def test_a_drill_in_a_blackout_is_refused_when_planned_and_when_run(lab: Lab) -> None:
+    blacked_out(lab, timedelta(hours=1), timedelta(hours=3))
+    code, said = lab.plan("--from", "2h")
+    assert (code, "small is in the blackout migration until" in said) == (4, True), said
+    blacked_out(lab, timedelta(hours=-1), timedelta(hours=2))
+    assert lab.plan()[0] == 4
+    assert lab.plan("--from", "3h")[0] == 0  # it is for later
+    lab.approve("alice", "carol")
+    code, said = lab.run()
+    assert (code, "small is in the blackout migration until" in said) == (4, True), said
+    assert "its window begins only at" in said
+
+
+def test_a_plain_run_in_a_blackout_is_refused_and_plan_says_so(lab: Lab) -> None:
+    now = datetime.now(UTC)
+    edges = {"from": f"{now - timedelta(days=1):%Y-%m-%d}", "to": f"{now + timedelta(days=1):%Y-%m-%d}"}
+    there = str(lab.system.environment(blackouts=[{"title": "migration", **edges}]))
+    for command in ("run", "plan"):
+        lab.capsys.readouterr()
+        assert start([command, str(lab.experiment), "-e", there]) == 4
+        told = f"small is in the blackout migration until {now + timedelta(days=2):%Y-%m-%d} 00:00 UTC"
+        assert told in " ".join(lab.capsys.readouterr().err.split())
+    assert lab.runs() == []
+
+
 # --- go and no-go --------------------------------------------------------------------------------------------------
 
 
-def stepwise(lab: Lab, *before: dict[str, Any]) -> Path:
+def stepwise(lab: Lab, *before: dict[str, Any], twice: bool = True) -> Path:
     data = yaml.safe_load(lab.experiment.read_text()) | {"failure": "full-dr"}
     del data["fault"], data["expect"]["detection"]
     loss = {"name": "loss", "inject": [{"kill": {"service": "system"}}]}
     back = {"name": "back", "until": "steady-state", "within": "5s"}
     again = {"name": "again", "inject": [{"kill": {"service": "system"}}]}
     path = lab.folder / "stepwise.yaml"
-    path.write_text(json.dumps(data | {"steps": [*before, loss, back, again, back | {"name": "whole"}]}))
+    more = [again, back | {"name": "whole"}] if twice else []
+    path.write_text(json.dumps(data | {"steps": [*before, loss, back, *more]}))
     return path
 
 
@@ -379,8 +427,33 @@ def answering(lab: Lab, **words: bool) -> Iterator[None]:
         person.join()
 
 
-def ready(lab: Lab, experiment: Path | None = None) -> None:
-    lab.plan(experiment=experiment)
+@contextmanager
+def confirmed(lab: Lab, step: str) -> Iterator[None]:
+    """Somebody confirms a manual step once it is asked for, by the command."""
+
+    def asked() -> bool:
+        return any(
+            isinstance(event, ev.StepBegan) and event.step == step
+            for folder in lab.runs()
+            for event in journal.read(folder)
+        )
+
+    def answer() -> None:
+        deadline = time.monotonic() + 20
+        while not asked() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        confirm.confirm(lab.runs()[0], step, "carol")
+
+    person = threading.Thread(target=answer)
+    person.start()
+    try:
+        yield
+    finally:
+        person.join()
+
+
+def ready(lab: Lab, experiment: Path | None = None, *more: str) -> None:
+    lab.plan(*more, experiment=experiment)
     lab.approve("alice", "carol")
 
 

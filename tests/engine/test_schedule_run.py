@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from veloz_chaos.core.record import Record
 from veloz_chaos.core.standing import Standing
 from veloz_chaos.engine import index, index_file, journal, schedules
 from veloz_chaos.engine.index import Query
+from veloz_chaos.mechanisms import proc
 
 #: A Monday, half an hour after ten.
 NOW = datetime(2030, 1, 7, 10, 30, tzinfo=UTC)
@@ -151,9 +153,13 @@ def test_where_something_is_left_behind_the_rest_is_not_run(tmp_path: Path) -> N
     assert made.exit_code == errors.LEFT_BEHIND
 
 
-def test_what_an_earlier_run_left_is_taken_out_first(tmp_path: Path) -> None:
-    """A run that a reboot interrupted: closed, counted as interrupted, and the rest goes on."""
-    folder = lay(tmp_path / "runs", 1, Paper(held=True, ended=False))
+@pytest.mark.parametrize("reused", [False, True])
+def test_what_an_earlier_run_left_is_taken_out_first(tmp_path: Path, reused: bool) -> None:
+    """A run that a reboot interrupted: closed, counted as interrupted, and the rest goes on. `reused`: a process of
+    this boot has its runner's pid, and even its start."""
+    pid = os.getpid() if reused else Paper.pid
+    paper = Paper(held=True, ended=False, pid=pid, pid_start=proc.start_time(pid) if reused else Paper.pid_start)
+    folder = lay(tmp_path / "runs", 1, paper)
     text = (folder / journal.FILE).read_text().replace('"host":"paper"', f'"host":"{socket.gethostname()}"')
     (folder / journal.FILE).write_text(text)
     with running(tmp_path) as system:

@@ -151,12 +151,23 @@ def test_a_manual_step_is_confirmed_and_timed(system: System) -> None:
         confirm.confirm(result.folder, "loss", "ada")
 
 
+def test_a_step_of_drills_only_is_left_out_elsewhere_and_that_is_told(system: System) -> None:
+    steps = [LOSS, {**declared("10s"), "drills-only": True}, BACK]
+    result, events = system.run(experiment(system, steps))
+    assert result.judgement.verdict == "passed", [f.as_json() for f in result.judgement.findings]
+    assert list(ended(events)) == ["loss", "back"]
+    assert result.history.plan is not None
+    assert "step declare is left out: only a drill asks commander" in result.history.plan.warnings
+
+
 def test_what_was_confirmed_before_it_began_is_not_confirmed(system: System) -> None:
     def observe(event: ev.Event) -> None:
         if isinstance(event, ev.BaselineBegan):
             (folder,) = (system.folder / "runs").iterdir()
             with pytest.raises(UsageError, match="has not begun"):
                 confirm.confirm(folder, "declare", "ada")
+            with pytest.raises(UsageError, match="nothing waits for a go for `loss` now"):
+                confirm.confirm(folder, "loss", "ada")
             confirm.place(folder, "declare").write_text("{}")
 
     result, events = system.run(experiment(system, [declared("500ms"), LOSS]), observe=observe)
@@ -428,6 +439,11 @@ def test_what_can_not_be_undone_wants_to_be_meant(system: System) -> None:
         ([{"name": "ready", "check": ["helthy"]}], {}, "has no probe `helthy`; did you mean `healthy`?"),
         ([{"name": "ready", "check": ["healthy"], "within": "100ms"}], {}, "a look of healthy may take 0.5s"),
         ([{"name": "x", "wait": "1s", "within": "2s"}], {}, "a `wait` says itself how long"),
+        ([{**LOSS, "drills-only": True}], {}, "only a manual step can be left to drills"),
+        ([{**declared("1m"), "drills-only": True}, LOSS], {"expect": {"while": {"declare": {"always": ["healthy"]}}}},
+         "only drills have the step `declare`"),
+        ([LOSS, {**declared("1m"), "drills-only": True}], {"measure": {"rto": {"from": "loss", "to": "declare"}}},
+         "only drills have the step `declare`"),
         ([{"name": "x", "inject": [{"pause": {"service": "system", "for": UNTIL}}]}], {},
          "a step holds a fault for a length"),
     ],

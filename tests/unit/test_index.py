@@ -97,6 +97,11 @@ def test_a_run_without_an_end_was_interrupted_or_is_under_way(tmp_path: Path) ->
     assert [r.verdict for r in found(tmp_path, Query(verdicts=("under-way",)))] == ["under-way"]
 
 
+def test_after_a_reboot_a_process_with_the_runner_s_pid_is_another_one(tmp_path: Path) -> None:
+    lay(tmp_path, 1, Paper(ended=False, pid=os.getpid(), pid_start=proc.start_time(os.getpid())))
+    assert [r.verdict for r in found(tmp_path)] == ["interrupted"]
+
+
 def test_a_run_whose_end_was_written_by_its_guardian_was_interrupted(tmp_path: Path) -> None:
     folder = lay(tmp_path, 1, Paper(ended=False))
     append(folder, ev.RunEnded(cause="interrupted", by="guardian", at=99 * SECOND, wall=1.0))

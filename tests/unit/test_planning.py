@@ -122,8 +122,6 @@ def test_an_alert_that_nobody_can_read_is_not_checked_and_that_is_told(block: st
          "lab wants 2 approvals; make it a drill: veloz-chaos drill plan"),
         ("name: lab", "name: lab\nidentity: {kube-system-uid: x}",
          "this version can't check the identity that lab asks for; it is not taken on trust"),
-        ("name: lab", "name: lab\nblackouts: [{from: a, to: b}]",
-         "lab has blackout windows; this version can't check them"),
     ],
 )  # fmt: skip
 def test_the_guard_says_no_and_why(old: str, new: str, reason: str) -> None:

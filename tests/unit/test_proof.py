@@ -94,6 +94,13 @@ def test_the_table_has_a_line_for_each_place(place: Path, monkeypatch: pytest.Mo
     assert "1 of 14 rows are proven by their last run (1 passed, 1 failed, 13 unproven)" in text
 
 
+def test_the_table_fits_into_80_columns_where_due_dates_stand(place: Path) -> None:
+    """With a whole row of widths: times, a long environment's name, a due date."""
+    answer = call("matrix", "--now", LATE, "-e", "paper", "-e", "veloz-kubernetes", cwd=place)
+    assert "overdue" in answer.stdout
+    assert max(map(len, answer.stdout.splitlines())) <= 80
+
+
 def test_json_tells_every_place(place: Path) -> None:
     told = json.loads(call("matrix", "--now", LATE, "--json", cwd=place).stdout)
     (row,) = [row for row in told["rows"] if row["row"] == "engine-crash"]

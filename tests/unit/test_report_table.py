@@ -20,6 +20,15 @@ def test_a_number_stays_with_its_unit() -> None:
     assert any("10 min" in line for line in lines)
 
 
+def test_where_words_do_not_fit_they_part_at_hyphens_and_dates_never() -> None:
+    row = ["exchange-rate-limit", "veloz-kubernetes", "overdue since 2026-11-25"]
+    assert "exchange-rate-limit" in table(["a", "b", "c"], [row], 60)[2]
+    lines = table(["a", "b", "c"], [row], 40)
+    assert max(map(len, lines)) <= 40
+    assert any("exchange-" in line and "limit" not in line for line in lines)
+    assert any("2026-11-25" in line for line in lines)
+
+
 @given(st.lists(st.tuples(_CELL, _CELL, _CELL), max_size=4))
 def test_it_fits_and_loses_nothing(rows: list[tuple[str, str, str]]) -> None:
     lines = table(["one", "two", "three"], rows, 80)

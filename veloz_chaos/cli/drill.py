@@ -54,7 +54,8 @@ def plan(
         raise UsageError(f"--to {end} is not after --from {begin}")
     roles = dict(_role(text) for text in role or ())
     place, path = files.find("environments", environment), files.find("experiments", experiment)
-    request, registry = Request(path, place, options.assignments(settings), seed), Registry()
+    at = datetime.fromisoformat(window.from_) if window.from_ else now
+    request, registry = Request(path, place, options.assignments(settings), seed, at=at), Registry()
     made = planned(request, registry, drill=True)
     if reasons := unallowed(request, registry, made):
         raise Refused("\n".join(reasons))

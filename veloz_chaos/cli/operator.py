@@ -62,10 +62,12 @@ class Operator:
         self._await(step, over, here)
 
     def _ask_go(self, event: ev.GoAsked, name: str, over: threading.Event) -> None:
+        from veloz_chaos.reports.verdict import wrapped  # only where somebody is asked
+
         here = _at_terminal()
         faults = ", ".join(fault_name(self._plan, fault) for fault in event.faults)
         how = "press Enter to go, Ctrl-C to end the run" if here else f"{self._command(name)}, or the same with --no-go"
-        screen.err(f"go or no-go for {name}: {faults}?", f"  {how}")
+        screen.err(*wrapped(f"go or no-go for {name}: {faults}?", screen.width()), f"  {how}")
         self._await(name, over, here)
 
     def _await(self, step: str, over: threading.Event, here: bool) -> None:

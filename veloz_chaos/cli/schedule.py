@@ -179,8 +179,14 @@ def export(
     render = exported.FORMATS.get(to)
     if render is None:
         raise UsageError(f"--to {to}: there is no such format; {did_you_mean(to, exported.FORMATS)}")
-    chosen = {bound.entry.id for bound in _chosen(schedules.bind(path), entry)}
-    read = read.model_copy(update={"entries": [one for one in read.entries if one.id in chosen]})
+    bound = _chosen(schedules.bind(path), entry)
+    chosen = {one.entry.id for one in bound}
+    read = read.model_copy(
+        update={
+            "entries": [one for one in read.entries if one.id in chosen],
+            "blackouts": [blackout for one in bound for blackout in one.schedule.blackouts],
+        }
+    )
     place = str((directory or Path()).absolute())
     export_ = exported.Export(path.stem, read, place, path.read_text(), image, bool(entry))
     made = render(export_)

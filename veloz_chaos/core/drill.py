@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from veloz_chaos.core.approval import Approval, same_person
 from veloz_chaos.core.length import length
+from veloz_chaos.core.loss import objective
 from veloz_chaos.core.model import Written
 from veloz_chaos.core.plan import Plan, PlannedFault
 
@@ -123,9 +124,9 @@ def _impact(plan: Plan) -> Iterator[str]:
         yield "none" if plan.impact == "none" else "the steady state breaks: " + ", ".join(plan.steady_state)
     if plan.limits.recovery is not None:
         yield f"over within {length(plan.limits.recovery)}"
-    for name, limit in (("RTO", plan.limits.rto), ("RPO", plan.limits.rpo)):
-        if limit is not None:
-            yield f"{name} {length(limit)}"
+    for name, measure in plan.measures.items():
+        if (limit := objective(name, measure, plan)) is not None:
+            yield f"{name.upper()} {length(limit)}"
 
 
 # --- the file ------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from veloz_chaos.core.blackout import Blackout
 from veloz_chaos.core.cluster import Cluster
 from veloz_chaos.core.duration import Duration
 from veloz_chaos.core.experiment import Tier
@@ -200,7 +201,8 @@ class EnvironmentPart(Written):
     procedures: dict[Name, Procedure] = {}
     alerts: Alerts | None = None
     tell: Tell | None = None
-    blackouts: list[dict[str, Any]] = []
+    #: nothing starts in one, whoever starts it
+    blackouts: list[Blackout] = []
     experiments: dict[Name, dict[Name, Any]] = {}
 
 

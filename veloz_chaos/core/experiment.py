@@ -182,6 +182,8 @@ class Step(Written):
     procedure: Name | None = None
     wait: Duration | None = None
     within: Duration | None = None
+    #: of a manual step: only a drill has people for it; any other run leaves it out
+    drills_only: bool = False
 
     @model_validator(mode="after")
     def _does_one_thing(self) -> Self:

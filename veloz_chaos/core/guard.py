@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
+from veloz_chaos.core.blackout import UNNAMED, out_of
 from veloz_chaos.core.checking import Written, calls
+from veloz_chaos.core.environment import Environment
 from veloz_chaos.core.experiment import BlastRadius, FaultCall
 from veloz_chaos.core.plan import Plan, PlannedFault
 from veloz_chaos.core.survey import Inventory
@@ -21,9 +24,11 @@ def blast(radius: BlastRadius, call: FaultCall, count: int, total: int) -> list[
     return reasons
 
 
-def guard(written: Written, result: Plan, inventory: Inventory, *, drill: bool = False) -> list[str]:
-    """Tier, identity, permits, approvals, leftovers: any of them refuses the start. `drill`: its approvals are checked
-    by whoever runs it."""
+def guard(
+    written: Written, result: Plan, inventory: Inventory, *, at: datetime | None = None, drill: bool = False
+) -> list[str]:
+    """Tier, identity, permits, approvals, blackouts, leftovers: any of them refuses the start. `at`: when that is to
+    be. `drill`: its approvals are checked by whoever runs it."""
     e, environment = written.experiment, written.environment
     reasons = []
     if environment.tier not in e.allowed_on:
@@ -42,8 +47,7 @@ def guard(written: Written, result: Plan, inventory: Inventory, *, drill: bool =
     if environment.permit.approvals and not drill:
         wanted = f"{environment.permit.approvals} approval{'s'[: environment.permit.approvals > 1]}"
         reasons.append(f"{environment.name} wants {wanted}; make it a drill: veloz-chaos drill plan")
-    if environment.blackouts:
-        reasons.append(f"{environment.name} has blackout windows; this version can't check them")
+    reasons += _blackout(environment, at)
     if environment.tier == "production":
         reasons += [
             f"{f.kind} on {f.on} has no expiry of its own ({f.offer.mechanism}): refused in production"
@@ -54,6 +58,16 @@ def guard(written: Written, result: Plan, inventory: Inventory, *, drill: bool =
     return reasons + [
         f"{name}: {text}" for name in sorted(names) for found in inventory.found[name] for text in found.leftovers
     ]
+
+
+def _blackout(environment: Environment, at: datetime | None) -> list[str]:
+    if not environment.blackouts:
+        return []
+    if at is None:
+        return [f"{environment.name} has blackouts, and nobody says when this would start"]
+    end, name = out_of(environment.blackouts, UNNAMED, at)
+    said = f"{environment.name} is in the blackout {name} until {end:%Y-%m-%d %H:%M} UTC; start it then"
+    return [said] if name else []
 
 
 def warnings(faults: Sequence[PlannedFault]) -> list[str]:

@@ -13,27 +13,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
-from itertools import count, pairwise
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from dateutil import rrule, tz
+from dateutil import rrule
 
-from veloz_chaos.core.edge import Edge
-from veloz_chaos.core.schedule import ORDINALS, WEEKDAYS, Blackout, Entry, Schedule
+from veloz_chaos.core.blackout import instant, out_of
+from veloz_chaos.core.schedule import ORDINALS, WEEKDAYS, Entry, Schedule
 
 _DAY = timedelta(days=1)
 #: Longer than any entry's period, with the jitter and clock changes of its edges.
 _PERIODS = {"day": 3, "week": 9, "month": 38, "quarter": 106, "year": 375}
-#: How far back a blackout may have begun.
-_REACH = {"day": 2, "week": 8, "month": 32, "year": 367}
 #: The months in which quarters and years begin, and end.
 _FIRST = {"month": range(1, 13), "quarter": (1, 4, 7, 10), "year": (1,)}
 _LAST = {"month": range(1, 13), "quarter": (3, 6, 9, 12), "year": (12,)}
-#: Blackouts that end where others begin; beyond so many it never ends.
-_CHAIN = 1000
 
 
 @dataclass(frozen=True)
@@ -82,11 +78,6 @@ def before(schedule: Schedule, entry: Entry, moment: datetime) -> datetime | Non
     return found
 
 
-def instant(local: datetime, zone: ZoneInfo) -> datetime:
-    """A time of day of a zone, in UTC."""
-    return tz.resolve_imaginary(local.replace(tzinfo=zone)).astimezone(UTC)
-
-
 def _rule(entry: Entry, begin: datetime) -> rrule.rrule:
     hour, minute = map(int, entry.at.split(":"))
     at: dict[str, Any] = {"dtstart": begin, "byhour": hour, "byminute": minute, "bysecond": 0}
@@ -123,41 +114,6 @@ def later(name: str, entry: Entry, due: datetime) -> timedelta:
     return timedelta(seconds=int.from_bytes(digest[:8], "big") % max(1, seconds))
 
 
-# --- blackouts -----------------------------------------------------------------------------------------------------
-
-
 def out_of_blackouts(schedule: Schedule, entry: Entry, moment: datetime) -> tuple[datetime, str]:
-    """The first instant from this one on that is in no blackout, and the title of the last one that was in the way."""
-    title = ""
-    for _ in range(_CHAIN):
-        ends = [
-            (end, b) for b in schedule.blackouts if b.holds(entry.environment) and (end := _end(schedule, b, moment))
-        ]
-        if not ends:
-            break
-        moment, blackout = max(ends, key=lambda pair: pair[0])
-        title = blackout.title or f"from {blackout.from_} to {blackout.to}"
-    return moment, title
-
-
-def _end(schedule: Schedule, blackout: Blackout, moment: datetime) -> datetime | None:
-    """When it ends, if this moment is in it."""
-    zone = ZoneInfo(schedule.timezone)
-    start, end = blackout.edges()
-    if blackout.every is None:
-        begins, ends = instant(start.moment(), zone), instant(end.moment(), zone)
-        return ends if begins <= moment < ends else None
-    today = moment.astimezone(zone).date()
-    for n in range(_REACH[blackout.every] + 1):
-        begun = start.on(today - n * _DAY)
-        if begun is None or instant(begun, zone) > moment:
-            continue
-        ends = _following(end, begun, zone)
-        return ends if moment < ends else None
-    return None
-
-
-def _following(end: Edge, begun: datetime, zone: ZoneInfo) -> datetime:
-    """The first end after a beginning, which is in the zone's own time."""
-    days = (begun.date() + n * _DAY for n in count(-1))
-    return next(instant(ended, zone) for day in days if (ended := end.on(day)) is not None and ended > begun)
+    """The first instant from this one on that is in no blackout, and the name of the last one that was in the way."""
+    return out_of([b for b in schedule.blackouts if b.holds(entry.environment)], schedule.timezone, moment)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -56,6 +56,8 @@ class Choices:
     occasion: Occasion | None = None
     #: approvals are asked for elsewhere
     drill: bool = False
+    #: when it is to start
+    at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def plan(written: Written, inventory: Inventory, known: Vocabulary, choices: Cho
     if problems:
         raise InvalidFile(problems)
     result = _assemble(written, faults, of_step, choices)
-    reasons += guard(written, result, inventory, drill=choices.drill)
+    reasons += guard(written, result, inventory, at=choices.at, drill=choices.drill)
     if reasons:
         raise Refused("\n".join(dict.fromkeys(reasons)))
     return result
@@ -287,14 +289,18 @@ def _assemble(written: Written, faults: list[PlannedFault], of_step: Mapping[int
         may=e.expect.may,
         abort_when=e.abort_when,
         restores=_restores(environment, faults),
-        steps=_steps(written, faults, of_step),
+        steps=_steps(written, faults, of_step, choices),
         on_abort=_procedure(environment, e.on_abort) if e.on_abort else None,
         measures={
             name: PlannedMeasure(**dict(said), objective=e.objectives.get(name)) for name, said in e.measure.items()
         },
         lock=lock_key(environment),
         cluster=environment.kubernetes,
-        warnings=warnings(faults) + (unread if e.expect.alert and alert is None else []),
+        warnings=[
+            *warnings(faults),
+            *(unread if e.expect.alert and alert is None else []),
+            *sequence.left_out(e, drill=choices.drill),
+        ],
     )
 
 
@@ -360,10 +366,12 @@ def _procedure(environment: Environment, name: str) -> PlannedRestore:
     return PlannedRestore(procedure=name, command=found.command, timeout=found.timeout, cwd=found.cwd)
 
 
-def _steps(written: Written, faults: Sequence[PlannedFault], of_step: Mapping[int, list[str]]) -> list[PlannedStep]:
-    steps = written.experiment.steps or []
+def _steps(
+    written: Written, faults: Sequence[PlannedFault], of_step: Mapping[int, list[str]], choices: Choices
+) -> list[PlannedStep]:
+    steps = sequence.taken(written.experiment, drill=choices.drill)
     held = {fault.id for fault in faults if fault.held}
-    of_name = {step.name: [f for f in of_step.get(n, ()) if f in held] for n, step in enumerate(steps)}
+    of_name = {step.name: [f for f in of_step.get(n, ()) if f in held] for n, step in steps}
     return [
         PlannedStep(
             name=step.name,
@@ -376,7 +384,7 @@ def _steps(written: Written, faults: Sequence[PlannedFault], of_step: Mapping[in
             wait=step.wait,
             within=_within(written, step),
         )
-        for n, step in enumerate(steps)
+        for n, step in steps
     ]
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
+from veloz_chaos.core.blackout import Blackout, Zone
 from veloz_chaos.core.duration import Duration, show
-from veloz_chaos.core.edge import Edge, edge
 from veloz_chaos.core.model import Name, Written
-from veloz_chaos.core.nearest import did_you_mean
 
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Every = Literal["day", "week", "month", "quarter", "year"]
@@ -25,16 +23,6 @@ LENGTHS = {"day": 1, "week": 7, "month": 28, "quarter": 90, "year": 365}
 GRACE = {"day": 6 / 24, "week": 2, "month": 7, "quarter": 14, "year": 30}
 
 
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (OSError, ValueError, KeyError):
-        raise ValueError(
-            f"there is no time zone `{name}`; {did_you_mean(name, sorted(available_timezones()))}"
-        ) from None
-    return name
-
-
 def _day(text: Any) -> Any:
     try:
         return date.fromisoformat(text) if isinstance(text, str) else text
@@ -42,7 +30,6 @@ def _day(text: Any) -> Any:
         raise ValueError(f'`{text}` is not a date; write it as "2026-03-01"') from None
 
 
-Zone = Annotated[str, AfterValidator(_zone)]
 Date = Annotated[date, BeforeValidator(_day)]
 NthWeekday = Annotated[str, StringConstraints(pattern=rf"^({'|'.join(ORDINALS)})-({'|'.join(WEEKDAYS)})$")]
 
@@ -98,30 +85,9 @@ class Entry(Written):
         return self
 
 
-class Blackout(Written):
-    """A time in which nothing starts: `from` and `to` as dates (`"2026-12-24"`, with `every: year` `12-24`), weekdays
-    (`every: week`) or days of the month (`every: month`), each with or without a time of day; `every: day`: times only.
-    A day without a time counts from its beginning in `from`, to its end in `to`. What was due in it is due after it."""
-
-    title: str = ""
-    from_: str | int
-    to: str | int
-    every: Literal["day", "week", "month", "year"] | None = None
+class ScheduledBlackout(Blackout):
     #: only for entries on these; otherwise for all
     environments: list[str] = []
-
-    @model_validator(mode="after")
-    def _can_be_read(self) -> Self:
-        start, end = self.edges()
-        if self.every is None and not start.moment() < end.moment():
-            raise ValueError("a blackout must begin before it ends; exchange `from` and `to`")
-        if self.every is not None and start == end:
-            raise ValueError("`from` and `to` are the same; nothing would ever start")
-        return self
-
-    def edges(self) -> tuple[Edge, Edge]:
-        """Raises ValueError."""
-        return edge(str(self.from_), self.every, last=False), edge(str(self.to), self.every, last=True)
 
     def holds(self, environment: str) -> bool:
         return not self.environments or environment in self.environments
@@ -134,7 +100,7 @@ class Schedule(Written):
     #: nothing was due before this day
     since: Date | None = None
     entries: Annotated[list[Entry], Field(min_length=1)]
-    blackouts: list[Blackout] = []
+    blackouts: list[ScheduledBlackout] = []
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

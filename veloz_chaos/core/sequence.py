@@ -27,6 +27,7 @@ def problems(e: Experiment, file: Document, matrix: ResponseMatrix, known: Vocab
         yield from _names(e.steps, file)
         yield from _faults(e, e.steps, file, known)
         yield from _measures(e, e.steps, file)
+        yield from _of_drills_only(e, e.steps, file)
     yield from _objectives(e, file, matrix)
 
 
@@ -40,6 +41,34 @@ def _names(steps: list[Step], file: Document) -> Iterator[Problem]:
         if step.within is not None and (step.wait is not None or step.manual is not None):
             kind = "wait" if step.wait is not None else "manual"
             yield file.problem(("steps", n, "within"), f"a `{kind}` says itself how long", "leave `within` out")
+        if step.drills_only and step.manual is None:
+            yield file.problem(("steps", n, "drills-only"), "only a manual step can be left to drills", "leave it out")
+
+
+def taken(e: Experiment, *, drill: bool) -> list[tuple[int, Step]]:
+    """The steps of a run, each with its place in the file."""
+    return [(n, step) for n, step in enumerate(e.steps or ()) if drill or not step.drills_only]
+
+
+def left_out(e: Experiment, *, drill: bool) -> list[str]:
+    """What a plan tells of steps that it has not."""
+    every = {n for n, _ in taken(e, drill=drill)}
+    return [
+        f"step {step.name} is left out: only a drill asks {step.manual.by}"
+        for n, step in enumerate(e.steps or ())
+        if n not in every and step.manual is not None
+    ]
+
+
+def _of_drills_only(e: Experiment, steps: list[Step], file: Document) -> Iterator[Problem]:
+    """What only drills have, nothing else may depend on."""
+    only = {step.name for step in steps if step.drills_only}
+    named: list[tuple[Path, str | None]] = [(("expect", "while", window), window) for window in e.expect.while_]
+    for name, measure in e.measure.items():
+        named += [(("measure", name, "from"), measure.from_), (("measure", name, "to"), measure.to)]
+    for place, step in named:
+        if step in only:
+            yield file.problem(place, f"only drills have the step `{step}`", "name one that every run has")
 
 
 def _faults(e: Experiment, steps: list[Step], file: Document, known: Vocabulary) -> Iterator[Problem]:

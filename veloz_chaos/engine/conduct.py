@@ -63,6 +63,8 @@ class Request:
     runs: Path = Path("runs")
     occasion: Occasion | None = None
     drill: Drill | None = None
+    #: when it is to start; otherwise now
+    at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def _plan(
         placebo=request.placebo,
         occasion=request.occasion,
         drill=drill,
+        at=request.at or datetime.now(UTC),
         sources=files.digests(request.experiment, request.environment),
     )
     asked = wanted(written, registry)

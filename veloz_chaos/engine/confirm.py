@@ -44,6 +44,8 @@ def confirm(folder: Path, step: str, by: str, *, go: bool = True) -> None:
         return
     if not go:
         raise UsageError(f"{folder}: nothing waits for a go for `{step}`")
+    if any(one.name == step and one.inject for one in first.plan.steps) and history.ended is None:
+        raise UsageError(f"{folder}: nothing waits for a go for `{step}` now; confirm it when the run asks")
     planned = {one.name: one for one in first.plan.steps if one.manual is not None}
     if step not in planned:
         manual = ", ".join([*planned, *filter(None, [history.waiting_for_go])]) or "it has none"

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,7 @@ def _recheck(files: Mapping[str, bytes], run: str, same: bool) -> Iterator[str]:
     except UsageError as error:
         yield f"{run} can't be judged again: {error}"
         return
+    yield from _other_orders(recorded, run)
     said, found = _verdict(own.get(JUDGEMENT, b"")), _verdict(again[JUDGEMENT])
     if said != found:
         yield f"{run}/{JUDGEMENT}: says {said}; by the journal it is {found}"
@@ -195,6 +197,18 @@ def _recheck(files: Mapping[str, bytes], run: str, same: bool) -> Iterator[str]:
         # another version may word or count differently; what it must not do is find another verdict
         if same or path == APPROVALS:
             yield f"{run}/{path}: is not what the journal says"
+
+
+def _other_orders(recorded: Mapping[str, bytes], run: str) -> Iterator[str]:
+    """The journal holds the SHA-256 of the order history that was written beside it."""
+    history = of([ev.read(line) for line in recorded[journals.FILE].split(b"\n")[:-1]])
+    if not history.orders_sha256:
+        return
+    path = f"{_ORDERS}{Path(history.orders_file).name}"
+    if path not in recorded:
+        yield f"{run}/{path}: is not there, and the journal names it"
+    elif sha256(recorded[path]).hexdigest() != history.orders_sha256:
+        yield f"{run}/{path}: is not the order history that the journal names by its SHA-256"
 
 
 def unapproved(files: Mapping[str, bytes], signers: Path | None) -> list[str]:

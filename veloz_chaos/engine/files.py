@@ -27,6 +27,8 @@ _PACKAGE = Path(__file__).parent.parent
 MATRIX = "response-matrix"
 #: Sections of an environment that files share.
 _MAPS = ("identity", "services", "links", "probes", "workloads", "budget", "sessions", "procedures", "experiments")
+#: Of these each file's are added to those that it uses.
+_LISTS = ("blackouts",)
 
 
 def shelves(room: str) -> list[Path]:
@@ -190,6 +192,9 @@ def _parts(data: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Callable[[st
 def _merge(data: dict[str, Any], read: Document, merged: dict[str, Any], homes: dict[Place, Document]) -> None:
     problems = []
     for section, said in data.items():
+        if section in _LISTS and isinstance(said, list):
+            merged[section] = [*merged.get(section, []), *said]
+            continue
         if section not in _MAPS or not isinstance(said, dict):
             merged[section] = said
             continue

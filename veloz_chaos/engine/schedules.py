@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from veloz_chaos.core.blackout import UNNAMED
 from veloz_chaos.core.checking import Path as Place
 from veloz_chaos.core.document import Document, validate
 from veloz_chaos.core.nearest import did_you_mean
 from veloz_chaos.core.record import Record
-from veloz_chaos.core.schedule import Entry, Schedule
+from veloz_chaos.core.schedule import Entry, Schedule, ScheduledBlackout
 from veloz_chaos.core.standing import Standing, standing
 from veloz_chaos.engine import files
 from veloz_chaos.engine.index import Index, Query
@@ -95,7 +96,19 @@ def _bind(name: str, schedule: Schedule, entry: Entry, instead: Path | None) -> 
     problems: list[str] = []
     experiment, what = _named("experiments", entry.experiment, None, problems)
     environment, where = _named("environments", entry.environment, instead, problems)
+    if environment is not None:
+        schedule = _with_blackouts(schedule, environment)
     return Bound(name, schedule, entry, what, where, experiment, environment, "; ".join(problems))
+
+
+def _with_blackouts(schedule: Schedule, environment: Path) -> Schedule:
+    """An environment's own count as the schedule's do. What is wrong with its file is told where it is run."""
+    try:
+        own = files.environment(environment).environment.blackouts
+    except InvalidFile:
+        return schedule
+    made = [ScheduledBlackout(**dict(one) | {"timezone": one.timezone or UNNAMED}) for one in own]
+    return schedule.model_copy(update={"blackouts": [*schedule.blackouts, *made]})
 
 
 def _named(room: str, name: str, instead: Path | None, problems: list[str]) -> tuple[Path | None, str]:

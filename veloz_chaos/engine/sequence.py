@@ -52,6 +52,8 @@ async def take(run: Run) -> bool:
 async def _one(run: Run, step: PlannedStep, held: _Held) -> bool:
     if step.inject:
         await gate.ask(run, step.name, step.inject)
+    if step.manual is not None:
+        confirm.place(run.journal.folder, step.name).unlink(missing_ok=True)  # nobody confirms what has not begun
     run.emit(ev.StepBegan(step=step.name, deadline=now() + _at_most(run, step), **moment()), sync=True)
     try:
         failure, who = await _kind(step)(run, step, held)
@@ -168,7 +170,6 @@ async def _until(run: Run, step: PlannedStep, held: _Held) -> _Ended:  # noqa: A
 async def _manual(run: Run, step: PlannedStep, held: _Held) -> _Ended:  # noqa: ARG001
     assert step.manual is not None
     path = confirm.place(run.journal.folder, step.name)
-    path.unlink(missing_ok=True)  # nobody confirms what has not begun
     deadline = run.history.steps[step.name].began + nanoseconds(step.manual.within)
     if await run.until(path.exists, deadline):
         return "", await asyncio.to_thread(confirm.who, path)

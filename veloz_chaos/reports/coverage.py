@@ -17,6 +17,8 @@ from veloz_chaos.reports.table import table
 
 _DAY = 86_400
 _COLUMNS = ("failure", "limits", "environment", "last", "detected", "recovered", "age", "due")
+_NARROW = ("failure", "limits", "environment", "last", "measured", "due")
+_NONE = "—"
 #: Experiments of each row, by its name.
 Experiments = Mapping[str, Sequence[str]]
 
@@ -25,8 +27,22 @@ def describe(
     matrix: ResponseMatrix, experiments: Experiments, proofs: Sequence[Proof], now: float, width: int
 ) -> list[str]:
     """`now` is the wall clock."""
-    rows = [_cells(matrix.rows[proof.row], experiments, proof, now) for proof in proofs]
-    return [*table(_COLUMNS, rows, width), "", *_closing(matrix, proofs)]
+    rows = [_narrow(_cells(matrix.rows[proof.row], experiments, proof, now)) for proof in proofs]
+    return [*table(_NARROW, rows, width), "", *_closing(matrix, proofs)]
+
+
+def _narrow(cells: Sequence[str]) -> list[str]:
+    """A terminal has 80 columns."""
+    failure, limits, environment, last, detected, recovered, old, due = cells
+    never = old == _NONE
+    return [
+        failure,
+        limits,
+        environment,
+        last if never else f"{last}, {old} ago",
+        _NONE if never else f"{detected} / {recovered}",
+        due,
+    ]
 
 
 def markdown(matrix: ResponseMatrix, experiments: Experiments, proofs: Sequence[Proof], now: float) -> str:
@@ -42,11 +58,11 @@ def _cells(row: Row, experiments: Experiments, proof: Proof, now: float) -> list
     head = [
         _named(proof.row, experiments.get(proof.row, ())),
         _limits(row),
-        proof.environment or "—",
+        proof.environment or _NONE,
     ]
     last = proof.last
     if last is None:
-        return [*head, "never run", "—", "—", "—", _due(proof)]
+        return [*head, "never run", _NONE, _NONE, _NONE, _due(proof)]
     return [*head, _verdict(proof, last), *measured(last), age(now - last.started), _due(proof)]
 
 
@@ -65,7 +81,7 @@ def _verdict(proof: Proof, last: Record) -> str:
 def _due(proof: Proof) -> str:
     if proof.overdue is not None:
         return f"overdue since {proof.overdue:%Y-%m-%d}"
-    return "—" if proof.due is None else f"{proof.due:%Y-%m-%d}"
+    return _NONE if proof.due is None else f"{proof.due:%Y-%m-%d}"
 
 
 def _closing(matrix: ResponseMatrix, proofs: Sequence[Proof]) -> list[str]:
@@ -82,7 +98,7 @@ def _limits(row: Row) -> str:
 
 
 def _limit(limit: Any) -> str:
-    return "—" if limit is None else limit if isinstance(limit, str) else length(limit)
+    return _NONE if limit is None else limit if isinstance(limit, str) else length(limit)
 
 
 def age(seconds: float) -> str:

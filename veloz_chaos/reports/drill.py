@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from veloz_chaos.core.drill import DrillFile, DrillPlan
-from veloz_chaos.reports.planned import labelled
+from veloz_chaos.reports.planned import labelled, step_in_words
 from veloz_chaos.reports.verdict import wrapped
 
 
@@ -30,6 +30,7 @@ def _facts(plan: DrillPlan) -> Iterator[tuple[str, str]]:
         ("abort when", plan.abort),
     ):
         yield from ((label, text) for text in texts)
+    yield from (("step", f"{step.name}: {step_in_words(step, plan.plan)}") for step in plan.plan.steps)
     yield "executor", plan.executor
     yield from (("role", f"{role}: {person}") for role, person in plan.roles.items())
     yield "window", f"{plan.window.from_ or 'now'} to {plan.window.to or 'any time'}"

@@ -52,7 +52,8 @@ def _step(step: Step) -> str:
     if step.inject:
         return f"at once {'; '.join(map(fault_in_words, step.inject))}{within}"
     if step.manual:
-        return f"{step.manual.by}, within {length(step.manual.within)}: {step.manual.do}"
+        only = "in drills only: " if step.drills_only else ""
+        return f"{only}{step.manual.by}, within {length(step.manual.within)}: {step.manual.do}"
     if step.wait is not None:
         return f"wait for {length(step.wait)}"
     if step.procedure:

@@ -126,7 +126,7 @@ def _what_happens(plan: Plan) -> Iterator[str]:
         yield f"{plan.workload.name} places orders from before the baseline to the end of the watch"
     yield "the guardian starts; a receipt for each fault is on disk before it is injected"
     if plan.steps:
-        yield from (f"step {step.name}: {_step(step, plan)}" for step in plan.steps)
+        yield from (f"step {step.name}: {step_in_words(step, plan)}" for step in plan.steps)
     else:
         yield f"inject {_names(plan.faults)}; confirm it at the target"
     if plan.held and not plan.steps:
@@ -166,7 +166,7 @@ def _names(faults: Iterable[PlannedFault]) -> str:
     return ", ".join(f"{fault.kind} on {fault.on}" for fault in faults)
 
 
-def _step(step: PlannedStep, plan: Plan) -> str:
+def step_in_words(step: PlannedStep, plan: Plan) -> str:
     within = f", within {length(step.within)}" if step.within is not None else ""
     if step.inject:
         return f"inject {_names(f for f in plan.faults if f.id in step.inject)} at once; confirm it{within}"

@@ -1,0 +1,217 @@
+"""Blackouts alone: when one ends, across clock changes, against another library; and of an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import whenever
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.property.simulation.files import planned, refusal, written
+from tests.unit.test_cli_app import call
+from tests.unit.test_occurrence import MOMENTS, ZONES
+from veloz_chaos.core.blackout import Blackout, out_of
+from veloz_chaos.engine import files
+
+#: A Monday.
+MONDAY = datetime(2030, 1, 7, tzinfo=UTC)
+TRADING = {"title": "trading hours", "every": "day", "from": "13:30", "to": "20:00"}
+
+
+def blackout(**said: Any) -> Blackout:
+    return Blackout.model_validate({key.rstrip("_"): value for key, value in said.items()})
+
+
+# --- in time -------------------------------------------------------------------------------------------------------
+
+TIMES = st.builds("{:02}:{:02}".format, st.integers(0, 23), st.sampled_from([0, 15, 30, 59]))
+CLOCK_CHANGES = st.builds(
+    lambda day, minutes: day + timedelta(minutes=minutes),
+    st.sampled_from([datetime(2026, 3, 28, 20, tzinfo=UTC), datetime(2026, 10, 24, 20, tzinfo=UTC),
+                     datetime(2026, 3, 8, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC),
+                     datetime(2026, 4, 4, 6, tzinfo=UTC), datetime(2026, 10, 3, 6, tzinfo=UTC)]),
+    st.integers(0, 24 * 60),
+)  # fmt: skip
+
+
+def elsewhere(begin: str, end: str, zone: str, around: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """The daily blackouts around a moment, by whenever."""
+    for n in range(-3, 3):
+        day = (around + timedelta(days=n)).date()
+        last = day if time.fromisoformat(end) > time.fromisoformat(begin) else day + timedelta(days=1)
+        yield instant(day, begin, zone), instant(last, end, zone)
+
+
+def instant(day: Any, clock: str, zone: str) -> datetime:
+    plain = whenever.PlainDateTime(day.year, day.month, day.day, int(clock[:2]), int(clock[3:]))
+    found = plain.assume_tz(zone, disambiguation="compatible").to_instant()
+    return datetime.fromtimestamp(found.timestamp(), UTC)
+
+
+@settings(max_examples=400, deadline=None)
+@given(TIMES, TIMES, st.sampled_from(ZONES), MOMENTS | CLOCK_CHANGES)
+def test_a_daily_one_is_what_another_library_says(begin: str, end: str, zone: str, moment: datetime) -> None:
+    if begin == end:
+        return
+    moment = moment.replace(second=0, microsecond=0)
+    known = [ends for begins, ends in elsewhere(begin, end, zone, moment) if begins <= moment < ends]
+    found, name = out_of([blackout(every="day", from_=begin, to=end)], zone, moment)
+    assert bool(name) == bool(known)
+    assert not known or found >= known[0]  # what ends where it begins again the next day goes on
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.builds(lambda a, b: {"every": "day", "from": a, "to": b}, TIMES, TIMES),
+            st.builds(lambda a, t: {"every": "week", "from": f"friday {a}", "to": f"monday {t}"}, TIMES, TIMES),
+            st.builds(lambda a, b: {"every": "month", "from": a, "to": b}, st.integers(1, 31), st.integers(1, 31)),
+            st.just({"every": "year", "from": "12-20", "to": "01-02"}),
+        ).filter(lambda said: said["from"] != said["to"]),
+        max_size=3,
+    ),
+    st.sampled_from(ZONES),
+    MOMENTS | CLOCK_CHANGES,
+)
+def test_where_it_ends_nothing_is_in_the_way_and_until_then_something_is(
+    said: list[dict[str, Any]], zone: str, moment: datetime
+) -> None:
+    several = [Blackout.model_validate(one) for one in said]
+    end, name = out_of(several, zone, moment)
+    if not name:
+        assert end == moment
+        return
+    if end - moment > timedelta(days=300):
+        return  # together they never end
+    assert end > moment
+    assert out_of(several, zone, end) == (end, "")
+    for n in range(5):
+        between = moment + (end - moment) * n / 5
+        assert out_of(several, zone, between)[0] == end
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "moment", "ends"),
+    [
+        # 02:30 is left out on the last Sunday of March: an hour later, by the clock
+        ("02:30", "05:00", "2026-03-29T01:29", None),
+        ("02:30", "05:00", "2026-03-29T01:30", "2026-03-29T03:00"),
+        ("22:00", "02:30", "2026-03-29T01:29", "2026-03-29T01:30"),
+        # and comes twice on that of October: the first time
+        ("02:30", "05:00", "2026-10-25T00:30", "2026-10-25T04:00"),
+        ("22:00", "02:30", "2026-10-25T00:29", "2026-10-25T00:30"),
+        ("22:00", "02:30", "2026-10-25T00:31", None),
+    ],
+)
+def test_where_the_clock_changes(begin: str, end: str, moment: str, ends: str | None) -> None:
+    at = datetime.fromisoformat(moment).replace(tzinfo=UTC)
+    one = blackout(every="day", from_=begin, to=end, timezone="Europe/Berlin")
+    assert out_of([one], "UTC", at)[0] == (datetime.fromisoformat(ends).replace(tzinfo=UTC) if ends else at)
+
+
+def test_an_edge_is_of_the_blackouts_own_zone() -> None:
+    one = blackout(**TRADING, timezone="America/New_York")
+    assert out_of([one], "Asia/Kolkata", MONDAY.replace(hour=18, minute=30)) == (
+        MONDAY + timedelta(days=1, hours=1),
+        "trading hours",
+    )
+
+
+# --- of an environment ---------------------------------------------------------------------------------------------
+
+IN_LAB = [("name: lab", f"name: lab\nblackouts: [{yaml.safe_dump(TRADING, default_flow_style=True).strip()}]")]
+
+
+def test_the_guard_names_it_and_when_it_ends() -> None:
+    files_ = written((), IN_LAB)
+    said = ["lab is in the blackout trading hours until 2030-01-07 20:00 UTC; start it then"]
+    assert refusal(files_, at=MONDAY.replace(hour=13, minute=30)) == said
+    assert refusal(files_, at=MONDAY.replace(hour=19, minute=59), placebo=True) == said
+    assert planned(files_, at=MONDAY.replace(hour=13, minute=29)).faults
+    assert planned(files_, at=MONDAY.replace(hour=20)).faults
+
+
+def test_a_plan_for_nobody_knows_when_is_refused() -> None:
+    assert refusal(written((), IN_LAB)) == ["lab has blackouts, and nobody says when this would start"]
+
+
+def test_those_of_the_files_it_uses_count_too(tmp_path: Path) -> None:
+    head = "kind: Environment\nversion: 1\n"
+    (tmp_path / "site.yaml").write_text(head + "blackouts: [{every: year, from: 12-20, to: 01-02}]\n")
+    own = "name: lab\ntier: staging\nuses: [site.yaml]\nblackouts: [{every: week, from: friday, to: sunday}]\n"
+    (tmp_path / "lab.yaml").write_text(head + own)
+    found = files.environment(tmp_path / "lab.yaml").environment
+    assert [one.every for one in found.blackouts] == ["year", "week"]
+
+
+@pytest.mark.parametrize(
+    ("said", "place", "told"),
+    [
+        ("{every: day, from: '13:30', to: '13:30'}", "5:13", "`from` and `to` are the same; nothing would ever start"),
+        ("{from: friday, to: monday}", "5:13", '`friday` is no edge of a blackout; write "2026-12-24"'),
+        ("{every: day, from: '1:00', to: '2:00', timezone: Europe/Berln}", "5:62", "there is no time zone"),
+        ("{every: day, from: '01:00', to: '02:00', environments: [x]}", "5:54", "environments"),
+    ],
+)
+def test_a_mistake_is_told_at_its_place(tmp_path: Path, said: str, place: str, told: str) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text(f"kind: Environment\nversion: 1\nname: lab\ntier: staging\nblackouts: [{said}]\n")
+    answer = call("validate", str(path), cwd=tmp_path)
+    assert answer.returncode == 2
+    words = " ".join((answer.stdout + answer.stderr).split())
+    assert f"lab.yaml:{place}:" in words, words
+    assert told in words, words
+
+
+SCHEDULE = """\
+kind: Schedule
+version: 1
+timezone: Europe/Berlin
+since: "2030-01-07"
+entries: [{experiment: engine-crash, environment: lab, every: week, day: monday, at: "14:00"}]
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    for room in ("schedules", "environments"):
+        (tmp_path / room).mkdir()
+    (tmp_path / "schedules" / "small.yaml").write_text(SCHEDULE)
+    lab = {"kind": "Environment", "version": 1, "name": "lab", "tier": "staging", "blackouts": [TRADING]}
+    (tmp_path / "environments" / "lab.yaml").write_text(yaml.safe_dump(lab))
+    return tmp_path
+
+
+def test_a_schedule_takes_it_for_its_own(place: Path) -> None:
+    """13:00 to 20:00 are UTC's, for the environment says no zone; 14:00 is Berlin's."""
+
+    def due(now: str) -> str:
+        return " ".join(call("schedule", "due", "--now", now, cwd=place).stdout.split())
+
+    assert "nothing is due; next: engine-crash@lab, 2030-01-07 13:00 UTC" in due("2030-01-07T12:00")
+    assert "engine-crash@lab: not now: in the blackout trading hours until 2030-01-07 20:00 UTC" in due(
+        "2030-01-07T14:00"
+    )
+    answer = call("schedule", "run", "--now", "2030-01-07T14:00", cwd=place)
+    assert answer.returncode == 0
+    assert "not now: in the blackout trading hours" in " ".join(answer.stdout.split())
+    assert "not now" not in due("2030-01-07T20:00")
+    assert "*/10 * * * *" in call("schedule", "export", "small", "--to", "cron", cwd=place).stdout
+
+
+def test_what_is_due_in_it_is_put_off(place: Path) -> None:
+    later = SCHEDULE.replace("14:00", "15:00")
+    (place / "schedules" / "small.yaml").write_text(later)
+    answer = call("schedule", "due", "--now", "2030-01-07T15:00", cwd=place)
+    assert "nothing is due; next: engine-crash@lab, 2030-01-07 20:00 UTC" in answer.stdout
+    assert (
+        "put off by the blackout trading hours"
+        in call("schedule", "due", "--now", "2030-01-07T20:05", cwd=place).stdout
+    )
