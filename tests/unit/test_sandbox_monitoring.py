@@ -86,11 +86,11 @@ def test_every_metric_that_a_rule_names_is_exported() -> None:
 def test_present_ports_take_the_place_of_the_usual_ones() -> None:
     numbers = {name: 30_000 + n for n, name in enumerate({**PORTS, **MONITOR_PORTS})}
     text = (TEMPLATES / "prometheus.yml").read_text()
-    assert monitoring_files.with_ports(text, {**PORTS, **MONITOR_PORTS}) == text
-    filled = yaml.safe_load(monitoring_files.with_ports(text, numbers))
+    assert monitoring_files.with_places(text, {**PORTS, **MONITOR_PORTS}) == text
+    filled = yaml.safe_load(monitoring_files.with_places(text, numbers))
     targets = [one["static_configs"][0]["targets"] for one in filled["scrape_configs"]]
     assert targets == [[f"127.0.0.1:{numbers[name]}"] for name in ("gateway", "supervisor")]
-    assert monitoring_files.with_ports("127.0.0.1:9, 10.127.0.0.1:18080", numbers).startswith("127.0.0.1:9, ")
+    assert monitoring_files.with_places("127.0.0.1:9, 10.127.0.0.1:18080", numbers).startswith("127.0.0.1:9, ")
 
 
 # --- flaws ------------------------------------------------------------------------------------------------------------

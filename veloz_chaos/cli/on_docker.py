@@ -11,9 +11,9 @@ from veloz_chaos.reports.table import table
 from veloz_chaos.sandbox import docker
 
 
-def up(flaws: Sequence[str], variant: str) -> list[str]:
-    docker.up(folder(), flaws=flaws, variant=variant)
-    environment = "compose-child" if variant == "child" else "compose"
+def up(flaws: Sequence[str], variant: str, monitored: bool) -> list[str]:
+    docker.up(folder(), flaws=flaws, variant=variant, monitored=monitored)
+    environment = "compose-child" if variant == "child" else "compose-monitored" if monitored else "compose"
     return [f"the sandbox is up on Docker: http://127.0.0.1:{docker.GATEWAY}", f"environment: {environment}"]
 
 

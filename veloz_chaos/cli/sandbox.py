@@ -59,13 +59,14 @@ def up(
     """Start it; returns when it trades."""
     _fit(
         on,
-        directory != SANDBOX or free_ports or emulated or monitored or backups,
+        directory != SANDBOX or free_ports or emulated or backups,
         bool(image or context or kubeconfig) or replicas != 1,
     )
+    watched = monitoring(flaw or (), monitored)
     if on:
         with terminable():
             if on == DOCKER:
-                said = on_docker.up(flaw or (), variant)
+                said = on_docker.up(flaw or (), variant, watched is not None)
             else:
                 said = on_kubernetes.up(Cluster(context, kubeconfig), flaw or (), variant, replicas, image)
         screen.out(*said)
@@ -73,7 +74,6 @@ def up(
     if variant:
         raise UsageError("--variant is of containers and pods: add --on docker or --on kubernetes")
     base = files.find("environments", "sandbox")
-    watched = monitoring(flaw or (), monitored)
     sandbox = control.up(
         directory,
         free_ports=free_ports,
@@ -137,8 +137,7 @@ def _fit(on: str, of_processes: bool, of_pods: bool) -> None:
         raise UsageError(f"--on {on}: it is docker or kubernetes, or leave it out for processes of this machine")
     if on and of_processes:
         raise UsageError(
-            "--dir, --free-ports, --emulated, --monitoring and --backups are of processes: "
-            f"leave them out with --on {on}"
+            f"--dir, --free-ports, --emulated and --backups are of processes: leave them out with --on {on}"
         )
     if on != KUBERNETES and of_pods:
         raise UsageError("--context, --kubeconfig, --replicas and --image are of pods: add --on kubernetes")

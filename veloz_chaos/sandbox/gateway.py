@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 
-from veloz_chaos.sandbox import gateway_log, memory_watch, order_flaws, process
+from veloz_chaos.sandbox import gateway_log, limits, memory_watch, order_flaws, process, service_metrics
 from veloz_chaos.sandbox.credentials import Credentials
 from veloz_chaos.sandbox.engine_client import EngineClient
 from veloz_chaos.sandbox.event_stream import EventStream
@@ -125,7 +125,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     refuses = functools.partial(reason_to_refuse, settings, persistence, credentials, load)
     trading = order_flaws.trading(settings)(engine, exchange, store, metrics.count_order, hangs, refuses)
     parts |= {"database": persistence.part, "vault": credentials.part, "dns": resolver.part}
-    api = GatewayApi(settings, engine, exchange, store, trading, events, metrics, parts, announcer.acknowledged)
+    told = functools.partial(of_limits, settings, volume)
+    api = GatewayApi(settings, engine, exchange, store, trading, events, metrics, parts, announcer.acknowledged, told)
     app = api.application()
     app.router.add_post("/api/admin/rotate", credentials.handle_rotate)
     beat = gateway_log.beat(lambda: f"{len(store.all())} orders, {disk.told()}, {memory.told()}")
@@ -141,6 +142,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         if task.done():
             task.result()
         task.cancel()
+
+
+def of_limits(settings: Settings, volume: Volume) -> str:
+    """Metrics of its container's limits; where it has a supervisor, that tells of them, also while it is dead."""
+    return service_metrics.of_limits(limits.used_inside(volume)) if settings.contained else ""
 
 
 def reason_to_refuse(
