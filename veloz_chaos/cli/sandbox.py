@@ -25,6 +25,7 @@ On = Annotated[
     str, typer.Option("--on", metavar="PLATFORM", help="docker: as containers, by Compose; kubernetes: as pods.")
 ]
 Context = Annotated[str, typer.Option("--context", metavar="NAME", help="Which cluster; without it the current one.")]
+Monitoring = Annotated[bool, typer.Option("--monitoring", help="With a real Prometheus, Alertmanager, and a catcher.")]
 Kubeconfig = Annotated[str, typer.Option("--kubeconfig", metavar="FILE", help="Where clusters are named.")]
 DOCKER, KUBERNETES = "docker", "kubernetes"
 #: Proving a backup must not disturb who trades.
@@ -39,9 +40,7 @@ def up(
     free_ports: Annotated[bool, typer.Option("--free-ports", help="Any ports, not the usual ones.")] = False,
     flaw: options.Flaws = None,
     emulated: Annotated[bool, typer.Option("--emulated", help="No control group, no mount, even for root.")] = False,
-    monitored: Annotated[
-        bool, typer.Option("--monitoring", help="With a real Prometheus, Alertmanager, and a catcher.")
-    ] = False,
+    monitored: Monitoring = False,
     backups: Annotated[
         bool, typer.Option("--backups", help="Of a real PostgreSQL; its disk and the others' can then be lost.")
     ] = False,
@@ -68,7 +67,8 @@ def up(
             if on == DOCKER:
                 said = on_docker.up(flaw or (), variant, watched is not None)
             else:
-                said = on_kubernetes.up(Cluster(context, kubeconfig), flaw or (), variant, replicas, image)
+                where = Cluster(context, kubeconfig)
+                said = on_kubernetes.up(where, flaw or (), variant, replicas, image, watched is not None)
         screen.out(*said)
         return PASSED
     if variant:
@@ -174,10 +174,10 @@ def flaws() -> int:
 
 
 @app.command()
-def build() -> int:
+def build(monitored: Monitoring = False) -> int:
     """Build the image that pods run, by Docker, unless it is there, and print its name."""
     with terminable():
-        screen.out(docker.build(on_docker.folder()))
+        screen.out(docker.build(on_docker.folder(), monitored))
     return PASSED
 
 

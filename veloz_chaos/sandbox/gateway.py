@@ -24,7 +24,7 @@ from veloz_chaos.sandbox.order_store import Order, OrderStore, shown
 from veloz_chaos.sandbox.persistence import Persistence
 from veloz_chaos.sandbox.rate_limit import RateLimit
 from veloz_chaos.sandbox.resolver import Resolver
-from veloz_chaos.sandbox.settings import Settings
+from veloz_chaos.sandbox.settings import Settings, in_pod
 from veloz_chaos.sandbox.truth import TruthLog
 from veloz_chaos.sandbox.vault_client import VaultClient
 from veloz_chaos.sandbox.vault_store import TOKEN
@@ -145,8 +145,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
 
 def of_limits(settings: Settings, volume: Volume) -> str:
-    """Metrics of its container's limits; where it has a supervisor, that tells of them, also while it is dead."""
-    return service_metrics.of_limits(limits.used_inside(volume)) if settings.contained else ""
+    """Metrics of its limits, where nobody tells of them from outside: the supervisor, or the watcher of a container's
+    CPU."""
+    if not settings.contained:
+        return ""
+    tell = service_metrics.of_limits if in_pod(os.environ) else service_metrics.of_space
+    return tell(limits.used_inside(volume))
 
 
 def reason_to_refuse(

@@ -83,6 +83,10 @@ class Settings:
         return (*SERVICES, *MONITORS) if self.monitored else SERVICES
 
 
+def in_pod(environment: Mapping[str, str]) -> bool:
+    return "KUBERNETES_SERVICE_HOST" in environment
+
+
 def to_json(settings: Settings) -> str:
     fields = {
         "version": 1,

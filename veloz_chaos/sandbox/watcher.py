@@ -3,6 +3,9 @@
 It asks the Docker Engine (by its socket, VELOZ_DOCKER) or the cluster around it (by the pod's account) whenever that
 reports that something happened, and answers GET /metrics. When the platform does not answer it ends, and is started
 again: a target that is down is seen, numbers that no longer change are not.
+
+Of Docker's host it sees all processes, and so how much CPU those want that share the gateway's limit, whoever put them
+there; a pod sees its own.
 """
 
 from __future__ import annotations
@@ -22,8 +25,10 @@ from urllib.parse import quote
 
 from veloz_chaos.errors import UsageError
 from veloz_chaos.sandbox import plain_http, process, service_metrics
+from veloz_chaos.sandbox.cpu_demand import CpuDemand
 from veloz_chaos.sandbox.deaths import Deaths, Incarnation, reason
-from veloz_chaos.sandbox.settings import PORTS
+from veloz_chaos.sandbox.limits import LIMITED
+from veloz_chaos.sandbox.settings import PORTS, in_pod
 
 SOCKET, PROJECT = "/var/run/docker.sock", "veloz-sandbox"
 #: What a container's end and beginning are called by the engine, and when its health is another one.
@@ -43,6 +48,9 @@ class Missing(ValueError):
 
 
 class Platform(Protocol):
+    #: What is told besides.
+    def more(self) -> str: ...
+
     def look(self) -> list[Incarnation]: ...
 
     def events(self) -> http.client.HTTPResponse:
@@ -58,6 +66,11 @@ class Docker:
 
     def __init__(self, place: str) -> None:
         self._place = place
+        self._limited, self._cpus = "", 0.0
+        self._cpu = CpuDemand(lambda: members(self._limited) if self._limited else ())
+
+    def more(self) -> str:
+        return service_metrics.of_cpu(self._cpu.seconds(), self._cpus) if self._limited else ""
 
     def look(self) -> list[Incarnation]:
         filters = {"label": [f"com.docker.compose.project={PROJECT}"]}
@@ -66,7 +79,11 @@ class Docker:
 
     def _inspected(self, container: str) -> Iterator[Incarnation]:
         with suppress(Missing):  # it was removed just now
-            yield of_container(_json(self._connection(), f"/containers/{container}/json"))
+            said = _json(self._connection(), f"/containers/{container}/json")
+            found = of_container(said)
+            if found.service == LIMITED:
+                self._limited, self._cpus = container, said["HostConfig"]["NanoCpus"] / 1e9
+            yield found
 
     def events(self) -> http.client.HTTPResponse:
         filters = {"label": [f"com.docker.compose.project={PROJECT}"], "event": HAPPENED}
@@ -99,6 +116,23 @@ def of_container(said: Mapping[str, Any]) -> Incarnation:
     return Incarnation(service, f"{said['Id']} {state['StartedAt']}", state["Running"], serves, why)
 
 
+def members(container: str, root: Path = Path("/proc")) -> Iterator[int]:
+    """The processes whose CPU is limited with that container's: its own, and whoever was put into its control group."""
+    for folder in root.iterdir():
+        if folder.name.isdigit() and container in _of_cpu(folder / "cgroup"):
+            yield int(folder.name)
+
+
+def _of_cpu(file: Path) -> str:
+    """The control group that limits a process's CPU; "" of one that has just ended."""
+    try:
+        lines = [line.split(":", 2) for line in file.read_text().splitlines()]
+    except OSError:
+        return ""
+    groups = {name: path for _, names, path in lines for name in names.split(",")}
+    return groups.get("cpu", groups.get("", ""))
+
+
 # --- Kubernetes -------------------------------------------------------------------------------------------------------
 
 
@@ -109,6 +143,9 @@ class Kubernetes:
         self._host, self._port, self._account = host, port, account
         self._trust = ssl.create_default_context(cafile=str(account / "ca.crt"))
         self._pods = f"/api/v1/namespaces/{(account / 'namespace').read_text()}/pods"
+
+    def more(self) -> str:
+        return ""
 
     def look(self) -> list[Incarnation]:
         listed = _json(self._connection(), self._pods, self._token())
@@ -173,8 +210,8 @@ def follow(platform: Platform, deaths: Deaths) -> None:
 
 def of(environment: Mapping[str, str]) -> Platform:
     """The cluster that we are a pod of, or the engine. Raises UsageError."""
-    if host := environment.get("KUBERNETES_SERVICE_HOST"):
-        return Kubernetes(host, int(environment.get("KUBERNETES_SERVICE_PORT", "443")))
+    if in_pod(environment):
+        return Kubernetes(environment["KUBERNETES_SERVICE_HOST"], int(environment["KUBERNETES_SERVICE_PORT"]))
     place = environment.get("VELOZ_DOCKER", SOCKET)
     if not Path(place).is_socket():
         raise UsageError(f"there is no socket of a Docker Engine at {place}; mount it there")
@@ -184,7 +221,7 @@ def of(environment: Mapping[str, str]) -> Platform:
 def main(environment: Mapping[str, str]) -> None:
     platform, deaths = of(environment), Deaths()
     Thread(target=_until_it_fails, args=(platform, deaths), name="follow", daemon=True).start()
-    asyncio.run(_serve(deaths))
+    asyncio.run(_serve(platform, deaths))
 
 
 def _until_it_fails(platform: Platform, deaths: Deaths) -> None:
@@ -196,8 +233,8 @@ def _until_it_fails(platform: Platform, deaths: Deaths) -> None:
         os._exit(1)
 
 
-async def _serve(deaths: Deaths) -> None:
+async def _serve(platform: Platform, deaths: Deaths) -> None:
     stop = process.stop_on_sigterm()
-    answers = {"/metrics": lambda: service_metrics.of_services(deaths.told())}
+    answers = {"/metrics": lambda: service_metrics.of_services(deaths.told()) + platform.more()}
     async with await plain_http.serve(PORTS["supervisor"], answers, EVERYWHERE):
         await stop.wait()
