@@ -35,7 +35,9 @@ PORTS: Mapping[str, Sequence[int]] = {
 ALERTS: Mapping[str, int] = {"prometheus": kubernetes.PROMETHEUS, "alertmanager": 30084, "catcher": 30073}
 
 
-def up(cluster: Cluster, flaws: Sequence[str], variant: str, replicas: int, image: str, monitored: bool) -> list[str]:
+def up(
+    cluster: Cluster, flaws: Sequence[str], variant: str, replicas: int, image: str, monitored: bool = False
+) -> list[str]:
     if ENVIRONMENT.exists() and not _ours():
         raise UsageError(f"{ENVIRONMENT} is in the way, and not ours; rename it, or start from another folder")
     overlay = overlaid(variant, replicas, monitored)
