@@ -62,10 +62,10 @@ class Platform(Protocol):
 
 
 class Docker:
-    """The containers of the sandbox's Compose project."""
+    """The containers of a Compose project, by the engine whose socket is at that place."""
 
-    def __init__(self, place: str) -> None:
-        self._place = place
+    def __init__(self, place: str, project: str = PROJECT) -> None:
+        self._place, self._filter = place, [f"com.docker.compose.project={project}"]
         self._limited, self._cpus = "", 0.0
         self._cpu = CpuDemand(lambda: members(self._limited) if self._limited else ())
 
@@ -73,7 +73,7 @@ class Docker:
         return service_metrics.of_cpu(self._cpu.seconds(), self._cpus) if self._limited else ""
 
     def look(self) -> list[Incarnation]:
-        filters = {"label": [f"com.docker.compose.project={PROJECT}"]}
+        filters = {"label": self._filter}
         listed = _json(self._connection(), f"/containers/json?all=1&filters={quote(json.dumps(filters))}")
         return [found for one in listed for found in self._inspected(one["Id"])]
 
@@ -86,7 +86,7 @@ class Docker:
             yield found
 
     def events(self) -> http.client.HTTPResponse:
-        filters = {"label": [f"com.docker.compose.project={PROJECT}"], "event": HAPPENED}
+        filters = {"label": self._filter, "event": HAPPENED}
         return _asked(self._connection(), f"/events?filters={quote(json.dumps(filters))}")
 
     def _connection(self) -> http.client.HTTPConnection:
