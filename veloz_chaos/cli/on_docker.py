@@ -14,7 +14,8 @@ from veloz_chaos.sandbox import docker
 def up(flaws: Sequence[str], variant: str, monitored: bool) -> list[str]:
     docker.up(folder(), flaws=flaws, variant=variant, monitored=monitored)
     environment = "compose-child" if variant == "child" else "compose-monitored" if monitored else "compose"
-    return [f"the sandbox is up on Docker: http://127.0.0.1:{docker.GATEWAY}", f"environment: {environment}"]
+    places = [f"{name}: http://127.0.0.1:{port}" for name, port in docker.ALERTS.items()] if monitored else []
+    return [f"the sandbox is up on Docker: http://127.0.0.1:{docker.GATEWAY}", f"environment: {environment}", *places]
 
 
 def down() -> list[str]:

@@ -36,8 +36,9 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "hardened": ("compose.hardened.yaml",),
     "child": ("compose.child.yaml",),
 }
-#: The file over those, and where the first of what it starts is published.
-MONITORED, PROMETHEUS = "compose.monitoring.yaml", 28093
+#: The file over those, and where what it starts is published, in the words of an environment.
+MONITORED = "compose.monitoring.yaml"
+ALERTS: Mapping[str, int] = {"prometheus": 28093, "alertmanager": 28094, "catcher": 28095}
 GATEWAY = 28080
 #: Where the daemon's socket is, as the daemon sees it, unless it is known to be elsewhere.
 SOCKET = "/var/run/docker.sock"
@@ -101,7 +102,7 @@ def up(folder: Path, *, flaws: Sequence[str] = (), variant: str = "", monitored:
         if "engine-never-restarts" in chosen:
             environment["VELOZ_ENGINE_RESTART"] = "no"
         if monitored:
-            environment["VELOZ_DOCKER_SOCKET"] = _socket()
+            environment["VELOZ_DOCKER_SOCKET"] = socket()
         files = _files(folder, variant, monitored)
         if not _built(environment["VELOZ_CHAOS_TAG"], monitored):
             _run([*compose, *files, "build"], BUILT_WITHIN, environment)
@@ -237,13 +238,13 @@ def _await_trading() -> None:
 def _await_watching() -> None:
     """Every target answers, and no alert is pending. Raises UsageError."""
     deadline = time.monotonic() + TRADES_WITHIN
-    while not control.watched(PROMETHEUS):
+    while not control.watched(ALERTS["prometheus"]):
         if time.monotonic() > deadline:
             raise UsageError(f"the sandbox is not watched within {TRADES_WITHIN:.0f} s; {_tail()}")
         time.sleep(LOOK_EVERY)
 
 
-def _socket() -> str:
+def socket() -> str:
     """Where the daemon finds its own socket. In Docker Desktop, or elsewhere, that is not where we find it."""
     if given := os.environ.get("VELOZ_DOCKER_SOCKET"):
         return given
