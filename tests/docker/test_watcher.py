@@ -28,9 +28,9 @@ def followed(project: str) -> Callable[[str], Told]:
     Thread(target=watcher.follow, args=(platform, deaths), daemon=True).start()
 
     def told(service: str) -> Told:
-        return {one.name: one for one in deaths.told()}[service]
+        return {one.name: one for one in deaths.told}[service]
 
-    until(deaths.told)
+    until(lambda: deaths.told)
     return told
 
 

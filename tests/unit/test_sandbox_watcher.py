@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from veloz_chaos.errors import UsageError
 from veloz_chaos.sandbox import watcher
 from veloz_chaos.sandbox.deaths import Deaths, Incarnation, reason
+from veloz_chaos.sandbox.kubernetes import NAME
 from veloz_chaos.sandbox.service_metrics import REASONS, Told
 
 FIRST = Incarnation("engine", "first", runs=True, serves=True)
@@ -26,7 +27,7 @@ def seen(*looks: Iterable[Incarnation]) -> Told:
     deaths = Deaths()
     for look in looks:
         deaths.saw(list(look))
-    (told,) = deaths.told()
+    (told,) = deaths.told
     return told
 
 
@@ -80,7 +81,7 @@ def test_whatever_is_seen_counts_never_fall_and_who_serves_is_not_gone(looks: li
     before: dict[str, Told] = {}
     for look in looks:
         deaths.saw(look)
-        told = {one.name: one for one in deaths.told()}
+        told = {one.name: one for one in deaths.told}
         assert before.keys() <= told.keys()
         for name, one in told.items():
             assert not (one.up and one.gone)
@@ -146,7 +147,7 @@ def test_without_a_socket_it_is_said_where_it_is_looked_for(tmp_path: Path) -> N
 
 
 def pod(*statuses: dict[str, Any], **meta: Any) -> dict[str, Any]:
-    name = {"name": "gateway-1", "labels": {watcher.NAME: "gateway"}}
+    name = {"name": "gateway-1", "labels": {NAME: "gateway"}}
     return {"metadata": {**name, **meta}, "status": {"containerStatuses": list(statuses)}}
 
 

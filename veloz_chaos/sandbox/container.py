@@ -38,7 +38,7 @@ from typing import NoReturn
 from veloz_chaos.errors import UsageError
 from veloz_chaos.sandbox import control, flaws, process, standby, supervisor, vault_store, volume
 from veloz_chaos.sandbox.process import Serve
-from veloz_chaos.sandbox.settings import LOOPBACK, MONITOR_PORTS, PORTS, Settings
+from veloz_chaos.sandbox.settings import EVERYWHERE, LOOPBACK, MONITOR_PORTS, PORTS, Settings
 from veloz_chaos.sandbox.truth import TruthLog
 
 SERVICES = ("gateway", "engine", "exchange", "database", "vault", "dns")
@@ -49,7 +49,6 @@ ONE_AT_A_TIME = ("gateway", "engine")
 PLACES = {f"VELOZ_{name.upper()}": f"{name}-link" for name in ("engine", "exchange", "database", "vault", "dns")}
 PLACES |= {f"VELOZ_{name.upper()}": name for name in ("gateway", "alertmanager", "catcher")}
 PLACES |= {"VELOZ_WATCHER": "supervisor"}
-EVERYWHERE = "0.0.0.0"
 DIRECTORY, TOKEN = "/var/lib/veloz", "veloz-sandbox"
 TEMPLATES = Path("/opt/veloz/environments/monitoring")
 #: Seconds that a late engine stays away, and what a killed process leaves as its exit code.

@@ -37,7 +37,10 @@ def reason(code: int, oom_killed: bool) -> str:
 
 
 class Deaths:
+    """One thread looks, another may ask what is told."""
+
     def __init__(self) -> None:
+        self.told: tuple[Told, ...] = ()
         self._running: dict[str, Incarnation] = {}
         self._starts: Counter[str] = Counter()
         self._deaths: dict[str, Counter[str]] = {}
@@ -58,13 +61,12 @@ class Deaths:
         for one in running.values():
             if one.serves:
                 self._gone.pop(one.service, None)
+        self.told = tuple(map(self._of, sorted(self._deaths)))
 
-    def told(self) -> list[Told]:
-        serving = {one.service for one in self._running.values() if one.serves}
-        return [
-            Told(name, name in serving, max(self._starts[name] - 1, 0), self._gone.get(name, ""), Counter(deaths))
-            for name, deaths in sorted(self._deaths.items())
-        ]
+    def _of(self, service: str) -> Told:
+        serves = any(one.serves for one in self._running.values() if one.service == service)
+        restarts, gone = max(self._starts[service] - 1, 0), self._gone.get(service, "")
+        return Told(service, serves, restarts, gone, Counter(self._deaths[service]))
 
 
 def _why(dead: Incarnation, now: Iterable[Incarnation]) -> str:

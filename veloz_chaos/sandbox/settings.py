@@ -40,7 +40,7 @@ PORTS: Mapping[str, int] = {
 }
 MONITOR_PORTS: Mapping[str, int] = {"prometheus": 18093, "alertmanager": 18094, "catcher": 18095}
 FILE = "sandbox.json"
-LOOPBACK = "127.0.0.1"
+LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"
 
 
 @dataclass(frozen=True)

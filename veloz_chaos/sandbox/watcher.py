@@ -27,16 +27,14 @@ from veloz_chaos.errors import UsageError
 from veloz_chaos.sandbox import plain_http, process, service_metrics
 from veloz_chaos.sandbox.cpu_demand import CpuDemand
 from veloz_chaos.sandbox.deaths import Deaths, Incarnation, reason
+from veloz_chaos.sandbox.docker import PROJECT, SOCKET
+from veloz_chaos.sandbox.kubernetes import NAME
 from veloz_chaos.sandbox.limits import LIMITED
-from veloz_chaos.sandbox.settings import PORTS, in_pod
+from veloz_chaos.sandbox.settings import EVERYWHERE, PORTS, in_pod
 
-SOCKET, PROJECT = "/var/run/docker.sock", "veloz-sandbox"
 #: What a container's end and beginning are called by the engine, and when its health is another one.
 HAPPENED = ("die", "oom", "start", "destroy", "health_status")
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-#: Of a Deployment and its pods.
-NAME = "app.kubernetes.io/name"
-EVERYWHERE = "0.0.0.0"
 #: Seconds: for an answer. It is asked at least so often, whatever it reports.
 PATIENCE = 5.0
 #: Characters of an answer that is passed on.
@@ -82,7 +80,7 @@ class Docker:
             said = _json(self._connection(), f"/containers/{container}/json")
             found = of_container(said)
             if found.service == LIMITED:
-                self._limited, self._cpus = container, said["HostConfig"]["NanoCpus"] / 1e9
+                self._limited, self._cpus = container, said["HostConfig"]["NanoCpus"] / 1e9 or float("inf")
             yield found
 
     def events(self) -> http.client.HTTPResponse:
@@ -227,14 +225,14 @@ def main(environment: Mapping[str, str]) -> None:
 def _until_it_fails(platform: Platform, deaths: Deaths) -> None:
     try:
         follow(platform, deaths)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        print(f"the platform does not answer: {error}", flush=True)
+    except (OSError, http.client.HTTPException, ValueError, LookupError) as error:
+        print(f"the platform does not answer as it should: {type(error).__name__}: {error}", flush=True)
     finally:
         os._exit(1)
 
 
 async def _serve(platform: Platform, deaths: Deaths) -> None:
     stop = process.stop_on_sigterm()
-    answers = {"/metrics": lambda: service_metrics.of_services(deaths.told()) + platform.more()}
+    answers = {"/metrics": lambda: service_metrics.of_services(deaths.told) + platform.more()}
     async with await plain_http.serve(PORTS["supervisor"], answers, EVERYWHERE):
         await stop.wait()
