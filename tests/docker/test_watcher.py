@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 IDLE = "import time; time.sleep(600)"
 HUNGRY = "import time; time.sleep(2); x = bytearray(200 << 20)"
 BUSY = "while True: pass"
-#: Two that want more than their share, and what their group tells of it from within: how many times the limit they want.
+#: Two that want more than they may have, and how many times as much, as their group tells it from within.
 WITHIN = """
 import os, time
 from veloz_chaos.sandbox import cgroup
@@ -91,6 +91,6 @@ def test_the_cpu_that_is_wanted_is_that_of_all_who_share_the_limit(lab: Lab) -> 
 
 def test_from_within_is_seen_what_the_group_ran_and_was_held_back_from(lab: Lab) -> None:
     source = ("-v", f"{ROOT}:/src:ro", "-e", "PYTHONPATH=/src")
-    name = lab.run(WITHIN, "--cpus", "0.2", *source)
+    name = lab.run(WITHIN, "--cpus", "0.05", *source)  # so little is to be had on a busy machine, too
     until(lambda: not lab.inspect(name)["State"]["Running"])
     assert float(docker("logs", name)) > 1.5
