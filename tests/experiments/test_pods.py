@@ -34,8 +34,8 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.docker, pytest.mark.timeout(90
 
 ONE, TWO, MONITORED = (), ("--replicas", "2"), ("--monitoring",)
 TRIED = SEEDED if EVERY else {}
-#: By their alert; and flaws of the monitoring. What others in a pod's group want of a CPU is not seen from within where the
-#: kernel accounts for that elsewhere (docs/monitoring.md).
+#: By their alert; and flaws of the monitoring. What others in a pod's group want of a CPU is not seen from within where
+#: the kernel accounts for that elsewhere (docs/monitoring.md).
 ON_MONITORED = [one for one in EXPECT_AN_ALERT if one != "cpu-stress"] if EVERY else ["engine-crash"]
 HEALTHY = EXPERIMENTS if EVERY else ["pod-kill"]
 SPOILT = CAUGHT_BY_ALERT if EVERY else []
