@@ -24,6 +24,9 @@ CAUGHT = [(experiment, flaw) for experiment, flaw, row in PAIRS if experiment in
 #: Of the monitoring, where it is started.
 CAUGHT_BY_ALERT = [(experiment, flaw) for experiment, flaw, row in PAIRS if row.monitored]
 
+#: What is judged of an alert.
+ALERT = {f"alert: {what}" for what in ("raised", "severity", "channels", "resolved", "noise")}
+
 #: One flaw for each experiment.
 SEEDED = dict(CAUGHT)
 #: One experiment for each flaw of the monitoring.

@@ -1,5 +1,5 @@
 """The same experiments, unchanged, on the sandbox's services as containers: healthy, hardened, with the engine as the
-gateway's child, and with a flaw for each. A stack is brought up once for all that want the same one."""
+gateway's child, monitored, and with a flaw for each. A stack is brought up once for all that want the same one."""
 
 from __future__ import annotations
 
@@ -11,18 +11,34 @@ from typing import Any
 
 import pytest
 
-from tests.experiments.documents import EVERY, EXPERIMENTS, FEW, ROOT, SEEDED, asked, having, told
+from tests.experiments.documents import (
+    ALERT,
+    CAUGHT_BY_ALERT,
+    EVERY,
+    EXPECT_AN_ALERT,
+    EXPERIMENTS,
+    FEW,
+    ROOT,
+    SEEDED,
+    asked,
+    having,
+    told,
+)
 from tests.infra import docker as engines
 from tests.infra.require import absent
 from veloz_chaos.sandbox.flaws import FLAWS
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
-HEALTHY, HARDENED, CHILD = (), ("--variant", "hardened"), ("--variant", "child")
+HEALTHY, HARDENED, CHILD, MONITORED = (), ("--variant", "hardened"), ("--variant", "child"), ("--monitoring",)
 #: What is another matter in a hardened container, and where the engine is a child.
 ON_HARDENED = ["oom-kill", "cpu-stress", "disk-full", "network-partition"] if EVERY else ["disk-full"]
 ON_CHILD = ["engine-crash", "network-partition"] if EVERY else ["engine-crash"]
 TRIED = SEEDED if EVERY else {"pod-kill": "gateway-state-not-restored"}
+#: By their alert; and flaws of the monitoring.
+ON_MONITORED = EXPECT_AN_ALERT if EVERY else ["engine-crash"]
+ON_HEALTHY = EXPERIMENTS if EVERY else [one for one in FEW if one not in ON_MONITORED]
+SPOILT = CAUGHT_BY_ALERT if EVERY else [("engine-crash", "alert-wrong-severity")]
 
 
 def veloz_chaos(*words: str) -> subprocess.CompletedProcess[str]:
@@ -57,7 +73,7 @@ def run(experiment: str, runs: Path, *options: str, environment: str = "compose"
     return asked(lambda: veloz_chaos(*words))
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS if EVERY else FEW)
+@pytest.mark.parametrize("experiment", ON_HEALTHY)
 @pytest.mark.parametrize("stack", [HEALTHY], indirect=True, ids=["healthy"])
 def test_a_healthy_system_passes(stack: None, experiment: str, tmp_path: Path) -> None:  # noqa: ARG001
     result = run(experiment, tmp_path)
@@ -99,5 +115,36 @@ def test_a_system_with_the_engine_as_a_child_passes(stack: None, experiment: str
 )
 def test_a_flaw_fails_its_expectation_and_no_other(stack: None, experiment: str, flaw: str, tmp_path: Path) -> None:  # noqa: ARG001
     result = run(experiment, tmp_path)
+    assert FLAWS[flaw].agrees(experiment, having(result, "failed")), told(result)
+    assert result["exit_code"] == 1, told(result)
+
+
+@pytest.mark.parametrize("experiment", ON_MONITORED)
+@pytest.mark.parametrize("stack", [MONITORED], indirect=True, ids=["monitored"])
+def test_a_monitored_system_raises_the_alert_of_the_document(stack: None, experiment: str, tmp_path: Path) -> None:  # noqa: ARG001
+    result = run(experiment, tmp_path, environment="compose-monitored")
+    assert result["verdict"] == "passed", told(result)
+    assert set(having(result, "passed")) >= ALERT, told(result)
+
+
+@pytest.mark.parametrize("stack", [MONITORED], indirect=True, ids=["monitored"])
+def test_nothing_is_wrong_with_what_monitors(stack: None) -> None:  # noqa: ARG001
+    answer = veloz_chaos("lint", "alerts", "-e", "compose-monitored")
+    assert answer.returncode == 0, answer.stdout
+    assert "nothing wrong" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("stack", "experiment", "flaw"),
+    [pytest.param(("--flaw", flaw), experiment, flaw, id=f"{flaw}-{experiment}") for experiment, flaw in SPOILT],
+    indirect=["stack"],
+)
+def test_a_flaw_of_the_monitoring_fails_its_expectation_and_no_other(
+    stack: None,  # noqa: ARG001
+    experiment: str,
+    flaw: str,
+    tmp_path: Path,
+) -> None:
+    result = run(experiment, tmp_path, environment="compose-monitored")
     assert FLAWS[flaw].agrees(experiment, having(result, "failed")), told(result)
     assert result["exit_code"] == 1, told(result)

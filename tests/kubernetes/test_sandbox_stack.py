@@ -61,12 +61,12 @@ def stack(kubeconfig: str, sandbox: Call, request: pytest.FixtureRequest) -> Ite
 
 
 @cache
-def images() -> None:
+def images(monitored: bool = False) -> None:
     """In every node: the sandbox's, built by the tests' engine, and Toxiproxy's."""
     engines.client()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DOCKER_HOST", engines.host() or "")
-        command = [sys.executable, "-m", "veloz_chaos", "sandbox", "build"]
+        command = [sys.executable, "-m", "veloz_chaos", "sandbox", "build", *(["--monitoring"] if monitored else [])]
         built = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=900
         ).stdout.strip()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from veloz_chaos.sandbox import cgroup, gateway_log, memory_watch, volume
-from veloz_chaos.sandbox.cgroup import Usage
+from veloz_chaos.sandbox.cgroup import Demand, Usage
 from veloz_chaos.sandbox.gateway_log import DiskWatch, LogFile
 from veloz_chaos.sandbox.memory_watch import MemoryWatch
 from veloz_chaos.sandbox.volume import Volume
@@ -55,6 +55,12 @@ def test_first_version(tmp_path: Path) -> None:
     assert group.usage() == Usage(40 * MB, 160 * MB) and group.oom_kills() == 2
     (memory / "memory.limit_in_bytes").write_text("9223372036854771712\n")
     assert group.usage() is None
+    assert group.demand() is None
+    (cpu / "cpuacct.usage").write_text("2500000000\n")
+    (cpu / "cpu.stat").write_text("nr_periods 9\nnr_throttled 5\nthrottled_time 500000000\n")
+    assert group.demand() == Demand(3.0, 0.6)
+    (cpu / "cpu.cfs_quota_us").write_text("-1\n")
+    assert group.demand() is None
 
 
 def test_second_version(tmp_path: Path) -> None:
@@ -72,6 +78,20 @@ def test_second_version(tmp_path: Path) -> None:
     assert group.usage() == Usage(40 * MB, 160 * MB) and group.oom_kills() == 2
     (folder / "memory.max").write_text("max\n")
     assert group.usage() is None
+    (folder / "cpu.stat").write_text("usage_usec 2500000\nnr_throttled 5\nthrottled_usec 500000\n")
+    assert group.demand() == Demand(3.0, 0.6)
+    (folder / "cpu.max").write_text("max 100000\n")
+    assert group.demand() is None
+
+
+def test_inside_a_container_its_limits_are_those_of_the_topmost_folders(tmp_path: Path) -> None:
+    first_version(tmp_path)
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("200000\n")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    (tmp_path / "cpuacct").mkdir()
+    (tmp_path / "cpuacct" / "cpuacct.usage").write_text("1500000000\n")  # a tree of its own
+    group = cgroup.around(tmp_path)
+    assert group and group.demand() == Demand(1.5, 2.0)
 
 
 def test_what_is_enabled_already_is_left_alone(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from veloz_chaos.errors import UsageError
-from veloz_chaos.sandbox import container, control, docker
+from veloz_chaos.sandbox import container, control, docker, monitoring_files
 from veloz_chaos.sandbox.settings import LOOPBACK, Settings, from_json, to_json
 
 FILES = Path(__file__).parent.parent.parent / "environments" / "compose"
@@ -92,6 +93,51 @@ def test_images_are_named_after_what_they_are_built_from(tmp_path: Path) -> None
         (other / "veloz_chaos" / "new.py").touch()
         assert docker.digest(one) != docker.digest(other)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rules_and_routes_are_in_the_images() -> None:
+    with docker.context(FILES) as made:
+        found = {path.name for path in (made / "environments" / "monitoring").iterdir()}
+    assert found == set(monitoring_files.NAMES)
+    assert docker.image(FILES, monitored=True).replace("monitoring", "database") == docker.image(FILES)
+
+
+def test_alerts_are_read_where_they_are_published() -> None:
+    over = yaml.safe_load((FILES / docker.MONITORED).read_text())["services"]
+    written = yaml.safe_load((FILES.parent / "compose-monitored.yaml").read_text())["alerts"]
+    for name, port in docker.ALERTS.items():
+        (published,) = over[name]["ports"]
+        assert published.startswith(f"127.0.0.1:{port}:")
+        assert written[name] == f"http://127.0.0.1:{port}"
+    assert "ports" not in over["watcher"]
+
+
+def test_nobody_sees_an_engine_that_is_a_child() -> None:
+    with pytest.raises(UsageError, match="leave --variant or --monitoring out"):
+        docker.up(FILES, variant="child", monitored=True)
+
+
+def test_the_socket_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VELOZ_DOCKER_SOCKET", "/mine.sock")
+    assert docker.socket() == "/mine.sock"
+
+
+@pytest.mark.parametrize(
+    ("place", "system", "found"),
+    [
+        ("unix:///run/user/1000/docker.sock", "Debian GNU/Linux 12", "/run/user/1000/docker.sock"),
+        ("unix:///Users/me/.docker/run/docker.sock", "Docker Desktop", docker.SOCKET),
+        ("tcp://10.0.0.9:2376", "Debian GNU/Linux 12", docker.SOCKET),
+    ],
+)
+def test_the_socket_is_where_the_daemon_finds_it(
+    place: str, system: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VELOZ_DOCKER_SOCKET", raising=False)
+    (tmp_path / "docker").write_text(f"#!/bin/sh\ncase $1 in context) echo {place};; info) echo '{system}';; esac\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert docker.socket() == found
 
 
 def test_the_way_in_is_the_same_for_processes_and_containers() -> None:

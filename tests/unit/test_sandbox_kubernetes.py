@@ -26,6 +26,7 @@ from veloz_chaos.sandbox.settings import Settings
 
 FOLDER = Path(__file__).parents[2] / "environments" / "kubernetes"
 SERVICES = {"gateway", "engine", "exchange", "database", "vault", "dns", "faults", "toxiproxy"}
+MONITORS = {"prometheus", "alertmanager", "catcher", "watcher"}
 
 
 @cache
@@ -59,7 +60,19 @@ def test_everything_is_in_our_namespaces_and_says_whose_it_is(variant: str) -> N
     assert deployments == SERVICES - ({"engine"} if variant == "child" else set())
 
 
-@pytest.mark.parametrize("variant", kubernetes.VARIANTS)
+def test_what_monitors_goes_with_the_namespace_and_may_no_more_than_read_its_pods() -> None:
+    found = rendered(kubernetes.MONITORING)
+    assert {name for kind, name in found if kind == "Deployment"} == MONITORS
+    assert all(one["metadata"]["namespace"] == kubernetes.NAMESPACE for one in found.values())
+    assert all(one["metadata"]["labels"][kubernetes.MANAGED_BY] == kubernetes.OWNER for one in found.values())
+    rules = [rule for (kind, _), one in found.items() if kind == "Role" for rule in one["rules"]]
+    assert rules == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]
+    assert {kind for kind, _ in found} == {"Deployment", "Service", "ServiceAccount", "Role", "RoleBinding"}
+    tokens = {name for (kind, name), one in found.items() if "serviceAccountToken" in json.dumps(one)}
+    assert tokens == {"watcher"}
+
+
+@pytest.mark.parametrize("variant", [*kubernetes.VARIANTS, kubernetes.MONITORING])
 def test_every_pod_is_hardened_and_has_limits(variant: str) -> None:
     for (kind, name), one in rendered(variant).items():
         for found in containers(one):
@@ -91,12 +104,14 @@ def test_a_gateway_without_its_engine_still_gets_traffic() -> None:
 
 
 def test_ports_are_the_same_inside_and_on_the_nodes() -> None:
-    found = rendered("one")
+    found = rendered("one") | rendered(kubernetes.MONITORING)
     for (kind, name), one in found.items():
         for port in one["spec"]["ports"] if kind == "Service" else ():
             assert port.get("nodePort", port["port"]) == port["port"], name
     for name, ports in on_kubernetes.PORTS.items():
         assert set(ports) <= {port["nodePort"] for port in found["Service", name]["spec"]["ports"]}
+    for name, place in on_kubernetes.ALERTS.items():
+        assert [place] == [port["nodePort"] for port in found["Service", name]["spec"]["ports"]]
     wires = json.loads(found["ConfigMap", "wires"]["data"]["toxiproxy.json"])
     for wire in wires:
         service, _, port = wire["upstream"].partition(":")
@@ -104,7 +119,8 @@ def test_ports_are_the_same_inside_and_on_the_nodes() -> None:
 
 
 def test_flaws_and_image_are_put_in() -> None:
-    found = kubernetes.fitted(json.loads(objects("one")), ["health-lies"], "one", "registry.example/mine:7")
+    all_of_it = [*json.loads(objects("one")), *json.loads(objects(kubernetes.MONITORING))]
+    found = kubernetes.fitted(all_of_it, ["health-lies"], "one", "registry.example/mine:7")
     images = {each["image"] for one in found for each in containers(one)}
     assert images == {"registry.example/mine:7", "ghcr.io/shopify/toxiproxy:2.12.0"}
     settings = next(one for one in found if one["metadata"]["name"] == "settings")
@@ -118,6 +134,14 @@ def test_an_environment_leads_to_where_the_services_are() -> None:
     assert written["values"]["vault-link"] == "http://10.0.0.9:30070"
     base = yaml.safe_load(Path(written["uses"][0]).read_text())
     assert set(written["values"]) <= set(base["values"])
+    assert "alerts" not in written
+    monitored = yaml.safe_load(on_kubernetes.environment("kubernetes", "10.0.0.9", "staging", monitored=True))
+    assert monitored["alerts"]["prometheus"] == "http://10.0.0.9:30085"
+
+
+def test_whoever_reaches_no_node_forwards_what_monitors_too() -> None:
+    assert not any("alertmanager" in line for line in on_kubernetes.forwarded(Cluster()))
+    assert any("svc/alertmanager 30084;" in line for line in on_kubernetes.forwarded(Cluster(), monitored=True))
 
 
 def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +158,12 @@ WRONG = [
     ("", 3, "one gateway or two"),
     ("child", 2, "alone"),
 ]
+
+
+def test_nobody_sees_an_engine_that_is_a_child() -> None:
+    assert on_kubernetes.overlaid("", 2, monitored=True) == "two"
+    with pytest.raises(UsageError, match="leave --variant or --monitoring out"):
+        on_kubernetes.overlaid("child", 1, monitored=True)
 
 
 @pytest.mark.parametrize(("variant", "replicas", "said"), WRONG)

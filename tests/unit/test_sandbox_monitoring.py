@@ -18,7 +18,7 @@ import yaml
 from veloz_chaos.engine import files
 from veloz_chaos.errors import UsageError
 from veloz_chaos.mechanisms import exposition
-from veloz_chaos.sandbox import control, flaws, monitoring, monitoring_files, service_metrics
+from veloz_chaos.sandbox import container, control, flaws, monitoring, monitoring_files, service_metrics
 from veloz_chaos.sandbox.cpu_demand import CpuDemand, kept_to_the_same_cpu
 from veloz_chaos.sandbox.limits import Used
 from veloz_chaos.sandbox.metrics import Metrics
@@ -83,14 +83,26 @@ def test_every_metric_that_a_rule_names_is_exported() -> None:
         assert wanted and wanted <= names, rule["alert"]
 
 
-def test_present_ports_take_the_place_of_the_usual_ones() -> None:
-    numbers = {name: 30_000 + n for n, name in enumerate({**PORTS, **MONITOR_PORTS})}
+def test_present_places_take_the_place_of_the_usual_ones() -> None:
+    usual = {name: f"127.0.0.1:{port}" for name, port in {**PORTS, **MONITOR_PORTS}.items()}
+    places = {name: f"{name}.example:{30_000 + n}" for n, name in enumerate(usual)}
     text = (TEMPLATES / "prometheus.yml").read_text()
-    assert monitoring_files.with_ports(text, {**PORTS, **MONITOR_PORTS}) == text
-    filled = yaml.safe_load(monitoring_files.with_ports(text, numbers))
+    assert monitoring_files.with_places(text, usual) == text
+    filled = yaml.safe_load(monitoring_files.with_places(text, places))
     targets = [one["static_configs"][0]["targets"] for one in filled["scrape_configs"]]
-    assert targets == [[f"127.0.0.1:{numbers[name]}"] for name in ("gateway", "supervisor")]
-    assert monitoring_files.with_ports("127.0.0.1:9, 10.127.0.0.1:18080", numbers).startswith("127.0.0.1:9, ")
+    assert targets == [[places[name]] for name in ("gateway", "supervisor")]
+    assert monitoring_files.with_places("127.0.0.1:9, 10.127.0.0.1:18080", places).startswith("127.0.0.1:9, ")
+
+
+def test_in_a_container_the_files_name_where_the_others_are(tmp_path: Path) -> None:
+    found = {"VELOZ_GATEWAY": "gateway:1", "VELOZ_WATCHER": "watcher:2", "VELOZ_ALERTMANAGER": "told:3"}
+    made = container.settings({**found, "VELOZ_CATCHER": "catcher:4", "VELOZ_DIRECTORY": str(tmp_path)})
+    monitoring_files.leave(made, TEMPLATES)
+    texts = {name: (tmp_path / monitoring.FOLDER / name).read_text() for name in monitoring_files.NAMES}
+    assert all(place in texts["prometheus.yml"] for place in found.values())
+    assert texts["alertmanager.yml"].count("http://catcher:4/") == 2
+    assert "127.0.0.1" not in "".join(line.partition("#")[0] for text in texts.values() for line in text.splitlines())
+    assert texts["rules.yml"] == (TEMPLATES / "rules.yml").read_text()
 
 
 # --- flaws ------------------------------------------------------------------------------------------------------------
@@ -122,7 +134,7 @@ def test_flaws_of_the_rules() -> None:
 def test_a_flaw_of_the_monitoring_wants_the_monitoring(tmp_path: Path) -> None:
     for names in ([ALERT_FLAWS[0]], ["health-lies", ALERT_FLAWS[-1]]):
         assert flaws.need_monitoring(names)
-        with pytest.raises(UsageError, match=r"one of the monitoring, .* leave --on out, and say --monitoring"):
+        with pytest.raises(UsageError, match=r"one of the monitoring; start it with --monitoring"):
             control.up(tmp_path / "sandbox", flaws=names)
     assert not flaws.need_monitoring(["health-lies", "no-such-flaw"])
 

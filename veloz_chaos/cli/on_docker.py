@@ -11,10 +11,11 @@ from veloz_chaos.reports.table import table
 from veloz_chaos.sandbox import docker
 
 
-def up(flaws: Sequence[str], variant: str) -> list[str]:
-    docker.up(folder(), flaws=flaws, variant=variant)
-    environment = "compose-child" if variant == "child" else "compose"
-    return [f"the sandbox is up on Docker: http://127.0.0.1:{docker.GATEWAY}", f"environment: {environment}"]
+def up(flaws: Sequence[str], variant: str, monitored: bool) -> list[str]:
+    docker.up(folder(), flaws=flaws, variant=variant, monitored=monitored)
+    environment = "compose-child" if variant == "child" else "compose-monitored" if monitored else "compose"
+    places = [f"{name}: http://127.0.0.1:{port}" for name, port in docker.ALERTS.items()] if monitored else []
+    return [f"the sandbox is up on Docker: http://127.0.0.1:{docker.GATEWAY}", f"environment: {environment}", *places]
 
 
 def down() -> list[str]:

@@ -31,19 +31,23 @@ PORTS: Mapping[str, Sequence[int]] = {
     "toxiproxy": (30074, 30083, 30078, 30070),
     "faults": (30075, 30076, 30072),
 }
+#: The same of what monitors, in the words of an environment.
+ALERTS: Mapping[str, int] = {"prometheus": kubernetes.PROMETHEUS, "alertmanager": 30084, "catcher": 30073}
 
 
-def up(cluster: Cluster, flaws: Sequence[str], variant: str, replicas: int, image: str) -> list[str]:
+def up(
+    cluster: Cluster, flaws: Sequence[str], variant: str, replicas: int, image: str, monitored: bool = False
+) -> list[str]:
     if ENVIRONMENT.exists() and not _ours():
         raise UsageError(f"{ENVIRONMENT} is in the way, and not ours; rename it, or start from another folder")
-    overlay = overlaid(variant, replicas)
-    image = image or REGISTRY + docker.image(on_docker.folder())
-    kubernetes.up(_folder(), cluster, flaws=flaws, variant=overlay, image=image)
+    overlay = overlaid(variant, replicas, monitored)
+    image = image or REGISTRY + docker.image(on_docker.folder(), monitored)
+    kubernetes.up(_folder(), cluster, flaws=flaws, variant=overlay, image=image, monitored=monitored)
     host = kubernetes.reached(cluster)
     base = "kubernetes" if overlay == kubernetes.VARIANTS[0] else f"kubernetes-{overlay}"
-    ENVIRONMENT.write_text(environment(base, host or LOOPBACK, kubernetes.context(cluster)))
+    ENVIRONMENT.write_text(environment(base, host or LOOPBACK, kubernetes.context(cluster), monitored))
     config = f"KUBECONFIG={shlex.quote(cluster.kubeconfig)} " if cluster.kubeconfig else ""
-    forwards = [] if host else forwarded(cluster)
+    forwards = [] if host else forwarded(cluster, monitored)
     said = ["the sandbox is up on Kubernetes" + (f": http://{host}:{kubernetes.GATEWAY}" if host else "")]
     return [*said, *forwards, f"next: {config}veloz-chaos run pod-kill -e {ENVIRONMENT}"]
 
@@ -73,7 +77,7 @@ def status(cluster: Cluster, as_json: bool) -> tuple[bool, list[str]]:
     return True, [*head, f"variant: {found.variant}", flaws]
 
 
-def environment(base: str, host: str, context: str) -> str:
+def environment(base: str, host: str, context: str, monitored: bool = False) -> str:
     """The text of an environment's file, for Services that are reached at that host's ports."""
     values = {
         "context": context,
@@ -88,15 +92,19 @@ def environment(base: str, host: str, context: str) -> str:
     used = files.find("environments", base).resolve()
     head = [HEADER, "kind: Environment", "version: 1", f"name: {base}", "tier: development"]
     lines = [*head, f"uses: [{json.dumps(str(used))}]", "values:"]
-    return "\n".join([*lines, *(f"  {name}: {json.dumps(value)}" for name, value in values.items()), ""])
+    lines += [f"  {name}: {json.dumps(value)}" for name, value in values.items()]
+    if monitored:
+        lines += ["alerts:", *(f"  {name}: http://{host}:{port}" for name, port in ALERTS.items())]
+    return "\n".join([*lines, ""])
 
 
-def forwarded(cluster: Cluster) -> list[str]:
+def forwarded(cluster: Cluster, monitored: bool = False) -> list[str]:
     """What to say where no node can be reached from here."""
     begin = shlex.join([*cluster.words, "-n", kubernetes.NAMESPACE, "port-forward"])
+    wanted = {**PORTS, **({name: (port,) for name, port in ALERTS.items()} if monitored else {})}
     calls = [
         f"  while true; do {begin} svc/{name} {' '.join(map(str, ports))}; sleep 0.2; done &"
-        for name, ports in PORTS.items()
+        for name, ports in wanted.items()
     ]
     return [
         "this machine does not reach the nodes' ports; forward them first:",
@@ -105,11 +113,15 @@ def forwarded(cluster: Cluster) -> list[str]:
     ]
 
 
-def overlaid(variant: str, replicas: int) -> str:
+def overlaid(variant: str, replicas: int, monitored: bool = False) -> str:
     """The overlay. Raises UsageError."""
     if variant not in ("", "child"):
         hardened = "; pods are hardened in any case" if variant == "hardened" else ""
         raise UsageError(f"there is no variant {variant!r} on Kubernetes, only child{hardened}")
+    if variant and monitored:
+        raise UsageError(
+            "Kubernetes knows nothing of an engine that is the gateway's child: leave --variant or --monitoring out"
+        )
     if not 1 <= replicas <= 2:
         raise UsageError(f"--replicas {replicas}: the sandbox has one gateway or two")
     if variant and replicas == 2:

@@ -25,6 +25,7 @@ On = Annotated[
     str, typer.Option("--on", metavar="PLATFORM", help="docker: as containers, by Compose; kubernetes: as pods.")
 ]
 Context = Annotated[str, typer.Option("--context", metavar="NAME", help="Which cluster; without it the current one.")]
+Monitoring = Annotated[bool, typer.Option("--monitoring", help="With a real Prometheus, Alertmanager, and a catcher.")]
 Kubeconfig = Annotated[str, typer.Option("--kubeconfig", metavar="FILE", help="Where clusters are named.")]
 DOCKER, KUBERNETES = "docker", "kubernetes"
 #: Proving a backup must not disturb who trades.
@@ -39,9 +40,7 @@ def up(
     free_ports: Annotated[bool, typer.Option("--free-ports", help="Any ports, not the usual ones.")] = False,
     flaw: options.Flaws = None,
     emulated: Annotated[bool, typer.Option("--emulated", help="No control group, no mount, even for root.")] = False,
-    monitored: Annotated[
-        bool, typer.Option("--monitoring", help="With a real Prometheus, Alertmanager, and a catcher.")
-    ] = False,
+    monitored: Monitoring = False,
     backups: Annotated[
         bool, typer.Option("--backups", help="Of a real PostgreSQL; its disk and the others' can then be lost.")
     ] = False,
@@ -59,21 +58,22 @@ def up(
     """Start it; returns when it trades."""
     _fit(
         on,
-        directory != SANDBOX or free_ports or emulated or monitored or backups,
+        directory != SANDBOX or free_ports or emulated or backups,
         bool(image or context or kubeconfig) or replicas != 1,
     )
+    watched = monitoring(flaw or (), monitored)
     if on:
         with terminable():
             if on == DOCKER:
-                said = on_docker.up(flaw or (), variant)
+                said = on_docker.up(flaw or (), variant, watched is not None)
             else:
-                said = on_kubernetes.up(Cluster(context, kubeconfig), flaw or (), variant, replicas, image)
+                where = Cluster(context, kubeconfig)
+                said = on_kubernetes.up(where, flaw or (), variant, replicas, image, watched is not None)
         screen.out(*said)
         return PASSED
     if variant:
         raise UsageError("--variant is of containers and pods: add --on docker or --on kubernetes")
     base = files.find("environments", "sandbox")
-    watched = monitoring(flaw or (), monitored)
     sandbox = control.up(
         directory,
         free_ports=free_ports,
@@ -137,8 +137,7 @@ def _fit(on: str, of_processes: bool, of_pods: bool) -> None:
         raise UsageError(f"--on {on}: it is docker or kubernetes, or leave it out for processes of this machine")
     if on and of_processes:
         raise UsageError(
-            "--dir, --free-ports, --emulated, --monitoring and --backups are of processes: "
-            f"leave them out with --on {on}"
+            f"--dir, --free-ports, --emulated and --backups are of processes: leave them out with --on {on}"
         )
     if on != KUBERNETES and of_pods:
         raise UsageError("--context, --kubeconfig, --replicas and --image are of pods: add --on kubernetes")
@@ -175,10 +174,10 @@ def flaws() -> int:
 
 
 @app.command()
-def build() -> int:
+def build(monitored: Monitoring = False) -> int:
     """Build the image that pods run, by Docker, unless it is there, and print its name."""
     with terminable():
-        screen.out(docker.build(on_docker.folder()))
+        screen.out(docker.build(on_docker.folder(), monitored))
     return PASSED
 
 

@@ -33,12 +33,20 @@ class Usage(NamedTuple):
     limit: int
 
 
+class Demand(NamedTuple):
+    """CPU seconds that its processes ran, or would have run on some CPU but for the limit; and the limit, in CPUs."""
+
+    seconds: float
+    limit: float
+
+
 class Group(ABC):
     """The group of one sandbox's gateway. Nothing is read or written before a method is called."""
 
     #: The sandbox's folders, one per tree; the gateway's are within.
     tops: tuple[Path, ...]
     memory: Path
+    cpu: Path
 
     @abstractmethod
     def create(self, memory: int, cpu: float) -> None:
@@ -50,6 +58,10 @@ class Group(ABC):
 
     @abstractmethod
     def usage(self) -> Usage | None:
+        """None: no such group, or it has no limit."""
+
+    @abstractmethod
+    def demand(self) -> Demand | None:
         """None: no such group, or it has no limit."""
 
     @property
@@ -83,7 +95,7 @@ class SeparateTrees(Group):
 
     def __init__(self, mount: Path, name: str) -> None:
         self.tops = (mount / "memory" / name, mount / "cpu" / name)
-        self.memory, self._cpu = self.folders
+        self.memory, self.cpu = self.folders
 
     def create(self, memory: int, cpu: float) -> None:
         for folder in self.folders:
@@ -92,8 +104,8 @@ class SeparateTrees(Group):
         swap = self.memory / "memory.memsw.limit_in_bytes"
         if swap.exists():
             swap.write_text(str(memory))
-        (self._cpu / "cpu.cfs_period_us").write_text(str(PERIOD))
-        (self._cpu / "cpu.cfs_quota_us").write_text(str(round(cpu * PERIOD)))
+        (self.cpu / "cpu.cfs_period_us").write_text(str(PERIOD))
+        (self.cpu / "cpu.cfs_quota_us").write_text(str(round(cpu * PERIOD)))
 
     def oom_kills(self) -> int:
         return _fields(self.memory / "memory.oom_control").get("oom_kill", 0)
@@ -105,6 +117,14 @@ class SeparateTrees(Group):
         idle = _fields(self.memory / "memory.stat").get("total_inactive_file", 0)
         return Usage(max(int(used) - idle, 0), int(limit))
 
+    def demand(self) -> Demand | None:
+        ran = _read(self.cpu / "cpuacct.usage") or _read(self.cpu.parent / "cpuacct" / "cpuacct.usage")
+        quota, period = (_read(self.cpu / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
+        if not ran or not period or int(quota) <= 0:
+            return None
+        held = _fields(self.cpu / "cpu.stat").get("throttled_time", 0)
+        return Demand((int(ran) + held) / 1e9, int(quota) / int(period))
+
 
 class OneTree(Group):
     """Version 2: a controller must be enabled in every folder above the one that uses it."""
@@ -112,7 +132,7 @@ class OneTree(Group):
     def __init__(self, mount: Path, name: str) -> None:
         self._mount = mount
         self.tops = (mount / name,)
-        (self.memory,) = self.folders
+        (self.memory,) = (self.cpu,) = self.folders
 
     def create(self, memory: int, cpu: float) -> None:
         (top,) = self.tops
@@ -136,6 +156,13 @@ class OneTree(Group):
         idle = _fields(self.memory / "memory.stat").get("inactive_file", 0)
         return Usage(max(int(used) - idle, 0), int(limit))
 
+    def demand(self) -> Demand | None:
+        quota, _, period = _read(self.cpu / "cpu.max").strip().partition(" ")
+        if not period or quota == "max":
+            return None
+        times = _fields(self.cpu / "cpu.stat")
+        return Demand((times.get("usage_usec", 0) + times.get("throttled_usec", 0)) / 1e6, int(quota) / int(period))
+
 
 def find(name: str, mount: Path = MOUNT) -> Group | None:
     """The group of the sandbox of that name, made or not; None where the kernel offers no limits at all."""
@@ -150,7 +177,8 @@ def around(mount: Path = MOUNT) -> Group | None:
     """The group of the container that we are in: within, its folders are the kernel's topmost ones."""
     group = find("", mount)
     if group:
-        group.memory = mount / "memory" if isinstance(group, SeparateTrees) else mount
+        apart = isinstance(group, SeparateTrees)
+        group.memory, group.cpu = (mount / "memory", mount / "cpu") if apart else (mount, mount)
     return group
 
 

@@ -8,6 +8,8 @@ its settings file is in the environment here:
     VELOZ_FLAWS       names of flaws, separated by commas
     VELOZ_ENGINE, VELOZ_EXCHANGE, VELOZ_DATABASE, VELOZ_VAULT, VELOZ_DNS
                       host:port of what a service needs; VELOZ_EXCHANGE is also what the DNS server answers
+    VELOZ_GATEWAY, VELOZ_WATCHER, VELOZ_ALERTMANAGER, VELOZ_CATCHER
+                      host:port of what `prometheus` and `alertmanager` need
     VAULT_TOKEN       what the gateway shows to Vault, and Vault accepts
     VELOZ_ENGINE_AS   "child": the gateway has its engine as a child process and watches over it, as the real one does
     VELOZ_ADDRESS     host:port at which others reach this gateway: a second one then stands by and passes on to it
@@ -16,7 +18,8 @@ its settings file is in the environment here:
 
 Flaws of the supervisor that a platform has no setting for are the engine's own here: it starts late, falls again, or
 never serves again. `seed` is no service: it waits until the gateway at VELOZ_GATEWAY trades, gives it its first orders,
-and ends.
+and ends. Nor are those that monitor: `watcher` is watcher.py; `prometheus` and `alertmanager` fill in their files of
+environments/monitoring/ and become the program.
 """
 
 from __future__ import annotations
@@ -30,21 +33,24 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from veloz_chaos.errors import UsageError
 from veloz_chaos.sandbox import control, flaws, process, standby, supervisor, vault_store, volume
 from veloz_chaos.sandbox.process import Serve
-from veloz_chaos.sandbox.settings import LOOPBACK, PORTS, Settings
+from veloz_chaos.sandbox.settings import EVERYWHERE, LOOPBACK, MONITOR_PORTS, PORTS, Settings
 from veloz_chaos.sandbox.truth import TruthLog
 
 SERVICES = ("gateway", "engine", "exchange", "database", "vault", "dns")
-SEED = "seed"
+SEED, WATCHER, PROGRAMS = "seed", "watcher", ("prometheus", "alertmanager")
 #: Those that two of at once would spoil the state of.
 ONE_AT_A_TIME = ("gateway", "engine")
 #: variable -> the port's name in the settings
 PLACES = {f"VELOZ_{name.upper()}": f"{name}-link" for name in ("engine", "exchange", "database", "vault", "dns")}
-EVERYWHERE = "0.0.0.0"
+PLACES |= {f"VELOZ_{name.upper()}": name for name in ("gateway", "alertmanager", "catcher")}
+PLACES |= {"VELOZ_WATCHER": "supervisor"}
 DIRECTORY, TOKEN = "/var/lib/veloz", "veloz-sandbox"
+TEMPLATES = Path("/opt/veloz/environments/monitoring")
 #: Seconds that a late engine stays away, and what a killed process leaves as its exit code.
 LATE, KILLED = 11.0, 137
 #: Seconds until it must trade, and between two looks.
@@ -54,8 +60,8 @@ TRADES_WITHIN, LOOK_EVERY = 100.0, 0.2
 def settings(environment: Mapping[str, str]) -> Settings:
     """Raises UsageError."""
     places = {port: _place(name, environment[name]) for name, port in PLACES.items() if environment.get(name)}
-    ports = {**PORTS, **{name: port for name, (_, port) in places.items()}}
-    chosen = flaws.checked([name for name in environment.get("VELOZ_FLAWS", "").split(",") if name])
+    ports = {**PORTS, **MONITOR_PORTS, **{name: port for name, (_, port) in places.items()}}
+    chosen = flaws.checked([name for name in environment.get("VELOZ_FLAWS", "").split(",") if name], True)
     found = Settings(Path(environment.get("VELOZ_DIRECTORY", DIRECTORY)), ports, chosen, contained=True)
     hosts = {name: host for name, (host, _) in places.items()}
     return replace(found, hosts=hosts, listen=environment.get("VELOZ_LISTEN", EVERYWHERE))
@@ -72,9 +78,16 @@ def main(service: str, environment: Mapping[str, str]) -> None:
     if service == SEED:
         seed(*_place("VELOZ_GATEWAY", environment.get("VELOZ_GATEWAY", "")))
         return
+    if service == WATCHER:
+        from veloz_chaos.sandbox import watcher
+
+        watcher.main(environment)
+        return
+    made = settings(environment)
+    if service in PROGRAMS:
+        become(service, made)
     if service not in SERVICES:
         raise UsageError(f"no service {service!r}; it is one of: {', '.join(SERVICES)}")
-    made = settings(environment)
     for name in ("log", service):
         (made.directory / name).mkdir(parents=True, exist_ok=True)
     serve: Serve = importlib.import_module(f"veloz_chaos.sandbox.{service}").serve
@@ -94,6 +107,15 @@ def seed(host: str, port: int) -> None:
         time.sleep(LOOK_EVERY)
     if refused := control.seed(port, host):
         raise UsageError(refused)
+
+
+def become(program: str, made: Settings) -> NoReturn:
+    """This process is that program, with its files filled in. Raises UsageError where it is not installed."""
+    from veloz_chaos.sandbox import monitoring, monitoring_files
+
+    monitoring_files.leave(made, TEMPLATES)
+    command = monitoring.command(program, made)
+    os.execv(command[0], command)
 
 
 def _prepared(service: str, made: Settings, environment: Mapping[str, str], serve: Serve) -> Serve:

@@ -273,11 +273,14 @@ def _ready(settings: Settings) -> bool:
     states = json.loads(overview)["services"] if overview else {}
     if any(states.get(name, {}).get("state") != "healthy" for name in settings.services):
         return False
-    return trades(settings.ports["gateway"]) and (not settings.monitored or _watched(settings.ports["prometheus"]))
+    return trades(settings.ports["gateway"]) and (not settings.monitored or watched(settings.ports["prometheus"]))
 
 
-def _watched(prometheus: int) -> bool:
-    told = [_ask(prometheus, "GET", f"/api/v1/{what}") for what in ("targets?state=active", "rules?type=alert")]
+def watched(prometheus: int, host: str = LOOPBACK) -> bool:
+    """The Prometheus on that port reads every target and evaluates every rule, and all is quiet."""
+    told = [
+        _ask(prometheus, "GET", f"/api/v1/{what}", host=host) for what in ("targets?state=active", "rules?type=alert")
+    ]
     return all(told) and monitoring.watches(*(json.loads(one or "") for one in told))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -27,7 +28,7 @@ from veloz_chaos.sandbox import flaws as known_flaws
 from veloz_chaos.sandbox.command import attempt
 
 PROJECT = "veloz-sandbox"
-IMAGES = ("service", "database", "toxiproxy")
+IMAGES, MONITORING = ("service", "database", "toxiproxy"), "monitoring"
 BUILT_FROM = ("Dockerfile", "answers.py", "toxiproxy.json")
 #: variant -> the file over compose.yaml
 VARIANTS: Mapping[str, tuple[str, ...]] = {
@@ -35,8 +36,13 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "hardened": ("compose.hardened.yaml",),
     "child": ("compose.child.yaml",),
 }
+#: The file over those, and where what it starts is published, in the words of an environment.
+MONITORED = "compose.monitoring.yaml"
+ALERTS: Mapping[str, int] = {"prometheus": 28093, "alertmanager": 28094, "catcher": 28095}
 GATEWAY = 28080
-#: Seconds: for the daemon's answer to one question, for building, for starting, until it trades.
+#: Where the daemon's socket is, as the daemon sees it, unless it is known to be elsewhere.
+SOCKET = "/var/run/docker.sock"
+#: Seconds: for the daemon's answer to one question, for building, for starting, until it trades or is watched.
 PATIENCE, BUILT_WITHIN, STARTED_WITHIN, TRADES_WITHIN = 20.0, 900.0, 120.0, 60.0
 LOOK_EVERY = 0.1
 _PACKAGE = Path(__file__).parent.parent
@@ -74,15 +80,20 @@ class Status:
     variant: str
 
 
-def up(folder: Path, *, flaws: Sequence[str] = (), variant: str = "") -> None:
-    """Build what is not built, start it, seed its orders; returns when it trades. `folder` has the Compose files.
+def up(folder: Path, *, flaws: Sequence[str] = (), variant: str = "", monitored: bool = False) -> None:
+    """Build what is not built, start it, seed its orders; returns when it trades, and is watched where it is
+    `monitored`. `folder` has the Compose files.
 
     Raises UsageError: no daemon, no Compose, already up, a port in use, an unknown flaw or variant, a failed start.
     Whatever goes wrong, nothing is left behind.
     """
-    chosen = known_flaws.checked(flaws)
+    chosen = known_flaws.checked(flaws, monitored)
     if variant not in VARIANTS:
         raise UsageError(f"there is no variant {variant!r}; it is one of: {', '.join(filter(None, VARIANTS))}")
+    if monitored and variant == "child":
+        raise UsageError(
+            "Docker knows nothing of an engine that is the gateway's child: leave --variant or --monitoring out"
+        )
     compose = _compose()
     if _containers():
         raise UsageError("a sandbox is already up on Docker; `veloz-chaos sandbox down --on docker` first")
@@ -90,32 +101,41 @@ def up(folder: Path, *, flaws: Sequence[str] = (), variant: str = "") -> None:
         environment = {**_environment(made), "VELOZ_FLAWS": ",".join(chosen), "VELOZ_VARIANT": variant}
         if "engine-never-restarts" in chosen:
             environment["VELOZ_ENGINE_RESTART"] = "no"
-        files = _files(folder, variant)
-        if not _built(environment["VELOZ_CHAOS_TAG"]):
+        if monitored:
+            environment["VELOZ_DOCKER_SOCKET"] = socket()
+        files = _files(folder, variant, monitored)
+        if not _built(environment["VELOZ_CHAOS_TAG"], monitored):
             _run([*compose, *files, "build"], BUILT_WITHIN, environment)
         try:
             _run([*compose, *files, "up", "-d", "--no-build"], STARTED_WITHIN, environment)
             _await_trading()
+            if monitored:
+                _await_watching()
         except BaseException:
             down(folder)
             raise
 
 
-def image(folder: Path) -> str:
+def image(folder: Path, monitored: bool = False) -> str:
     """The name of the image that has everything, also the database; it need not be built."""
     with context(folder) as made:
-        return f"{PROJECT}-database:{digest(made)}"
+        return f"{PROJECT}-{_whole(monitored)}:{digest(made)}"
 
 
-def build(folder: Path) -> str:
+def build(folder: Path, monitored: bool = False) -> str:
     """That image's name, built if it is not there. Raises UsageError."""
     _installed()
     with context(folder) as made:
-        name = f"{PROJECT}-database:{digest(made)}"
+        target = _whole(monitored)
+        name = f"{PROJECT}-{target}:{digest(made)}"
         if attempt(["docker", "image", "inspect", name], PATIENCE).returncode:
             file = str(made / "environments" / "compose" / "Dockerfile")
-            _run(["docker", "build", "-f", file, "--target", "database", "-t", name, str(made)], BUILT_WITHIN)
+            _run(["docker", "build", "-f", file, "--target", target, "-t", name, str(made)], BUILT_WITHIN)
         return name
+
+
+def _whole(monitored: bool) -> str:
+    return MONITORING if monitored else "database"
 
 
 def down(folder: Path) -> bool:
@@ -123,7 +143,7 @@ def down(folder: Path) -> bool:
     compose = _compose()
     if not _left():
         return False
-    _run([*compose, *_files(folder, ""), "down", "--volumes", "--remove-orphans", "--timeout", "3"], STARTED_WITHIN)
+    _run([*compose, *_files(folder), "down", "--volumes", "--remove-orphans", "--timeout", "3"], STARTED_WITHIN)
     if left := _left():
         raise UsageError(f"still there after `down`: {', '.join(left)}; remove it by hand")
     return True
@@ -164,6 +184,7 @@ def context(folder: Path) -> Iterator[Path]:
         (place / "environments" / "compose").mkdir(parents=True)
         for name in BUILT_FROM:
             shutil.copy(folder / name, place / "environments" / "compose")
+        shutil.copytree(folder.parent / "monitoring", place / "environments" / "monitoring")
         (place / "pyproject.toml").write_text(_project())
         yield place
 
@@ -198,8 +219,8 @@ def _environment(made: Path) -> dict[str, str]:
     return {"VELOZ_CHAOS_CONTEXT": str(made), "VELOZ_CHAOS_TAG": digest(made)}
 
 
-def _built(tag: str) -> bool:
-    images = [f"{PROJECT}-{name}:{tag}" for name in IMAGES]
+def _built(tag: str, monitored: bool) -> bool:
+    images = [f"{PROJECT}-{name}:{tag}" for name in (*IMAGES, *([MONITORING] if monitored else []))]
     return attempt(["docker", "image", "inspect", *images], PATIENCE).returncode == 0
 
 
@@ -212,6 +233,25 @@ def _await_trading() -> None:
         time.sleep(LOOK_EVERY)
     if refused := control.seed(GATEWAY):
         raise UsageError(f"{refused}; {_tail('gateway')}")
+
+
+def _await_watching() -> None:
+    """Every target answers, and no alert is pending. Raises UsageError."""
+    deadline = time.monotonic() + TRADES_WITHIN
+    while not control.watched(ALERTS["prometheus"]):
+        if time.monotonic() > deadline:
+            raise UsageError(f"the sandbox is not watched within {TRADES_WITHIN:.0f} s; {_tail()}")
+        time.sleep(LOOK_EVERY)
+
+
+def socket() -> str:
+    """Where the daemon finds its own socket. In Docker Desktop, or elsewhere, that is not where we find it."""
+    if given := os.environ.get("VELOZ_DOCKER_SOCKET"):
+        return given
+    place = attempt(["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"], PATIENCE).stdout.strip()
+    system = attempt(["docker", "info", "--format", "{{.OperatingSystem}}"], PATIENCE).stdout
+    here = place.startswith("unix://") and "Docker Desktop" not in system
+    return place.removeprefix("unix://") if here else SOCKET
 
 
 def _installed() -> None:
@@ -233,8 +273,9 @@ def _compose() -> list[str]:
     )
 
 
-def _files(folder: Path, variant: str) -> list[str]:
-    return [word for name in ("compose.yaml", *VARIANTS[variant]) for word in ("-f", str(folder / name))]
+def _files(folder: Path, variant: str = "", monitored: bool = False) -> list[str]:
+    names = ("compose.yaml", *VARIANTS[variant], *([MONITORED] if monitored else []))
+    return [word for name in names for word in ("-f", str(folder / name))]
 
 
 def _containers() -> list[dict[str, Any]]:

@@ -134,10 +134,7 @@ def checked(names: Sequence[str], monitored: bool = False) -> tuple[str, ...]:
         if name not in FLAWS:
             raise UsageError(f"unknown flaw '{name}'; {_remedy(name)}")
         if FLAWS[name].monitored and not monitored:
-            raise UsageError(
-                f"the flaw {name} is one of the monitoring, which the sandbox of processes alone starts; "
-                "leave --on out, and say --monitoring"
-            )
+            raise UsageError(f"the flaw {name} is one of the monitoring; start it with --monitoring")
     return tuple(sorted(set(names)))
 
 

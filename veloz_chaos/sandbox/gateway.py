@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 
-from veloz_chaos.sandbox import gateway_log, memory_watch, order_flaws, process
+from veloz_chaos.sandbox import gateway_log, limits, memory_watch, order_flaws, process, service_metrics
 from veloz_chaos.sandbox.credentials import Credentials
 from veloz_chaos.sandbox.engine_client import EngineClient
 from veloz_chaos.sandbox.event_stream import EventStream
@@ -24,7 +24,7 @@ from veloz_chaos.sandbox.order_store import Order, OrderStore, shown
 from veloz_chaos.sandbox.persistence import Persistence
 from veloz_chaos.sandbox.rate_limit import RateLimit
 from veloz_chaos.sandbox.resolver import Resolver
-from veloz_chaos.sandbox.settings import Settings
+from veloz_chaos.sandbox.settings import Settings, in_pod
 from veloz_chaos.sandbox.truth import TruthLog
 from veloz_chaos.sandbox.vault_client import VaultClient
 from veloz_chaos.sandbox.vault_store import TOKEN
@@ -125,7 +125,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     refuses = functools.partial(reason_to_refuse, settings, persistence, credentials, load)
     trading = order_flaws.trading(settings)(engine, exchange, store, metrics.count_order, hangs, refuses)
     parts |= {"database": persistence.part, "vault": credentials.part, "dns": resolver.part}
-    api = GatewayApi(settings, engine, exchange, store, trading, events, metrics, parts, announcer.acknowledged)
+    told = functools.partial(of_limits, settings, volume)
+    api = GatewayApi(settings, engine, exchange, store, trading, events, metrics, parts, announcer.acknowledged, told)
     app = api.application()
     app.router.add_post("/api/admin/rotate", credentials.handle_rotate)
     beat = gateway_log.beat(lambda: f"{len(store.all())} orders, {disk.told()}, {memory.told()}")
@@ -141,6 +142,15 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         if task.done():
             task.result()
         task.cancel()
+
+
+def of_limits(settings: Settings, volume: Volume) -> str:
+    """Metrics of its limits, where nobody tells of them from outside: the supervisor, or the watcher of a container's
+    CPU."""
+    if not settings.contained:
+        return ""
+    tell = service_metrics.of_limits if in_pod(os.environ) else service_metrics.of_space
+    return tell(limits.used_inside(volume))
 
 
 def reason_to_refuse(

@@ -36,8 +36,9 @@ class GatewayApi:
         metrics: Metrics,
         parts: Mapping[str, Part],
         acknowledged: Callable[[str], None] = lambda _: None,
+        of_limits: Callable[[], str] = lambda: "",
     ) -> None:
-        self._parts, self._acknowledged = parts, acknowledged
+        self._parts, self._acknowledged, self._of_limits = parts, acknowledged, of_limits
         self._settings, self._engine, self._exchange = settings, engine, exchange
         self._store, self._trading, self._events, self._metrics = store, trading, events, metrics
 
@@ -127,7 +128,9 @@ class GatewayApi:
 
     async def metrics(self, _: web.Request) -> web.Response:
         text = self._metrics.text(self._engine.connected, self._exchange.status, self._events.clients, self._well())
-        return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(
+            text=text + self._of_limits(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
 
     def _well(self) -> dict[str, bool]:
         return {name: part()["status"] == "ok" for name, part in self._parts.items()}

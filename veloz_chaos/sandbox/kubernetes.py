@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from veloz_chaos.errors import UsageError
+from veloz_chaos.sandbox import control
 from veloz_chaos.sandbox import flaws as known_flaws
 from veloz_chaos.sandbox.command import attempt
 
@@ -28,9 +29,12 @@ MANAGED_BY, NAME, VARIANT = "app.kubernetes.io/managed-by", "app.kubernetes.io/n
 OF_SANDBOX = "app.kubernetes.io/part-of=veloz-sandbox"
 #: The overlays; the first is the usual one.
 VARIANTS = ("one", "two", "child")
-IMAGE = "docker.io/library/veloz-sandbox-database"
-GATEWAY = 30080
-#: Seconds: for one answer, until it trades, until a service is there again, until all is gone; between two looks.
+#: What is applied besides where it is monitored.
+MONITORING = "monitoring"
+IMAGES = ("docker.io/library/veloz-sandbox-database", "docker.io/library/veloz-sandbox-monitoring")
+GATEWAY, PROMETHEUS = 30080, 30085
+#: Seconds: for one answer, until it trades, until a service is there again or all is watched, until all is gone;
+#: between two looks.
 PATIENCE, TRADES_WITHIN, STARTED_WITHIN, GONE_WITHIN = 30.0, 240.0, 90.0, 120.0
 LOOK_EVERY, REACHED_WITHIN = 0.5, 1.0
 #: How many nodes are tried, and how many of the last lines are passed on.
@@ -91,21 +95,26 @@ class Status:
     variant: str
 
 
-def up(folder: Path, cluster: Cluster, *, flaws: Sequence[str], variant: str, image: str) -> None:
-    """Apply it and wait until it trades, seeded. `folder` has the overlays.
+def up(
+    folder: Path, cluster: Cluster, *, flaws: Sequence[str], variant: str, image: str, monitored: bool = False
+) -> None:
+    """Apply it and wait until it trades, seeded, and is watched where it is `monitored`. `folder` has the overlays.
 
     Raises UsageError: no kubectl, no cluster, not permitted, already up, somebody else's namespace, an unknown flaw, a
     failed start. Whatever goes wrong, nothing is left behind.
     """
-    chosen = known_flaws.checked(flaws)
-    text = _kubectl(cluster, "kustomize", str(folder / variant))
-    objects = fitted(list(yaml.safe_load_all(text)), chosen, variant, image)
+    chosen = known_flaws.checked(flaws, monitored)
+    parts = (variant, *([MONITORING] if monitored else []))
+    texts = [_kubectl(cluster, "kustomize", str(folder / part)) for part in parts]
+    objects = fitted([one for text in texts for one in yaml.safe_load_all(text)], chosen, variant, image)
     if _namespaces(cluster):
         raise UsageError("a sandbox is already up on Kubernetes; `veloz-chaos sandbox down --on kubernetes` first")
     try:
         whole = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
         _kubectl(cluster, "apply", "--server-side", "--field-manager", OWNER, "-f", "-", given=whole)
         _await_seeded(cluster)
+        if monitored and (host := reached(cluster)):
+            _await_watching(cluster, host)
     except BaseException:
         with suppress(UsageError):
             down(cluster)
@@ -120,7 +129,7 @@ def fitted(objects: Sequence[Object], flaws: Sequence[str], variant: str, image:
         if one["kind"] == "ConfigMap" and "VELOZ_FLAWS" in one["data"]:
             one["data"]["VELOZ_FLAWS"] = ",".join(flaws)
         for container in one.get("spec", {}).get("template", {}).get("spec", {}).get("containers", ()):
-            if container["image"].rpartition(":")[0] == IMAGE:
+            if container["image"].rpartition(":")[0] in IMAGES:
                 container["image"] = image
     return list(objects)
 
@@ -235,6 +244,15 @@ def _await_seeded(cluster: Cluster) -> None:
             raise UsageError(f"the sandbox does not start: {missing}")
         if time.monotonic() > deadline:
             raise UsageError(f"the sandbox does not trade within {TRADES_WITHIN:.0f} s; {_what_is_wrong(cluster)}")
+        time.sleep(LOOK_EVERY)
+
+
+def _await_watching(cluster: Cluster, host: str) -> None:
+    """Every target answers, and no alert is pending. Raises UsageError."""
+    deadline = time.monotonic() + STARTED_WITHIN
+    while not control.watched(PROMETHEUS, host):
+        if time.monotonic() > deadline:
+            raise UsageError(f"the sandbox is not watched within {STARTED_WITHIN:.0f} s; {_what_is_wrong(cluster)}")
         time.sleep(LOOK_EVERY)
 
 

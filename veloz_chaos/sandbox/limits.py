@@ -119,6 +119,15 @@ class Limits:
             self._group.remove()
 
 
+def used_inside(volume_used: volume.Volume) -> Used:
+    """The same, by who is alone in a container: its limits are the platform's."""
+    around = cgroup.around()
+    memory, cpu = (around.usage(), around.demand()) if around else (None, None)
+    used, limit = memory or (0, None)
+    wanted, cpus = cpu or (0.0, float("inf"))
+    return Used(used, limit, wanted, cpus, volume_used.free(), volume_used.size())
+
+
 @contextlib.contextmanager
 def applied(settings: Settings) -> Iterator[Limits]:
     """Once the supervisor runs, and before it starts anything."""

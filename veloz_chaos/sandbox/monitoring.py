@@ -61,8 +61,7 @@ def command(name: str, settings: Settings) -> list[str]:
             require().alertmanager,
             f"--config.file={folder / 'alertmanager.yml'}",
             f"--storage.path={folder / name}",
-            f"--web.listen-address={LOOPBACK}:{port}",
-            f"--web.external-url=http://{LOOPBACK}:{port}",
+            *_web(settings, port),
             "--cluster.listen-address=",
             "--log.level=warn",
         ]
@@ -71,12 +70,17 @@ def command(name: str, settings: Settings) -> list[str]:
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / name}",
         "--storage.tsdb.retention.time=1d",
-        f"--web.listen-address={LOOPBACK}:{port}",
-        f"--web.external-url=http://{LOOPBACK}:{port}",
+        *_web(settings, port),
         # told again so often; and for four times as long an alert is believed when nobody tells it any more
         "--rules.alert.resend-delay=5s",
         "--log.level=warn",
     ]
+
+
+def _web(settings: Settings, port: int) -> list[str]:
+    """From outside a container both are reached somewhere else: what stands in notifications is its own name then."""
+    outside = [] if settings.contained else [f"--web.external-url=http://{LOOPBACK}:{port}"]
+    return [f"--web.listen-address={settings.listen}:{port}", *outside]
 
 
 def catcher(port: int) -> list[str]:

@@ -1,7 +1,8 @@
 """The files that Prometheus and Alertmanager of a sandbox are started with: those of environments/monitoring/ with this
-sandbox's ports, and what a flaw makes of them.
+sandbox's places, and what a flaw makes of them.
 
-The templates are valid as they are, for the usual ports: each `127.0.0.1:PORT` of a service becomes its present one.
+The templates are valid as they are, for processes on the usual ports: each `127.0.0.1:PORT` of a service becomes the
+place where it is.
 """
 
 from __future__ import annotations
@@ -26,15 +27,16 @@ def leave(settings: Settings, templates: Path) -> None:
     """Write them into the sandbox's directory."""
     folder = settings.directory / FOLDER
     folder.mkdir(exist_ok=True)
+    places = {name: f"{settings.host(name)}:{port}" for name, port in settings.ports.items()}
     for name in NAMES:
-        text = with_ports((templates / name).read_text(), settings.ports)
+        text = with_places((templates / name).read_text(), places)
         (folder / name).write_text(with_flaws(name, text, settings.flaws))
 
 
-def with_ports(text: str, ports: Mapping[str, int]) -> str:
+def with_places(text: str, places: Mapping[str, str]) -> str:
     def present(found: re.Match[str]) -> str:
         name = _USUAL.get(int(found[1]))
-        return f"127.0.0.1:{ports[name]}" if name else found[0]
+        return places[name] if name else found[0]
 
     return _PLACE.sub(present, text)
 

@@ -1,10 +1,13 @@
-"""Just enough HTTP for the supervisor, which must start fast: ask for a status code, answer GETs with JSON or text."""
+"""Just enough HTTP for the supervisor, which must start fast, and the watcher: ask for a status code, answer GETs with
+JSON or text."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+
+from veloz_chaos.sandbox.settings import LOOPBACK
 
 
 async def get_status(port: int, path: str, seconds: float) -> int | None:
@@ -17,16 +20,16 @@ async def get_status(port: int, path: str, seconds: float) -> int | None:
 
 
 async def _get_status(port: int, path: str) -> int:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
     try:
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\nConnection: close\r\n\r\n".encode())
         status_line = await reader.readuntil(b"\r\n")
         return int(status_line.split()[1])
     finally:
         writer.close()
 
 
-async def serve(port: int, answers: Mapping[str, Callable[[], object]]) -> asyncio.Server:
+async def serve(port: int, answers: Mapping[str, Callable[[], object]], listen: str = LOOPBACK) -> asyncio.Server:
     """Answer a GET of one of the paths with what that gives: text as it is, all else as JSON; anything else with 404.
     One request per connection."""
 
@@ -43,7 +46,7 @@ async def serve(port: int, answers: Mapping[str, Callable[[], object]]) -> async
         finally:
             writer.close()
 
-    return await asyncio.start_server(handle, "127.0.0.1", port)
+    return await asyncio.start_server(handle, listen, port)
 
 
 def _response(status: int, body: object) -> bytes:

@@ -1,7 +1,8 @@
-"""The supervisor's metrics: what a platform tells of its containers, and they can't tell while they are dead.
+"""The platform's metrics: what it tells of its services, and they can't tell while they are dead.
 
 As kube-state-metrics and cAdvisor do: whether each service runs, how often and of what it died; and of the gateway, the
-one with limits, how far these are used up.
+one with limits, how far these are used up. Of processes the supervisor tells all of it. Of containers and pods the
+watcher tells who died, and of a container how much CPU it wants; the gateway itself tells what is seen from within.
 """
 
 from __future__ import annotations
@@ -37,17 +38,38 @@ def told(name: str, state: str, restarts: int, last_exit: str, deaths: Counter[s
 
 
 def text(services: Sequence[Told], used: Used) -> str:
+    return of_services(services) + of_limits(used)
+
+
+def of_services(services: Sequence[Told]) -> str:
     lines = [
         *series("veloz_service_up", "gauge", [(_of(one.name), int(one.up)) for one in services]),
         *series("veloz_service_restarts_total", "counter", [(_of(one.name), one.restarts) for one in services]),
         *series("veloz_service_deaths_total", "counter", [(of, one.deaths[why]) for of, why, one in _each(services)]),
         *series("veloz_service_gone", "gauge", [(of, int(one.gone == why)) for of, why, one in _each(services)]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def of_limits(used: Used) -> str:
+    return of_space(used) + of_cpu(used.cpu, used.cpu_limit)
+
+
+def of_space(used: Used) -> str:
+    lines = [
         *_limited("veloz_memory_used_bytes", "gauge", used.memory),
         *_limited("veloz_memory_limit_bytes", "gauge", "+Inf" if used.memory_limit is None else used.memory_limit),
-        *_limited("veloz_cpu_wanted_seconds_total", "counter", round(used.cpu, 3)),
-        *_limited("veloz_cpu_limit_cpus", "gauge", used.cpu_limit),
         *_limited("veloz_volume_free_bytes", "gauge", used.free, volume="logs"),
         *_limited("veloz_volume_size_bytes", "gauge", used.size, volume="logs"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def of_cpu(wanted: float, limit: float) -> str:
+    """Seconds, and CPUs."""
+    lines = [
+        *_limited("veloz_cpu_wanted_seconds_total", "counter", round(wanted, 3)),
+        *_limited("veloz_cpu_limit_cpus", "gauge", limit),
     ]
     return "\n".join(lines) + "\n"
 

@@ -40,7 +40,7 @@ PORTS: Mapping[str, int] = {
 }
 MONITOR_PORTS: Mapping[str, int] = {"prometheus": 18093, "alertmanager": 18094, "catcher": 18095}
 FILE = "sandbox.json"
-LOOPBACK = "127.0.0.1"
+LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,10 @@ class Settings:
     @property
     def services(self) -> tuple[str, ...]:
         return (*SERVICES, *MONITORS) if self.monitored else SERVICES
+
+
+def in_pod(environment: Mapping[str, str]) -> bool:
+    return "KUBERNETES_SERVICE_HOST" in environment
 
 
 def to_json(settings: Settings) -> str:
