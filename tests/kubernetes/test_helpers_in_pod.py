@@ -23,7 +23,7 @@ from tests.kubernetes.test_rights import account
 from veloz_chaos.core.fault import Fault
 from veloz_chaos.errors import Gone, TargetError, Unavailable
 from veloz_chaos.mechanisms import kube_file
-from veloz_chaos.mechanisms.kube_api import Api, Forbidden
+from veloz_chaos.mechanisms.kube_api import Api
 from veloz_chaos.mechanisms.kube_rights import of_class
 from veloz_chaos.targets import kubernetes
 
@@ -102,8 +102,9 @@ def test_its_rights_are_few_and_enough(lab: Within, kubernetes: Api, tmp_path: P
         lab.common["kubeconfig"] = str(config)
         for name in ("looking", "ephemeral-helpers"):
             if name == "ephemeral-helpers":
-                with pytest.raises(Forbidden, match=r'a Role must grant: .*"pods/ephemeralcontainers".*"patch"'):
+                with pytest.raises(Unavailable, match=r'a Role must grant: .*"pods/ephemeralcontainers".*"patch"'):
                     lab.link(to=TO).arm(SIGN)
+                assert [offer.capability for offer in lab.selected().offered()] == ["Killable"]
             role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name}}
             space.apply([role | {"rules": of_class(name)}])
             space.kubectl("create", "rolebinding", name, f"--role={name}", user)

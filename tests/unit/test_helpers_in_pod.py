@@ -186,8 +186,10 @@ def test_who_may_not_even_ask_is_told_so(monkeypatch: pytest.MonkeyPatch) -> Non
         raise Forbidden("no", {"verbs": ["patch"]})
 
     monkeypatch.setattr(server, "patch", refuses)
-    with pytest.raises(Forbidden, match="a Role must grant"):
-        placed(monkeypatch, server).cannot("Fillable")
+    place = placed(monkeypatch, server)
+    assert 'a Role must grant: {verbs: ["patch"]}' in place.cannot("Fillable")
+    with pytest.raises(Unavailable, match="a Role must grant"):
+        place.start("vc-a")
 
 
 @pytest.mark.parametrize("capability", ["Saturable", "Pressable", "Exhaustible"])

@@ -204,7 +204,9 @@ class InPod(Beside):
         for context in self._contexts():
             try:
                 self._add(self._container(f"{OURS}dry-run", "vc-dry-run", context), dryRun="All")
-            except (Forbidden, Gone, Conflict, Unavailable):
+            except Forbidden as error:
+                return None, str(error)
+            except (Gone, Conflict, Unavailable):
                 self.state()
                 raise
             except TargetError as error:
