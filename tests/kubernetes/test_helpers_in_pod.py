@@ -22,7 +22,7 @@ from tests.kubernetes.pods import until as eventually
 from tests.kubernetes.test_rights import account
 from veloz_chaos.core.fault import Fault
 from veloz_chaos.errors import Gone, TargetError, Unavailable
-from veloz_chaos.mechanisms import kube_file
+from veloz_chaos.mechanisms import kube_file, proc
 from veloz_chaos.mechanisms.kube_api import Api
 from veloz_chaos.mechanisms.kube_rights import of_class
 from veloz_chaos.targets import kubernetes
@@ -219,6 +219,22 @@ def test_the_command_by_hand_ends_it(lab: Within) -> None:
     assert passes(target)
     other.kill()
     other.wait()
+
+
+def test_rules_that_a_killed_helper_has_left_are_taken_out_by_another(lab: Within) -> None:
+    """No questions are answered as long as they lead to a name server that is dead."""
+    lab.settle()
+    target, fault, sign = FOUND["names"](lab), known()["dns"](answer="nxdomain"), f"{SIGN}-shot"  # type: ignore[call-arg]
+    receipt = fault.prepare(target, sign)
+    fault.inject(target, receipt)
+    (pid,) = proc.matching(rf"helper {sign} --network")
+    os.kill(pid, signal.SIGKILL)
+    assert ended(lab, sign) == [137]
+    assert lab.traces()
+    fault.revert(target, receipt)
+    assert lab.traces() == []
+    target.disarm(sign)
+    assert ended(lab, sign) == [137, 0]
 
 
 def test_a_container_that_is_started_again_keeps_no_fault_on_its_pod_s_link(lab: Within) -> None:
