@@ -14,7 +14,6 @@ import pytest
 from veloz_chaos.core import checking
 from veloz_chaos.core.capability import Offer
 from veloz_chaos.core.document import parse
-from veloz_chaos.core.fault import Receipt
 from veloz_chaos.engine.hand import Hand
 from veloz_chaos.errors import Gone, TargetError, Unavailable
 from veloz_chaos.faults.kill import Kill
@@ -187,8 +186,10 @@ def test_who_may_not_even_ask_is_told_so(monkeypatch: pytest.MonkeyPatch) -> Non
         raise Forbidden("no", {"verbs": ["patch"]})
 
     monkeypatch.setattr(server, "patch", refuses)
-    with pytest.raises(Forbidden, match="a Role must grant"):
-        placed(monkeypatch, server).cannot("Fillable")
+    place = placed(monkeypatch, server)
+    assert 'a Role must grant: {verbs: ["patch"]}' in place.cannot("Fillable")
+    with pytest.raises(Unavailable, match="a Role must grant"):
+        place.start("vc-a")
 
 
 @pytest.mark.parametrize("capability", ["Saturable", "Pressable", "Exhaustible"])
@@ -257,8 +258,8 @@ def test_whether_somebody_must_look_after_those_that_ended(
         server.has(f"veloz-chaos-a-{number}", ["vc-a", "--network"], ended(code))
     place = placed(monkeypatch, server, network=True)
     assert place.relieve("vc-a", "undo") is clean
-    left = {0: "", 1: "one ended entry remains in pod p", 2: "2 ended entries remain in pod p"}
-    assert place.remains("vc-a") == left[len(codes)]
+    left = {0: "", 1: "one ended entry of ours remains in pod p", 2: "2 ended entries of ours remain in pod p"}
+    assert place.remains() == left[len(codes)]
 
 
 def test_a_name_that_is_taken_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,12 +329,14 @@ def test_where_only_a_queue_will_do_netem_is_not_asked_for(monkeypatch: pytest.M
 
 def test_what_remains_is_said_when_a_fault_is_closed_and_costs_nothing_if_unknown() -> None:
     class Remaining(fake.Fake):
-        def remains(self, sign: str) -> str:
-            if sign == "vc-unknown":
-                raise Gone("it is gone")
-            return f"one entry of {sign}"
+        known = True
 
-    receipt: Receipt = {"sign": "vc-a"}
-    target = Remaining.__new__(Remaining)
-    assert Hand("f", Kill(), target, receipt).remains() == "one entry of vc-a"
-    assert Hand("f", Kill(), target, {"sign": "vc-unknown"}).remains() == ""
+        def remains(self) -> str:
+            if not self.known:
+                raise Gone("it is gone")
+            return "one entry"
+
+    hand = Hand("f", Kill(), target := Remaining.__new__(Remaining))
+    assert hand.remains() == "one entry"
+    target.known = False
+    assert hand.remains() == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from tests.unit.cli_runs import BEGAN, SECOND, Paper, events
+from veloz_chaos.core.event import FaultCleared
 from veloz_chaos.reports.narrative import Narrator
 from veloz_chaos.reports.scene import Scene
 
@@ -28,6 +29,13 @@ def test_the_beginning_and_the_end_are_told() -> None:
     assert "The engine process dies on paper" in told()[0]
     assert told()[-1].endswith("completed")
     assert any("kill on engine: in place: it is dead" in line for line in told())
+
+
+def test_what_remains_of_a_fault_that_is_gone_is_told() -> None:
+    narrator, plain = Narrator(), {"at": BEGAN, "wall": 0.0}
+    for note, line in (("", "f1: gone"), ("one ended entry remains", "f1: gone; one ended entry remains")):
+        event = FaultCleared.model_validate({"fault": "f1", "by": "runner", "note": note, **plain})
+        assert str(narrator.tell(event)).endswith(line)
 
 
 def test_the_scene_counts_against_the_limits() -> None:

@@ -101,8 +101,8 @@ class Target(ABC):
         """What stands in the way of a clean run: faults of an earlier run, a disabled proxy. One sentence each."""
         return []
 
-    def remains(self, sign: str) -> str:  # noqa: ARG002
-        """What stays of a sign when all is undone, does nothing, and can't be taken away; empty where nothing does."""
+    def remains(self) -> str:
+        """What stays on it of ours when all is undone, does nothing, and can't be taken away; empty if nothing does."""
         return ""
 
     def watch(self, tell: Callable[[Report], None]) -> Callable[[], None]:  # noqa: ARG002

@@ -62,7 +62,7 @@ class Hand:
     def remains(self) -> str:
         """In words; empty if nothing does, or if that can't be told."""
         with suppress(TargetError):
-            return self.target.remains(str(self.receipt.get("sign", "")))
+            return self.target.remains()
         return ""
 
     def look(self) -> ev.PresenceLooked:

@@ -93,7 +93,7 @@ class Beside(helpers.Beside):
         """As helpers here do it."""
         return offer
 
-    def remains(self, sign: str) -> str:  # noqa: ARG002
+    def remains(self) -> str:
         """As `Target.remains`."""
         return ""
 

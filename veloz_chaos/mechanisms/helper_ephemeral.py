@@ -131,9 +131,10 @@ class InPod(Beside):
             f"{self.by_hand(one.sign)}"
         )
 
-    def remains(self, sign: str) -> str:
-        number = sum(of == sign for _, of, _ in self._entries())
-        entries = "one ended entry remains" if number == 1 else f"{number} ended entries remain"
+    def remains(self) -> str:
+        """Of whichever run."""
+        number = len(list(self._ours()))
+        entries = "one ended entry of ours remains" if number == 1 else f"{number} ended entries of ours remain"
         return f"{entries} in pod {self.pod}" if number else ""
 
     # --- one of them -------------------------------------------------------------------------------------------
@@ -163,15 +164,20 @@ class InPod(Beside):
         return kube_stream.connect(self.api, path("pods", self.namespace, self.pod, "attach"), attached(name))
 
     def _entries(self) -> Iterator[tuple[str, str, Json]]:
-        """Name, sign and status of each that was ever made for this place. A pod that is gone has none."""
+        """Name, sign and status of each that was ever made for this place."""
+        for name, (sign, *mode), status in self._ours():
+            if mode == self._mode:
+                yield name, sign, status
+
+    def _ours(self) -> Iterator[tuple[str, list[str], Json]]:
+        """Name, arguments and status of each that was ever made in this pod. A pod that is gone has none."""
         pod = self.inspect()
         if pod is None or pod["metadata"]["uid"] != self.uid:
             return
         told = {one["name"]: one for one in pod["status"].get("ephemeralContainerStatuses") or []}
         for one in pod["spec"].get("ephemeralContainers") or []:
-            words = one.get("args") or []
-            if one["name"].startswith(OURS) and words[1:] == self._mode:
-                yield one["name"], words[0], told.get(one["name"], {})
+            if one["name"].startswith(OURS) and one.get("args"):
+                yield one["name"], one["args"], told.get(one["name"], {})
 
     def _status(self, name: str) -> Json:
         """As of one that has ended, if there is none of that name any more."""
@@ -198,7 +204,9 @@ class InPod(Beside):
         for context in self._contexts():
             try:
                 self._add(self._container(f"{OURS}dry-run", "vc-dry-run", context), dryRun="All")
-            except (Forbidden, Gone, Conflict, Unavailable):
+            except Forbidden as error:
+                return None, str(error)
+            except (Gone, Conflict, Unavailable):
                 self.state()
                 raise
             except TargetError as error:

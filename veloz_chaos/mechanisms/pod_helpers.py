@@ -84,5 +84,5 @@ class OnKubernetes(helpers.Neighbour):
     def place(reference: Reference) -> Beside:
         return beside(reference.identity)
 
-    def remains(self, sign: str) -> str:
-        return self.beside.remains(sign)
+    def remains(self) -> str:
+        return self.beside.remains()
