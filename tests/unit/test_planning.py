@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.property.simulation.files import found, planned, problems, refusal, written
+from veloz_chaos.core import alerts
 from veloz_chaos.core.experiment import FaultCall
 from veloz_chaos.core.matrix import Alert
 from veloz_chaos.core.planning import Choices, lock_key, pick, plan, wanted
@@ -107,6 +108,23 @@ def test_an_alert_that_nobody_can_read_is_not_checked_and_that_is_told(block: st
     made = planned(files)
     assert made.alert is None
     assert [warning for warning in made.warnings if "alerts are not checked" in warning]
+
+
+@pytest.mark.parametrize(
+    ("rules", "looked_for"),
+    [("", {"failure": "engine-crash"}), (", rules: {engine-crash: [EngineDown]}", {"names": ["EngineDown"]})],
+)
+def test_the_rule_of_an_alert_is_looked_for_by_what_tells_it(rules: str, looked_for: dict[str, Any]) -> None:
+    said = f"\nalerts: {{prometheus: 'http://p', labels: {{stage: lab}}{rules}}}"
+    files = written([("expect:", "expect:\n  alert: {within: 30s}")], [("name: lab", f"name: lab{said}")])
+    row = files.matrix.rows["engine-crash"]
+    files.matrix.rows["engine-crash"] = row.model_copy(update={"alert": CRASH})
+    made = planned(files)
+    assert made.alert is not None
+    assert (made.alert.labels, made.alert.sources) == ({"stage": "lab"}, [alerts.PROMETHEUS])
+    assert made.probes[alerts.RULES].arguments == {"url": "http://p"} | looked_for
+    assert made.probes[alerts.PROMETHEUS].arguments == {"url": "http://p"}
+    assert made.probes[alerts.RULES].every == alerts.SELDOM
 
 
 # --- guard ---------------------------------------------------------------------------------------------------------
