@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -94,3 +95,18 @@ def test_one_that_was_left_out_is_missed(run: Path, made: Path, capsys: pytest.C
     code, said = verify(repacked(made, lambda files: files.pop(path), listed=True), capsys)
     assert code == 1
     assert f"{path}: is not there, and the journal names it" in said
+
+
+def test_no_bundle_is_made_without_it_or_of_another(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / run.name
+    shutil.copytree(run, copy)
+    orders = copy / Path(history_of(run)).name
+    orders.write_bytes(orders.read_bytes()[:-1])
+    for wanted in ("is not the order history that the journal names", "is not there, and the journal names it"):
+        capsys.readouterr()
+        assert start(["evidence", "make", str(copy), "-o", str(tmp_path / "x.tar.gz")]) == 2
+        assert wanted in capsys.readouterr().err
+        orders.unlink(missing_ok=True)
+    assert not (tmp_path / "x.tar.gz").exists()
