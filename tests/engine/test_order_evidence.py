@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,13 +20,13 @@ from veloz_chaos.engine import bundle, evidencing, journal
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """However it went: it has a history."""
     folder = tmp_path_factory.mktemp("orders")
     with running(folder) as system, gateway() as server:
         place = environment(system, server)
         result, _ = system.run(system.experiment(workload="orders", expect=EXPECT), place)
-    assert result.judgement.verdict == "passed", result.judgement.reasons
-    yield result.folder
+    return result.folder
 
 
 @pytest.fixture
