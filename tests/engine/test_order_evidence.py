@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,13 +20,13 @@ from veloz_chaos.engine import bundle, evidencing, journal
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """However it went: it has a history."""
     folder = tmp_path_factory.mktemp("orders")
     with running(folder) as system, gateway() as server:
         place = environment(system, server)
         result, _ = system.run(system.experiment(workload="orders", expect=EXPECT), place)
-    assert result.judgement.verdict == "passed", result.judgement.reasons
-    yield result.folder
+    return result.folder
 
 
 @pytest.fixture
@@ -94,3 +95,18 @@ def test_one_that_was_left_out_is_missed(run: Path, made: Path, capsys: pytest.C
     code, said = verify(repacked(made, lambda files: files.pop(path), listed=True), capsys)
     assert code == 1
     assert f"{path}: is not there, and the journal names it" in said
+
+
+def test_no_bundle_is_made_without_it_or_of_another(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / run.name
+    shutil.copytree(run, copy)
+    orders = copy / Path(history_of(run)).name
+    orders.write_bytes(orders.read_bytes()[:-1])
+    for wanted in ("is not the order history that the journal names", "is not there, and the journal names it"):
+        capsys.readouterr()
+        assert start(["evidence", "make", str(copy), "-o", str(tmp_path / "x.tar.gz")]) == 2
+        assert wanted in capsys.readouterr().err
+        orders.unlink(missing_ok=True)
+    assert not (tmp_path / "x.tar.gz").exists()

@@ -43,7 +43,8 @@ _ORDERS = "orders/"
 
 
 def gather(folders: Sequence[Path]) -> dict[str, bytes]:
-    """Path in the bundle -> content. Raises UsageError: a run without an end, a secret, the same run twice."""
+    """Path in the bundle -> content. Raises UsageError: a run without an end, a secret, the same run twice, an order
+    history that is not the run's."""
     files: dict[str, bytes] = {}
     for folder in folders:
         name = folder.name if folder.is_dir() else folder.stem
@@ -51,6 +52,8 @@ def gather(folders: Sequence[Path]) -> dict[str, bytes]:
             raise UsageError(f"{name} is asked for twice, or two runs bear the same name")
         own = dict(_recorded(folder))
         own |= derived(own, name, str(folder))
+        if wrong := next(_other_orders(own), None):
+            raise UsageError(f"{folder}: {wrong}; no evidence can be made of it")
         _refuse_secrets(own, folder)
         files |= {f"{name}/{path}": data for path, data in own.items()}
     return files | {VERSIONS: _versions()}
@@ -186,7 +189,7 @@ def _recheck(files: Mapping[str, bytes], run: str, same: bool) -> Iterator[str]:
     except UsageError as error:
         yield f"{run} can't be judged again: {error}"
         return
-    yield from _other_orders(recorded, run)
+    yield from (f"{run}/{problem}" for problem in _other_orders(recorded))
     said, found = _verdict(own.get(JUDGEMENT, b"")), _verdict(again[JUDGEMENT])
     if said != found:
         yield f"{run}/{JUDGEMENT}: says {said}; by the journal it is {found}"
@@ -199,16 +202,16 @@ def _recheck(files: Mapping[str, bytes], run: str, same: bool) -> Iterator[str]:
             yield f"{run}/{path}: is not what the journal says"
 
 
-def _other_orders(recorded: Mapping[str, bytes], run: str) -> Iterator[str]:
+def _other_orders(recorded: Mapping[str, bytes]) -> Iterator[str]:
     """The journal holds the SHA-256 of the order history that was written beside it."""
     history = of([ev.read(line) for line in recorded[journals.FILE].split(b"\n")[:-1]])
     if not history.orders_sha256:
         return
     path = f"{_ORDERS}{Path(history.orders_file).name}"
     if path not in recorded:
-        yield f"{run}/{path}: is not there, and the journal names it"
+        yield f"{path}: is not there, and the journal names it"
     elif sha256(recorded[path]).hexdigest() != history.orders_sha256:
-        yield f"{run}/{path}: is not the order history that the journal names by its SHA-256"
+        yield f"{path}: is not the order history that the journal names by its SHA-256"
 
 
 def unapproved(files: Mapping[str, bytes], signers: Path | None) -> list[str]:
