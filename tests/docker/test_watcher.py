@@ -16,9 +16,23 @@ from veloz_chaos.sandbox.deaths import Deaths
 from veloz_chaos.sandbox.service_metrics import Told
 
 pytestmark = pytest.mark.docker
+ROOT = Path(__file__).parents[2]
 IDLE = "import time; time.sleep(600)"
 HUNGRY = "import time; time.sleep(2); x = bytearray(200 << 20)"
 BUSY = "while True: pass"
+#: Two that want more than they may have, and how many times as much, as their group tells it from within.
+WITHIN = """
+import os, time
+from veloz_chaos.sandbox import cgroup
+group = cgroup.around()
+for _ in range(2):
+    if os.fork() == 0:
+        while True: pass
+before, began = group.demand(), time.monotonic()
+time.sleep(3)
+after = group.demand()
+print((after.seconds - before.seconds) / (time.monotonic() - began) / after.limit)
+"""
 
 
 def followed(project: str) -> Callable[[str], Told]:
@@ -73,3 +87,10 @@ def test_the_cpu_that_is_wanted_is_that_of_all_who_share_the_limit(lab: Lab) -> 
     until(lambda: 'veloz_cpu_wanted_seconds_total{service="gateway"} 0.0\n' not in platform.more())
     assert list(watcher.members("0" * 64)) == []
     assert Path(f"/proc/{container['State']['Pid']}").exists()
+
+
+def test_from_within_is_seen_what_the_group_ran_and_was_held_back_from(lab: Lab) -> None:
+    source = ("-v", f"{ROOT}:/src:ro", "-e", "PYTHONPATH=/src")
+    name = lab.run(WITHIN, "--cpus", "0.05", *source)  # so little is to be had on a busy machine, too
+    until(lambda: not lab.inspect(name)["State"]["Running"])
+    assert float(docker("logs", name)) > 1.5

@@ -17,7 +17,6 @@ from tests.experiments.documents import (
     EVERY,
     EXPECT_AN_ALERT,
     EXPERIMENTS,
-    FEW,
     ROOT,
     SEEDED,
     asked,
@@ -34,10 +33,11 @@ from veloz_chaos.sandbox.kubernetes import NAMESPACE
 pytestmark = [pytest.mark.kubernetes, pytest.mark.docker, pytest.mark.timeout(900)]
 
 ONE, TWO, MONITORED = (), ("--replicas", "2"), ("--monitoring",)
-HEALTHY = EXPERIMENTS if EVERY else FEW[:2]
 TRIED = SEEDED if EVERY else {}
-#: By their alert; and flaws of the monitoring.
-ON_MONITORED = EXPECT_AN_ALERT if EVERY else ["engine-crash"]
+#: By their alert; and flaws of the monitoring. What others in a pod's group want of a CPU is not seen from within where
+#: the kernel accounts for that elsewhere (docs/monitoring.md).
+ON_MONITORED = [one for one in EXPECT_AN_ALERT if one != "cpu-stress"] if EVERY else ["engine-crash"]
+HEALTHY = EXPERIMENTS if EVERY else ["pod-kill"]
 SPOILT = CAUGHT_BY_ALERT if EVERY else []
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
