@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -142,6 +143,21 @@ def test_a_signal_that_is_shown_before_the_fault_refuses_the_start(tmp_path: Pat
     assert result.judgement.exit_code == errors.REFUSED
     (reason,) = result.judgement.reasons  # of a baseline that was cut short no more is said
     assert "shown already" in reason
+    assert "fault-prepared" not in names(events)
+
+
+def test_a_signal_that_nobody_could_read_refuses_the_start(tmp_path: Path) -> None:
+    """It may have been there all the time."""
+    with running(tmp_path) as system, socket.create_server(("127.0.0.1", 0)) as mute:
+        look = {"every": "50ms", "timeout": "100ms"}
+        probes = {
+            "healthy": {"http": {"get": "${url}/health"}, "ok": "status == 200", **look},
+            "silent": {"http": {"get": f"http://127.0.0.1:{mute.getsockname()[1]}/"}, "ok": "status == 503", **look},
+        }
+        asked = system.experiment(expect={"detection": ["silent"]})
+        result, events = system.run(asked, system.environment(probes=probes))
+    assert result.judgement.exit_code == errors.REFUSED
+    assert result.judgement.reasons == ("silent gave no answer in the baseline: no answer in 0.1 s",)
     assert "fault-prepared" not in names(events)
 
 

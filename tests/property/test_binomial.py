@@ -21,14 +21,12 @@ def exactly_below(k: int, n: int, p: Fraction) -> Fraction:
     return sum(terms, Fraction(0))
 
 
-@settings(deadline=None)
 @given(st.integers(-1, 45), RUNS, st.integers(0, 50))
 def test_the_sum_is_the_exact_one(k: int, n: int, p: int) -> None:
     exact = exactly_below(k, n, Fraction(p, 50))
     assert binomial.below(k, n, p / 50) == pytest.approx(float(exact), abs=1e-12)
 
 
-@settings(deadline=None)
 @given(RUNS, st.data())
 def test_the_share_is_where_the_exact_sum_says(n: int, data: st.DataObject) -> None:
     failures = data.draw(st.integers(0, n))
@@ -39,7 +37,6 @@ def test_the_share_is_where_the_exact_sum_says(n: int, data: st.DataObject) -> N
     assert float(exactly_below(failures, n, 1 - Fraction(share))) == pytest.approx(0.05, abs=1e-9)
 
 
-@settings(deadline=None)
 @given(RUNS, st.data())
 def test_the_rank_is_the_smallest_that_the_exact_sum_allows(n: int, data: st.DataObject) -> None:
     q = data.draw(st.sampled_from([Fraction(1, 2), Fraction(9, 10), Fraction(95, 100), Fraction(99, 100)]))
@@ -47,7 +44,7 @@ def test_the_rank_is_the_smallest_that_the_exact_sum_allows(n: int, data: st.Dat
     assert binomial.rank(n, float(q)) == (allowed[0] if allowed else None)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 300), st.data())
 def test_more_runs_prove_more_and_more_failures_less(n: int, data: st.DataObject) -> None:
     failures = data.draw(st.integers(0, n))
@@ -58,14 +55,13 @@ def test_more_runs_prove_more_and_more_failures_less(n: int, data: st.DataObject
     assert share <= (n - failures) / n
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 30), st.sampled_from([0.5, 0.9, 0.95, 0.99]))
 def test_what_is_needed_is_just_enough(failures: int, wanted: float) -> None:
     n = binomial.needed(wanted, failures)
     assert binomial.share(n, failures) >= wanted > binomial.share(n - 1, failures)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 400), st.sampled_from([0.5, 0.9, 0.95, 0.99]))
 def test_a_bound_exists_from_the_needed_number_on(n: int, q: float) -> None:
     assert (binomial.rank(n, q) is not None) == (n >= binomial.needed(q))
@@ -85,7 +81,7 @@ def test_known_values() -> None:
     assert (binomial.rank(58, 0.95), binomial.rank(59, 0.95), binomial.rank(93, 0.95)) == (None, 59, 92)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32), st.sampled_from([0.6, 0.9, 0.97]), st.integers(5, 60))
 def test_in_at_most_one_of_twenty_series_too_much_is_claimed(seed: int, truth: float, n: int) -> None:
     chance, series = random.Random(seed), 2000
@@ -94,7 +90,7 @@ def test_in_at_most_one_of_twenty_series_too_much_is_claimed(seed: int, truth: f
     assert wrong / series <= 0.05 + 5 * math.sqrt(0.05 * 0.95 / series)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32), st.sampled_from([0.5, 0.9, 0.95]), st.integers(59, 120))
 def test_in_at_most_one_of_twenty_series_the_bound_is_below_the_quantile(seed: int, q: float, n: int) -> None:
     chance, series = random.Random(seed), 1000

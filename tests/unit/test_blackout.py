@@ -54,7 +54,7 @@ def instant(day: Any, clock: str, zone: str) -> datetime:
     return datetime.fromtimestamp(found.timestamp(), UTC)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(TIMES, TIMES, st.sampled_from(ZONES), MOMENTS | CLOCK_CHANGES)
 def test_a_daily_one_is_what_another_library_says(begin: str, end: str, zone: str, moment: datetime) -> None:
     if begin == end:
@@ -66,7 +66,7 @@ def test_a_daily_one_is_what_another_library_says(begin: str, end: str, zone: st
     assert not known or found >= known[0]  # what ends where it begins again the next day goes on
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.one_of(

@@ -93,7 +93,7 @@ ENTRIES = st.one_of(
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ENTRIES, st.sampled_from(ZONES), MOMENTS)
 def test_they_do_not_depend_on_where_one_begins_to_look(only: Entry, zone: str, moment: datetime) -> None:
     made = schedule(only, zone)
@@ -105,7 +105,7 @@ def test_they_do_not_depend_on_where_one_begins_to_look(only: Entry, zone: str, 
     assert before(made, only, second - timedelta(seconds=1)) == first
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 31), MOMENTS)
 def test_no_month_is_left_out(day: int, moment: datetime) -> None:
     only = entry(every="month", day=day)

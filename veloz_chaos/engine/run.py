@@ -22,7 +22,7 @@ from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.history import History
 from veloz_chaos.core.plan import Plan, PlannedFault, PlannedProbe
 from veloz_chaos.core.presence import died_under
-from veloz_chaos.core.trace import SHOWN
+from veloz_chaos.core.trace import NOT_SHOWN, SHOWN
 from veloz_chaos.engine import procedure
 from veloz_chaos.engine.clock import moment, now
 from veloz_chaos.engine.guardian import Guardian
@@ -168,6 +168,8 @@ class Run:
         self.emit(ev.BaselineBegan(**moment()))
         before = self.workload.placed("accepted") if self.workload else 0
         await self.until(lambda: bool(self._not_steady(began)), began + nanoseconds(self.plan.baseline))
+        enough = now() + longest(self._always())
+        await self.until(lambda: bool(self._not_steady(began)) or not self._unlooked(began), enough)
         reasons = self._not_steady(began) or self._unlooked(began) or await self._orderless(before)
         if reasons:
             raise Refused("\n".join(reasons))
@@ -196,11 +198,14 @@ class Run:
         return broken + shown + alarms + alerts.refusals(self.plan, self.history)
 
     def _unlooked(self, began: int) -> list[str]:
-        """A probe that never answered in a whole baseline says nothing of the steady state."""
+        """A probe that never answered in a whole baseline says nothing of the steady state, and a signal may have been
+        there all the time."""
+        wanted = dict.fromkeys(self.plan.detection.signals if self.plan.detection else [], NOT_SHOWN)
+        wanted |= dict.fromkeys(self.plan.steady_state, SHOWN)
         never = [
             f"{name} gave no answer in the baseline: {self.history.reasons.get(name, 'it was never looked at')}"
-            for name in self.plan.steady_state
-            if not any(look.outcome == SHOWN for look in self.history.trace(name).since(began))
+            for name, outcome in wanted.items()
+            if not any(look.outcome == outcome for look in self.history.trace(name).since(began))
         ]
         return never + alerts.unanswered(self.plan, self.history, began)
 
