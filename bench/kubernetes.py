@@ -233,7 +233,11 @@ def files(lab: Pods, folder: Path) -> list[str]:
             "fault": {"partition": {"link": "app->other", "for": "3s"}},
             "expect": {"impact": "none", "recovery": {"hold": "1s"}},
         },
-        environment={"links": {"app->other": {"kubernetes-link": link}}, "probes": {"served": {**probe, **look}}},
+        environment={
+            "permit": {"helpers": {"node": True}},
+            "links": {"app->other": {"kubernetes-link": link}},
+            "probes": {"served": {**probe, **look}},
+        },
     )  # fmt: skip
 
 

@@ -78,12 +78,18 @@ def written(experiment: Sequence[tuple[str, str]] = (), environment: Sequence[tu
     )
 
 
-def found(number: int = 0, *, expiry: str | None = "1m", leftovers: tuple[str, ...] = (), **offers: bool) -> Found:
+def found(
+    number: int = 0,
+    *,
+    expiry: str | None = "1m",
+    on_node: bool = False,
+    leftovers: tuple[str, ...] = (),
+    **offers: bool,
+) -> Found:
     """One incarnation that can be killed and paused."""
     names = {"Killable", "Pausable", "Severable"} if not offers else {name for name, there in offers.items() if there}
-    made = {
-        name: Offer(capability=name, mechanism="memory", touches="it", undo="undo", expiry=expiry) for name in names
-    }
+    how: dict[str, Any] = {"mechanism": "memory", "touches": "it", "undo": "undo", "expiry": expiry, "on_node": on_node}
+    made = {name: Offer(capability=name, **how) for name in names}
     return Found(Reference(backend="fake", name="engine", identity={"id": number}), made, leftovers)
 
 
