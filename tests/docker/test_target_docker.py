@@ -108,6 +108,11 @@ def injected(fault: Any, target: Any, receipt: dict[str, Any]) -> Iterator[subpr
             runner.kill()
 
 
+def test_an_engine_tells_which_one_it_is() -> None:
+    told = str(containers.engine().info()["ID"])
+    assert docker.system(docker.Selector(name="any")) == {"docker-id": told}
+
+
 # --- kill, pause, out of memory ------------------------------------------------------------------------------------
 
 

@@ -71,6 +71,12 @@ def test_who_may_not_is_told_the_rule_that_is_missing(namespace: Namespace, tmp_
         found(namespace, kubeconfig=str(file))
 
 
+def test_a_cluster_tells_which_one_it_is(namespace: Namespace) -> None:
+    selector = kubernetes.Selector(namespace=namespace.name, selector={"app": "app"}, kubeconfig=namespace.config)
+    told = namespace.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
+    assert kubernetes.system(selector) == {"kube-system-uid": told}
+
+
 def test_a_token_that_is_none_is_told(namespace: Namespace, tmp_path: Path) -> None:
     config = yaml.safe_load(Path(namespace.config).read_text())
     config["users"][0]["user"] = {"token": "expired"}

@@ -237,6 +237,11 @@ def find(name: str, selector: Selector) -> list[Target]:
     return [_target(Reference(backend=BACKEND, name=name, identity=_identity(pod, selector))) for pod in pods]
 
 
+def system(selector: Selector) -> dict[str, str]:
+    """Which cluster that is."""
+    return kube_api.system(selector.place)
+
+
 def rights(selector: Selector, capability: str) -> list[Right]:
     """What an account needs for that; without a capability: to find what is meant, and whether it is hurt already."""
     place, namespace = selector.place, selector.namespace
