@@ -102,6 +102,7 @@ class MeshPod(Meshed, Killable, Pressable):
             touches="whatever runs in this container",
             undo=UNDO,
             expiry=EXPIRY,
+            on_node=True,  # our looks are
         ),
     )
 
@@ -144,9 +145,8 @@ class MeshPod(Meshed, Killable, Pressable):
 
 
 def _offer(capability: str, mechanism: str, touches: str) -> Offer:
-    return Offer(
-        capability=capability, mechanism=f"NetworkChaos: {mechanism}", touches=touches, undo=UNDO, expiry=EXPIRY
-    )
+    how = f"NetworkChaos: {mechanism}"
+    return Offer(capability=capability, mechanism=how, touches=touches, undo=UNDO, expiry=EXPIRY, on_node=True)
 
 
 _EITHER = "this pod's traffic with that host and port, existing connections too; with `pods` all its traffic with those"
