@@ -225,9 +225,15 @@ def test_what_can_not_be_run_here_is_told_and_the_rest_is_run(tmp_path: Path) ->
     assert "environment `small` has no procedure `restore`" in told["dr"]
 
 
-def test_production_wants_a_person_or_its_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("itself", [True, False], ids=["itself", "by a file that it uses"])
+def test_production_wants_a_person_or_its_name(itself: bool, tmp_path: Path) -> None:
     with running(tmp_path) as system:
         live = str(system.environment(name="live", tier="production"))
+        if not itself:
+            (tmp_path / "site.yaml").write_text("{kind: Environment, version: 1, tier: production}")
+            data = yaml.safe_load(Path(live).read_text()) | {"uses": ["site.yaml"]}
+            del data["tier"]
+            Path(live).write_text(yaml.safe_dump(data))
         experiment = str(system.experiment(allowed_on=["production"]))
         path = write(tmp_path, entry(system, "drill", environment=live, experiment=experiment), entry(system, "a"))
         made = run(tmp_path, path)

@@ -133,8 +133,15 @@ def bare() -> None:
 
 
 def running(container: str) -> list[str]:
-    """Command lines of all processes in a container's control groups, by the engine's word."""
-    found = engine().top(container, "-eo pid,args")["Processes"] or []
+    """Command lines of all processes in a container's control groups, by the engine's word; none where it has ended."""
+    from docker.errors import APIError
+
+    try:
+        found = engine().top(container, "-eo pid,args")["Processes"] or []
+    except APIError as error:
+        if error.status_code not in (404, 409):
+            raise
+        return []
     return [line[-1] for line in found]
 
 

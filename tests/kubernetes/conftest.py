@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.infra.door import Door, door
 from tests.kubernetes import lab as labs
 from tests.kubernetes.pods import image
 from veloz_chaos.mechanisms.kube_api import Api, client
@@ -15,6 +19,19 @@ from veloz_chaos.mechanisms.kube_api import Api, client
 def kubernetes(kubeconfig: str) -> Api:  # noqa: ARG001 -- it is in KUBECONFIG
     """A client of the cluster that tests may use."""
     return client()
+
+
+@pytest.fixture
+def between(kubeconfig: str, tmp_path: Path) -> Iterator[tuple[Door, str]]:
+    """A door between us and the API server; and a kubeconfig that leads through it."""
+    config = yaml.safe_load(Path(kubeconfig).read_text())
+    cluster = config["clusters"][0]["cluster"]
+    host, _, port = cluster["server"].removeprefix("https://").partition(":")
+    with door(lambda: socket.create_connection((host, int(port)))) as made:
+        cluster["server"] = f"https://127.0.0.1:{made.port}"
+        file = tmp_path / "kubeconfig"
+        file.write_text(yaml.safe_dump(config))
+        yield made, str(file)
 
 
 @pytest.fixture

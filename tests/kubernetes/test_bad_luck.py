@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +14,9 @@ import yaml
 
 from tests.infra import cluster
 from tests.infra.cluster import Namespace
-from tests.kubernetes.pods import image
+from tests.infra.door import Door
+from tests.kubernetes.deployed import cut
+from tests.kubernetes.pods import image, pods, until
 from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
 from veloz_chaos.mechanisms.kube_api import Forbidden
 from veloz_chaos.targets import kubernetes
@@ -71,6 +77,12 @@ def test_who_may_not_is_told_the_rule_that_is_missing(namespace: Namespace, tmp_
         found(namespace, kubeconfig=str(file))
 
 
+def test_a_cluster_tells_which_one_it_is(namespace: Namespace) -> None:
+    selector = kubernetes.Selector(namespace=namespace.name, selector={"app": "app"}, kubeconfig=namespace.config)
+    told = namespace.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
+    assert kubernetes.system(selector) == {"kube-system-uid": told}
+
+
 def test_a_token_that_is_none_is_told(namespace: Namespace, tmp_path: Path) -> None:
     config = yaml.safe_load(Path(namespace.config).read_text())
     config["users"][0]["user"] = {"token": "expired"}
@@ -78,6 +90,38 @@ def test_a_token_that_is_none_is_told(namespace: Namespace, tmp_path: Path) -> N
     file.write_text(yaml.safe_dump(config))
     with pytest.raises(Unavailable, match="log in again"):
         found(namespace, kubeconfig=str(file))
+
+
+def test_a_server_that_is_away_in_the_midst_of_a_fault_is_told_and_nothing_stays(
+    between: tuple[Door, str], tmp_path: Path
+) -> None:
+    """Half a minute, from when the fault is in place until after it should have ended."""
+    way, config = between
+    with pods() as lab:
+        experiment, environment = cut(lab, "20s")
+        environment["links"]["app->other"]["kubernetes-link"]["kubeconfig"] = config
+        environment["probes"]["served"]["kubernetes"]["kubeconfig"] = lab.space.config
+        head = {"version": 1, "name": "away"}
+        written = {
+            "experiment": {"kind": "Experiment", **head, "title": "away", **experiment},
+            "environment": {"kind": "Environment", **head, "tier": "staging", **environment},
+        }
+        for name, data in written.items():
+            (tmp_path / f"{name}.yaml").write_text(json.dumps(data))
+        words = ["run", "experiment.yaml", "-e", "environment.yaml", "--json", "-q"]
+        asked = [sys.executable, "-m", "veloz_chaos", *words]
+        run = subprocess.Popen(asked, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        until(lambda: lab.traces() or run.poll() is not None)
+        way.shut()
+        time.sleep(30)
+        way.open()
+        said, complaint = run.communicate(timeout=120)
+        until(lambda: not lab.traces())
+        until(lambda: not lab.running())
+    assert run.returncode == 3, said + complaint
+    told = {one["expectation"]: one for one in json.loads(said)["findings"]}
+    assert told["in place"]["verdict"] == "passed", told
+    assert told["reverted"]["verdict"] == "passed", told
 
 
 def test_a_pod_that_is_deleted_in_the_midst_takes_the_fault_along(namespace: Namespace) -> None:

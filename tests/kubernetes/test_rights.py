@@ -88,7 +88,7 @@ def there() -> Iterator[Deployed]:
         yield made
 
 
-@pytest.mark.parametrize("part", ["", "node-helpers", "nodes", "job", "schedules"])
+@pytest.mark.parametrize("part", ["", "node-helpers", "nodes", "identity", "job", "schedules"])
 def test_the_server_takes_every_part_of_it(there: Deployed, part: str) -> None:
     told = kubectl("apply", "-k", str(there.folder / part), "--dry-run=server")
     assert "(server dry run)" in told

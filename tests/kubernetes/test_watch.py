@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import queue
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.infra.cluster import Namespace, deployment
-from tests.infra.door import Door, door
+from tests.infra.door import Door
 from veloz_chaos.core.capability import Report
 from veloz_chaos.targets import kubernetes
 
@@ -39,19 +36,6 @@ def quiet(reports: queue.Queue[Report], seconds: float) -> bool:
     except queue.Empty:
         return True
     return False
-
-
-@pytest.fixture
-def between(namespace: Namespace, tmp_path: Path) -> Iterator[tuple[Door, str]]:
-    """A door between us and the API server; and a kubeconfig that leads through it."""
-    config = yaml.safe_load(Path(namespace.config).read_text())
-    cluster = config["clusters"][0]["cluster"]
-    host, _, port = cluster["server"].removeprefix("https://").partition(":")
-    with door(lambda: socket.create_connection((host, int(port)))) as made:
-        cluster["server"] = f"https://127.0.0.1:{made.port}"
-        file = tmp_path / "kubeconfig"
-        file.write_text(yaml.safe_dump(config))
-        yield made, str(file)
 
 
 def test_a_replacement_is_paired_by_its_owner_in_a_busy_namespace(namespace: Namespace) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.property.simulation.files import found, planned, problems, refusal, written
 from veloz_chaos.core import alerts
 from veloz_chaos.core.experiment import FaultCall
-from veloz_chaos.core.guard import NOT_ON_NODE
+from veloz_chaos.core.guard import NOT_ON_NODE, mistaken
 from veloz_chaos.core.matrix import Alert
 from veloz_chaos.core.planning import Choices, lock_key, pick, plan, wanted
 from veloz_chaos.core.survey import Found, Inventory, Wanted
@@ -140,11 +140,26 @@ def test_the_rule_of_an_alert_is_looked_for_by_what_tells_it(rules: str, looked_
         ("name: lab", "name: lab\npermit: {approvals: 2}",
          "lab wants 2 approvals; make it a drill: veloz-chaos drill plan"),
         ("name: lab", "name: lab\nidentity: {kube-system-uid: x}",
-         "this version can't check the identity that lab asks for; it is not taken on trust"),
+         "lab is known by its kube-system-uid, and no target of this experiment can tell one; those in Kubernetes know "
+         "kube-system-uid, those in Docker docker-id"),
     ],
 )  # fmt: skip
 def test_the_guard_says_no_and_why(old: str, new: str, reason: str) -> None:
     assert refusal(written((), [(old, new)])) == [reason]
+
+
+@pytest.mark.parametrize(
+    ("said", "reasons"),
+    [
+        ({"systems": {"kube-system-uid": {"engine": "x"}}}, []),
+        ({"systems": {"kube-system-uid": {"engine": "y", "gateway": "x"}}},
+         ["engine is not in lab: its kube-system-uid is y, and not x"]),
+        ({"unidentified": {"engine": "forbidden"}}, ["engine: whose system that is can't be told: forbidden"]),
+    ],
+)  # fmt: skip
+def test_the_wrong_system_is_refused(said: dict[str, Any], reasons: list[str]) -> None:
+    environment = written((), [("name: lab", "name: lab\nidentity: {kube-system-uid: x}")]).environment
+    assert mistaken(environment, Inventory(**said)) == reasons
 
 
 def test_in_production_a_held_fault_must_end_by_itself() -> None:

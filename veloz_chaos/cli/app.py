@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, str] = {
     "proxy": "Run fault proxies until interrupted; the faults http and dns control them.",
     "catch": "Take notifications in place of Slack, PagerDuty and webhooks.",
     "lint": "Find what is wrong with alerts before anything fails.",
+    "init": "Copy the shipped experiments, environments and schedules, to be changed.",
     "schema": "Print the JSON Schema of a kind of file, for editors.",
 }
 _EPILOG = (

@@ -140,8 +140,11 @@ class Scheduler:
         """Production wants its name typed: without it nobody is here who may start it. That is no refusal."""
         if bound.environment_file is None or bound.environment in self.asked.confirmed or sys.stdin.isatty():
             return ""
-        if files.peek(bound.environment_file).data.get("tier") != "production":
-            return ""
+        try:
+            if files.environment(bound.environment_file).environment.tier != "production":
+                return ""
+        except errors.Error:
+            return ""  # its run says what is wrong with it
         return f"{bound.environment} is production; start it by hand, or give --confirm {bound.environment}"
 
     def _place(self, bound: Bound) -> Path:

@@ -45,10 +45,7 @@ def guard(
         for kind in sorted(kinds)
         if permitted is not None and kind not in permitted
     ]
-    if environment.identity:
-        reasons.append(
-            f"this version can't check the identity that {environment.name} asks for; it is not taken on trust"
-        )
+    reasons += mistaken(environment, inventory)
     if environment.permit.approvals and not drill:
         wanted = f"{environment.permit.approvals} approval{'s'[: environment.permit.approvals > 1]}"
         reasons.append(f"{environment.name} wants {wanted}; make it a drill: veloz-chaos drill plan")
@@ -65,6 +62,26 @@ def guard(
     return reasons + [
         f"{name}: {text}" for name in sorted(names) for found in inventory.found[name] for text in found.leftovers
     ]
+
+
+def mistaken(environment: Environment, inventory: Inventory) -> list[str]:
+    """Every target that can tell must be in the system that is meant, and one at least must be able to."""
+    if not environment.identity:
+        return []
+    reasons = [f"{name}: whose system that is can't be told: {why}" for name, why in inventory.unidentified.items()]
+    for key, meant in environment.identity.items():
+        told = inventory.systems.get(key, {})
+        if not told and not inventory.unidentified:
+            reasons.append(
+                f"{environment.name} is known by its {key}, and no target of this experiment can tell one; those in "
+                "Kubernetes know kube-system-uid, those in Docker docker-id"
+            )
+        reasons += [
+            f"{name} is not in {environment.name}: its {key} is {value}, and not {meant}"
+            for name, value in told.items()
+            if value != meant
+        ]
+    return reasons
 
 
 def _blackout(environment: Environment, at: datetime | None) -> list[str]:

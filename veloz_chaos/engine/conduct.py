@@ -101,7 +101,7 @@ def _plan(
         sources=files.digests(request.experiment, request.environment),
     )
     asked = wanted(written, registry)
-    inventory = survey(asked, registry)
+    inventory = survey(asked, registry, identify=bool(written.environment.identity))
     try:
         return plan(written, inventory, registry, choices)
     except Refused as refusal:

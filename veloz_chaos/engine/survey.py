@@ -15,8 +15,8 @@ class Backends(Protocol):
     def backend(self, name: str) -> Any: ...
 
 
-def survey(wanted: Iterable[Wanted], backends: Backends) -> Inventory:
-    """Side by side: the slowest backend decides how long it takes."""
+def survey(wanted: Iterable[Wanted], backends: Backends, *, identify: bool = False) -> Inventory:
+    """Side by side: the slowest backend decides how long it takes. `identify`: each system is asked who it is, too."""
     asked = list(wanted)
     if not asked:
         return Inventory()
@@ -29,15 +29,34 @@ def survey(wanted: Iterable[Wanted], backends: Backends) -> Inventory:
             found[one.name] = found.get(one.name, ()) + answer
         else:
             missing[one.name] = "; ".join(filter(None, [missing.get(one.name), answer]))
-    return Inventory(found, missing)
+    return Inventory(found, missing, *(_identities(asked, backends) if identify else ()))
+
+
+def _identities(asked: Iterable[Wanted], backends: Backends) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """Only backends whose systems have an identity know `system`."""
+    systems: dict[str, dict[str, str]] = {}
+    unidentified: dict[str, str] = {}
+    for one in asked:
+        backend = backends.backend(one.backend)
+        try:
+            told = backend.system(_selector(one, backend)) if hasattr(backend, "system") else {}
+        except TargetError as error:
+            unidentified[one.name] = str(error)
+        else:
+            for key, value in told.items():
+                systems.setdefault(key, {})[one.name] = value
+    return systems, unidentified
+
+
+def _selector(one: Wanted, backend: Any) -> Any:
+    return backend.Selector.__pydantic_validator__.validate_python(dict(one.selector))
 
 
 def _look(one: Wanted, backends: Backends) -> tuple[Found, ...] | str:
     """What stands behind a name, or why nothing does."""
     backend = backends.backend(one.backend)
-    selector = backend.Selector.__pydantic_validator__.validate_python(dict(one.selector))
     try:
-        targets: list[Target] = backend.find(one.name, selector)
+        targets: list[Target] = backend.find(one.name, _selector(one, backend))
         found = tuple(_found(target) for target in targets)
     except TargetError as error:
         return str(error)

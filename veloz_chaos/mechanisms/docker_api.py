@@ -173,6 +173,13 @@ def client(place: Place = Place(), patience: float = PATIENCE) -> APIClient:
     return made
 
 
+def system(place: Place) -> dict[str, str]:
+    """Which engine answers there, as an environment's `identity` has it. Raises TargetError."""
+    api = client(place)
+    with asking(api):
+        return {"docker-id": str(api.info()["ID"])}
+
+
 @contextmanager
 def asking(api: APIClient | None = None, host: str = "") -> Iterator[None]:
     """Whatever the SDK raises becomes a TargetError that says what to do."""

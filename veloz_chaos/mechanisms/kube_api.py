@@ -118,6 +118,12 @@ def client(place: Place = Place()) -> Api:
         return _client(place)
 
 
+def system(place: Place) -> dict[str, str]:
+    """Which cluster answers there, as an environment's `identity` has it: this uid is made with the cluster, and stays.
+    Raises TargetError."""
+    return {"kube-system-uid": str(client(place).get(path("namespaces", name="kube-system"))["metadata"]["uid"])}
+
+
 @cache
 def _client(place: Place) -> Api:
     from kubernetes import client as sdk

@@ -102,6 +102,7 @@ class MeshPod(Meshed, Killable, Pressable):
             touches="whatever runs in this container",
             undo=UNDO,
             expiry=EXPIRY,
+            on_node=True,  # our looks are
         ),
     )
 
@@ -144,9 +145,8 @@ class MeshPod(Meshed, Killable, Pressable):
 
 
 def _offer(capability: str, mechanism: str, touches: str) -> Offer:
-    return Offer(
-        capability=capability, mechanism=f"NetworkChaos: {mechanism}", touches=touches, undo=UNDO, expiry=EXPIRY
-    )
+    how = f"NetworkChaos: {mechanism}"
+    return Offer(capability=capability, mechanism=how, touches=touches, undo=UNDO, expiry=EXPIRY, on_node=True)
 
 
 _EITHER = "this pod's traffic with that host and port, existing connections too; with `pods` all its traffic with those"
@@ -235,6 +235,11 @@ def find(name: str, selector: Selector) -> list[Target]:
     """The pods, or their links. Raises Missing, with what is there instead."""
     pods = found(kube_api.client(selector.place), selector.namespace, selector.wanted)
     return [_target(Reference(backend=BACKEND, name=name, identity=_identity(pod, selector))) for pod in pods]
+
+
+def system(selector: Selector) -> dict[str, str]:
+    """Which cluster that is."""
+    return kube_api.system(selector.place)
 
 
 def rights(selector: Selector, capability: str) -> list[Right]:

@@ -157,6 +157,11 @@ def find(name: str, selector: Selector) -> list[Container]:
     return inner
 
 
+def system(selector: Selector) -> dict[str, str]:
+    """Which engine that is."""
+    return docker_api.system(selector.place)
+
+
 def reopen(reference: Reference) -> Container:
     """The same incarnation again. Raises Gone."""
     target = Inner(reference) if "process" in reference.identity else Container(reference)

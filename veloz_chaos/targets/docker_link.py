@@ -90,6 +90,11 @@ def find(name: str, selector: Selector) -> list[Link | Resolvable]:
     return [_made(Reference(backend="docker-link", name=name, identity=_identity(one, selector))) for one in found]
 
 
+def system(selector: Selector) -> dict[str, str]:
+    """Which engine that is."""
+    return docker_api.system(selector.place)
+
+
 def reopen(reference: Reference) -> Link | Resolvable:
     """The same link of the same start again. Raises Gone."""
     made = _made(reference)

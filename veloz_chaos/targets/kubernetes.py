@@ -228,6 +228,11 @@ def find(name: str, selector: Selector) -> list[Part]:
     return inner
 
 
+def system(selector: Selector) -> dict[str, str]:
+    """Which cluster that is."""
+    return kube_api.system(selector.place)
+
+
 def rights(selector: Selector, capability: str) -> list[Right]:
     """What an account needs for that; without a capability: to find what is meant."""
     if not capability:

@@ -240,6 +240,11 @@ def _meant(node: Mapping[str, Any], selector: Selector) -> bool:
     return (selector.labels or {}).items() <= (meta.get("labels") or {}).items()
 
 
+def system(selector: Selector) -> dict[str, str]:
+    """Which cluster that is."""
+    return kube_api.system(Place(selector.context, selector.kubeconfig))
+
+
 def rights(selector: Selector, capability: str) -> list[Right]:  # noqa: ARG001 -- to look it needs nearly all
     """What an account needs to empty it, and to look whether it may: in the whole cluster."""
     return kube_rights.rights(Place(selector.context, selector.kubeconfig), None, "nodes")

@@ -106,7 +106,9 @@ class PolicyLink(Severable):
         self._lacks: Mapping[str, str] | None = None
 
     def offered(self) -> Sequence[Offer]:
-        return () if self.lacks else self.offers
+        """From within a pod we look by a helper."""
+        on_node = {"on_node": self.inbound is None}
+        return () if self.lacks else [one.model_copy(update=on_node) for one in self.offers]
 
     @property
     def lacks(self) -> Mapping[str, str]:
@@ -231,6 +233,11 @@ def find(name: str, selector: Selector) -> list[PolicyLink]:
     identity |= {key: value for key in own if (value := getattr(selector, key)) is not None}
     identity["ping"] = written(selector.ping, selector.path)
     return [PolicyLink(Reference(backend=BACKEND, name=name, identity=identity))]
+
+
+def system(selector: Selector) -> dict[str, str]:
+    """Which cluster that is."""
+    return kube_api.system(selector.place)
 
 
 def rights(selector: Selector, capability: str) -> list[Right]:

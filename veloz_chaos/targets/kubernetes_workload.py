@@ -177,6 +177,11 @@ def find(name: str, selector: Selector) -> list[Workload]:
     return [Workload(Reference(backend=BACKEND, name=name, identity=identity))]
 
 
+def system(selector: Selector) -> dict[str, str]:
+    """Which cluster that is."""
+    return kube_api.system(Place(selector.context, selector.kubeconfig))
+
+
 def rights(selector: Selector, capability: str) -> list[Right]:  # noqa: ARG001 -- to look it needs nearly all
     """What an account needs to scale it, and to look whether it may."""
     return kube_rights.rights(Place(selector.context, selector.kubeconfig), selector.namespace, "scale")
