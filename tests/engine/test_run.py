@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from typing import ClassVar
@@ -159,6 +161,37 @@ def test_a_signal_that_nobody_could_read_refuses_the_start(tmp_path: Path) -> No
     assert result.judgement.exit_code == errors.REFUSED
     assert result.judgement.reasons == ("silent gave no answer in the baseline: no answer in 0.1 s",)
     assert "fault-prepared" not in names(events)
+
+
+def test_a_signal_that_falls_silent_before_the_strike_refuses_the_start(tmp_path: Path) -> None:
+    class Silenced(BaseHTTPRequestHandler):
+        left = 3
+
+        def do_GET(self) -> None:
+            Silenced.left -= 1
+            if Silenced.left >= 0:
+                self.send_error(404)
+            else:
+                over.wait()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    over = threading.Event()
+    with running(tmp_path) as system, ThreadingHTTPServer(("127.0.0.1", 0), Silenced) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        look = {"every": "50ms", "timeout": "100ms"}
+        probes = {
+            "healthy": {"http": {"get": "${url}/health"}, "ok": "status == 200", **look},
+            "fades": {"http": {"get": f"http://127.0.0.1:{server.server_port}/"}, "ok": "status == 503", **look},
+        }
+        asked = system.experiment(expect={"detection": ["fades"]}, baseline="2s")
+        result, events = system.run(asked, system.environment(probes=probes))
+        over.set()
+        server.shutdown()
+    assert result.judgement.exit_code == errors.REFUSED
+    assert result.judgement.reasons == ("fades gave no answer just before the strike: no answer in 0.1 s",)
+    assert "injection-began" not in names(events)
 
 
 def test_a_placebo_detects_nothing(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_server_that_is_away_in_the_midst_of_a_fault_is_told_and_nothing_stays
         until(lambda: not lab.traces())
         until(lambda: not lab.running())
     assert run.returncode == 3, said + complaint
-    told = {one["expectation"]: one for one in json.loads(said)["findings"]}
+    told = {one["expectation"]: one for one in json.loads(said)["runs"][0]["findings"]}
     assert told["in place"]["verdict"] == "passed", told
     assert told["reverted"]["verdict"] == "passed", told
 

@@ -291,6 +291,15 @@ def test_what_else_comes_up_is_noise_and_what_was_there_is_not() -> None:
     assert said(run(manager=muted), "noise").verdict == "passed"
 
 
+def test_what_nobody_was_told_of_before_hides_no_noise_of_the_same_name() -> None:
+    """Silenced for one service when the fault struck, and raised for another one by it."""
+    other = OTHER | {"service": "payments"}
+    before = held(OTHER | {"service": "orders"}, state="suppressed")
+    for was in (before, held(OTHER | {"service": "orders"})):
+        storm: Any = ((0, was), (1600, held(LABELS, other)), (2300, held(sent=1)))
+        assert said(run(manager=storm), "noise").verdict == "failed"
+
+
 def test_what_the_experiment_allows_is_no_noise() -> None:
     made = planned()
     assert made.alert is not None
@@ -420,6 +429,14 @@ def test_one_that_is_gone_with_the_memory_of_its_only_teller_is_open() -> None:
     # a look or two that are lost are no beginning anew, and an Alertmanager that saw its end knows better
     assert said(run(gone, away={alerts.PROMETHEUS: range(2000, 2200)}, made=alone), "resolved").verdict == "passed"
     assert said(run(gone, away={alerts.PROMETHEUS: range(1700, 2200)}), "resolved").verdict == "passed"
+
+
+def test_an_alertmanager_that_began_anew_within_a_look_or_two_is_known_by_its_counts() -> None:
+    alone = planned({"alertmanager": "http://a"})
+    quick = {alerts.ALERTMANAGER: range(2200, 2300)}
+    for sent, verdict in ((0, "inconclusive"), (1, "passed")):
+        gone: Any = ((0, held()), (1600, held(LABELS)), (1700, held(LABELS, sent=1)), (2300, held(sent=sent)))
+        assert said(run(manager=gone, made=alone, away=quick), "resolved").verdict == verdict
 
 
 def test_one_whose_teller_stays_away_is_open_and_not_still_there() -> None:

@@ -125,6 +125,17 @@ def test_a_silence_that_is_foreseen_mutes(server: alertmanager.Server, name: str
     assert muted(server) == wanted
 
 
+def test_one_rule_of_two_that_is_silenced_refuses_nobody() -> None:
+    slow = RULE | {"name": "EngineSlow"}
+    one = {"id": "s", "comment": "", "matchers": [["alertname", "=", "EngineSlow"]]}
+    told = {"silences": [one], "inhibitions": [], "alerts": []}
+    assert list(muting(planned(), told, [RULE, slow])) == []
+    assert list(muting(planned(), told, [slow])) != []
+    assert list(
+        muting(planned(), told | {"silences": [one | {"matchers": [["severity", "=", "critical"]]}]}, [RULE, slow])
+    )
+
+
 def test_a_channel_that_is_dead_is_tried_and_counted_as_failing(server: alertmanager.Server) -> None:
     """Alertmanager's counter of notifications rises meanwhile, and that of their failures does not."""
     first = value(server)

@@ -45,9 +45,9 @@ def test_a_system_that_was_not_hurt_yet_is_watched_until_it_could_have_been() ->
 
 
 def test_a_system_that_nobody_hurt_is_watched_until_what_was_struck_is_replaced() -> None:
-    struck = Journal(plan()).baseline().strikes().add(reported(1020))
+    struck = Journal(plan(of=2)).baseline().strikes().add(reported(1020))
     assert ends_at(GOOD, journal=struck) == 1015 + 12_000 + 1000 + 350 + 35
-    replaced = Journal(plan()).baseline().strikes().add(reported(1020), reported(3000, "replaced"))
+    replaced = Journal(plan(of=2)).baseline().strikes().add(reported(1020), reported(3000, "replaced"))
     assert ends_at(GOOD, journal=replaced) == 3000 + 1000
 
 

@@ -168,8 +168,9 @@ def test_a_fault_that_hurts_nobody_is_masked_and_fails() -> None:
     assert (finding.verdict, finding.reason[:6]) == ("failed", "masked")
 
 
-def died_and(*told: ev.TargetReported, healthy: str = "+" * 40, **planned: Any) -> Journal:
-    return run(healthy, **planned).add(reported(1020), *told)
+def died_and(*told: ev.TargetReported, healthy: str = "+" * 40, of: int = 2) -> Journal:
+    """One of so many."""
+    return run(healthy, of=of).add(reported(1020), *told)
 
 
 def test_a_fault_that_hurts_nobody_passes_if_what_it_struck_was_seen_replaced() -> None:
@@ -178,6 +179,12 @@ def test_a_fault_that_hurts_nobody_passes_if_what_it_struck_was_seen_replaced() 
     found = journal.finding("recovery")
     assert found.measured == Interval(0, 1500 * MS)
     assert found.reason.endswith("nothing broke: until what took its place was seen to serve")
+
+
+def test_where_nobody_else_could_serve_a_steady_state_that_held_was_blind() -> None:
+    alone = died_and(reported(1100, "started"), reported(2500, "replaced"), of=1)
+    assert alone.finding("impact").reason[:6] == "masked"
+    assert alone.finding("recovery").verdict == "inconclusive"
 
 
 def test_a_replacement_that_only_runs_or_comes_too_late_or_after_an_impact_saves_nobody() -> None:

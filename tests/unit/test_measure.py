@@ -104,7 +104,7 @@ def test_a_report_that_came_too_early_or_too_late_or_of_something_else_narrows_n
 
 
 def test_two_that_one_and_the_same_replaced_are_not_both_replaced() -> None:
-    one = plan()
+    one = plan(of=3)
     two = one.model_copy(update={"faults": [*one.faults, one.faults[0].model_copy(update={"id": "f2"})]})
 
     def at(*second: ev.Event) -> float:

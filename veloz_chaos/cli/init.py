@@ -35,7 +35,7 @@ def command(
     screen.out(
         f"{len(new)} files copied to {folder.resolve()}" if new else f"all of it is in {folder.resolve()} already"
     )
-    screen.out("Here they come before the shipped ones. Start with an environment of your own:")
+    screen.out("In that folder they come before the shipped ones. Start with an environment of your own:")
     screen.out("  veloz-chaos validate               # what is wrong with which file, line and column")
     screen.out("  veloz-chaos doctor -e ENVIRONMENT  # what can be done there, and what is missing")
     return PASSED

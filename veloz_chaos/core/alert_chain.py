@@ -7,7 +7,7 @@ seen of it, and the step's interval is so much wider.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise, takewhile
@@ -20,6 +20,8 @@ from veloz_chaos.core.interval import Interval, Nanoseconds
 from veloz_chaos.core.measure import Measurement
 from veloz_chaos.core.trace import Look, is_shown
 
+#: The states of an alert that somebody is told of.
+_TOLD = ("firing", "active")
 #: How surely a channel was reached.
 STRENGTHS = ("routed", "notified", "delivered")
 
@@ -296,7 +298,15 @@ def _returned(history: History, name: str, end: Step) -> bool:
     """Did it tell of the end only after it had not answered for a while?"""
     before = (look for look in history.trace(name).back_from(end.at.at_most) if look.entry < end.entry)
     missed = sum(1 for _ in takewhile(lambda look: not is_shown(look), before))
-    return missed >= GAP_PERIODS
+    return missed >= GAP_PERIODS or any(
+        value.entry == end.entry and _began_anew(before.value, value.value)
+        for before, value in pairwise(history.values[name])
+    )
+
+
+def _began_anew(before: Any, value: Any) -> bool:
+    """What an Alertmanager has sent only grows, until it starts again."""
+    return isinstance(value, dict) and any(value["sent"].get(i, 0) < sent for i, sent in before["sent"].items())
 
 
 def _there(alert: PlannedAlert, history: History, instant: Nanoseconds) -> Iterator[Mapping[str, Any]]:
@@ -330,13 +340,10 @@ def _muted(alert: PlannedAlert, told: list[Value]) -> Iterator[str]:
 def _noise(alert: PlannedAlert, history: History, managers: list[str], since: Nanoseconds) -> dict[str, Step]:
     """Other alerts that came up, not muted; told by Alertmanagers, or by Prometheus where there is none to look at.
     What was there when the fault struck is none, though it be gone for a while: its teller may have begun anew."""
-    there = {named(one["labels"]) for one in _there(alert, history, since)}
-    found = _each_rise(history, managers or [PROMETHEUS], partial(_others, alert), since)
-    return {name: step for name, step in found.items() if name not in there}
+    there = [one["labels"] for one in _there(alert, history, since) if one["state"] in _TOLD]
+    return _each_rise(history, managers or [PROMETHEUS], partial(_others, alert, there), since)
 
 
-def _others(alert: PlannedAlert, value: Any) -> set[str]:
-    there = value if isinstance(value, list) else value["alerts"]
-    return {
-        named(one["labels"]) for one in there if one["state"] in ("firing", "active") and alert.noise(one["labels"])
-    }
+def _others(alert: PlannedAlert, before: Sequence[Mapping[str, str]], value: Any) -> set[str]:
+    there = (one for one in (value if isinstance(value, list) else value["alerts"]) if one["state"] in _TOLD)
+    return {named(one["labels"]) for one in there if alert.noise(one["labels"]) and one["labels"] not in before}

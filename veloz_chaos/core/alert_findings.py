@@ -259,7 +259,7 @@ def _and(names: set[str]) -> str:
 
 
 def refusals(plan: Plan, history: History) -> list[str]:
-    """Why its alert would prove nothing: it is there already, muted beforehand, or nobody answers."""
+    """Why its alert would prove nothing: it is there already, or muted beforehand."""
     alert = plan.alert
     if alert is None:
         return []

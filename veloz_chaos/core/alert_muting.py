@@ -1,7 +1,7 @@
 """What would keep an alert that is yet to come from being told: silences and inhibitions, as Alertmanager has them.
 
 Only what is sure counts: of the alert to come no more is known than the labels that the row and the environment say,
-and those that its rule attaches.
+and those that its rule attaches; of several rules one that is still told is enough.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def muting(alert: PlannedAlert, value: Mapping[str, Any], rules: Sequence[Mappin
     """What would swallow it, by what the probes alertmanager and prometheus-rules have told."""
     kinds = list(_kinds(alert, rules))
     for silence in value.get("silences", ()):
-        if any(kind.fits(_matchers(silence["matchers"])) is Fit.YES for kind in kinds):
+        if all(kind.fits(_matchers(silence["matchers"])) is Fit.YES for kind in kinds):
             yield f"silence {silence['id']} ({silence['comment']})"
     for said in value.get("inhibitions", ()):
         one = Inhibition(_matchers(said["source"]), _matchers(said["target"]), tuple(said["equal"]))
@@ -46,11 +46,11 @@ def _sources(
     one: Inhibition, kinds: Sequence[Labels], there: Sequence[Mapping[str, Any]]
 ) -> Iterator[Mapping[str, str]]:
     """The alerts that are there and mute it. A silenced one, or one that is muted itself, does so too."""
-    fitting = [kind for kind in kinds if kind.fits(one.target) is Fit.YES]
-    for other in there if fitting else ():
+    sure = all(kind.fits(one.target) is Fit.YES for kind in kinds)
+    for other in there if sure else ():
         source = _labels(other["labels"])
         fits = source.fits(one.source)
-        if fits is Fit.YES and any(mutes(one, kind, source, fits) is Fit.YES for kind in fitting):
+        if fits is Fit.YES and all(mutes(one, kind, source, fits) is Fit.YES for kind in kinds):
             yield other["labels"]
 
 

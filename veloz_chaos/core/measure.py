@@ -7,6 +7,7 @@ each interval holds the truth as long as every answer tells the state at some in
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -124,7 +125,8 @@ def measure(history: History) -> Measurement:
     recovery, decisive = recovered(history, outages)
     if not outages and isinstance(plan.impact, list):
         recovery = ended  # the conditions show the impact; what never broke is back when the fault is gone
-    replacement = replaced(plan, history, began) if began and not (held or outages or plan.impact) else None
+    judged = not (held or outages or plan.impact or plan.steps)
+    replacement = replaced(plan, history, began) if began and judged else None
     impact, first_bad = _impact(history, bad, start)
     until = _hurting_until(bool(held), ended, outages)
     signals = tuple(signal(history, name, since, until, plan) for name in _signals(plan))
@@ -223,8 +225,11 @@ def recovered(history: History, outages: Sequence[Outage]) -> tuple[Interval | N
 
 
 def replaced(plan: Plan, history: History, began: Interval) -> Interval | None:
-    """None if the platform told of no death. An arrival bounds from above only; two that are said to be replaced by the
-    same one are not both replaced."""
+    """None if nobody was left who could have served meanwhile, or if the platform told of no death. An arrival bounds
+    from above only; two that are said to be replaced by the same one are not both replaced."""
+    struck = Counter(fault.on for fault in plan.faults)
+    if any(fault.of <= struck[fault.on] for fault in plan.faults):
+        return None
     reports = [history.fault(fault.id).reports for fault in plan.faults]
     if not all(any(report.what == "died" for report in each) for each in reports):
         return None

@@ -34,6 +34,8 @@ class PlannedFault(Written):
     kind: str
     arguments: dict[str, Any]
     on: str
+    #: how many there were of it; 0 where nobody counted
+    of: int = 0
     #: what the environment says a stand-in models; empty for the real thing
     models: str = ""
     reference: Reference

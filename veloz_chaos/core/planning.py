@@ -218,6 +218,7 @@ def _planned(
             kind=call.kind,
             arguments=call.arguments,
             on=call.on,
+            of=of,
             models=item.models,
             reference=found.reference,
             offer=found.offers[needs],

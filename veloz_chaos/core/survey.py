@@ -36,7 +36,7 @@ class Inventory:
 
     found: Mapping[str, tuple[Found, ...]] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
-    #: key of an identity -> name -> what the system behind that name says it is
+    #: key of an identity -> name and way -> what the system at its end says it is
     systems: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    #: name -> why that can't be told
+    #: name and way -> why that can't be told
     unidentified: Mapping[str, str] = field(default_factory=dict)

@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING
 
 from veloz_chaos.core import alert_findings as alerts
 from veloz_chaos.core import event as ev
+from veloz_chaos.core.alerts import RULES
 from veloz_chaos.core.capability import Report
+from veloz_chaos.core.coverage import GAP_PERIODS
 from veloz_chaos.core.decide import hold_over, steps_over, watch_over
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.history import History
+from veloz_chaos.core.interval import SECOND
 from veloz_chaos.core.plan import Plan, PlannedFault, PlannedProbe
 from veloz_chaos.core.presence import died_under
 from veloz_chaos.core.trace import NOT_SHOWN, SHOWN
@@ -176,7 +179,8 @@ class Run:
         self.emit(ev.BaselineEnded(**moment()))
 
     def _always(self) -> dict[str, PlannedProbe]:
-        return {name: probe for name, probe in self.plan.probes.items() if name not in self.plan.occasional}
+        seldom = self.plan.occasional | {RULES}
+        return {name: probe for name, probe in self.plan.probes.items() if name not in seldom}
 
     def _not_steady(self, began: int) -> list[str]:
         broken = [
@@ -205,9 +209,12 @@ class Run:
         never = [
             f"{name} gave no answer in the baseline: {self.history.reasons.get(name, 'it was never looked at')}"
             for name, outcome in wanted.items()
-            if not any(look.outcome == outcome for look in self.history.trace(name).since(began))
+            if not self._looked(name, outcome, began)
         ]
         return never + alerts.unanswered(self.plan, self.history, began)
+
+    def _looked(self, name: str, outcome: int, since: int) -> bool:
+        return any(look.outcome == outcome for look in self.history.trace(name).since(since))
 
     async def _orderless(self, before: int) -> list[str]:
         """A workload of which nothing was accepted in the baseline shows nothing of orders lost later."""
@@ -235,10 +242,19 @@ class Run:
         except TargetError as error:
             raise Refused(f"{planned.on}: {error}") from error
         await self._mirrored()
-        reasons = self._not_steady(self._steady_since()) if first else []
+        reasons = self._not_steady(self._steady_since()) + self._unread() if first else []
         if reasons:
             raise Refused("\n".join(reasons))
         return hands
+
+    def _unread(self) -> list[str]:
+        """What a signal says is known only as long as it answers: in a silence before the strike it may have come."""
+        signals = self.plan.detection.signals if self.plan.detection else []
+        return [
+            f"{name} gave no answer just before the strike: {self.history.reasons.get(name, 'it was not looked at')}"
+            for name in signals
+            if not self._looked(name, NOT_SHOWN, now() - _silence(self.plan.probes[name]))
+        ]
 
     def _steady_since(self) -> int:
         """Steps may take their time before anything strikes: then it is the last moments that count."""
@@ -433,6 +449,11 @@ class Run:
             if last is not None and last.bad:
                 return True
         return False
+
+
+def _silence(probe: PlannedProbe) -> int:
+    """So long a signal may be without an answer. Nanoseconds."""
+    return max(GAP_PERIODS * nanoseconds(probe.every) + nanoseconds(probe.timeout), SECOND)
 
 
 def _lifetime(planned: PlannedFault) -> int:

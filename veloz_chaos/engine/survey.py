@@ -16,7 +16,7 @@ class Backends(Protocol):
 
 
 def survey(wanted: Iterable[Wanted], backends: Backends, *, identify: bool = False) -> Inventory:
-    """Side by side: the slowest backend decides how long it takes. `identify`: each system is asked who it is, too."""
+    """Side by side: the slowest backend decides how long it takes. `identify`: then each system is asked who it is."""
     asked = list(wanted)
     if not asked:
         return Inventory()
@@ -37,14 +37,14 @@ def _identities(asked: Iterable[Wanted], backends: Backends) -> tuple[dict[str, 
     systems: dict[str, dict[str, str]] = {}
     unidentified: dict[str, str] = {}
     for one in asked:
-        backend = backends.backend(one.backend)
+        backend, way = backends.backend(one.backend), f"{one.name} ({one.backend})"
         try:
             told = backend.system(_selector(one, backend)) if hasattr(backend, "system") else {}
         except TargetError as error:
-            unidentified[one.name] = str(error)
+            unidentified[way] = str(error)
         else:
             for key, value in told.items():
-                systems.setdefault(key, {})[one.name] = value
+                systems.setdefault(key, {})[way] = value
     return systems, unidentified
 
 

@@ -32,14 +32,16 @@ def limits(detection: int | None = 1000, recovery: int | None = 2000, give_up: i
     )
 
 
-def fault(held: bool, *, at_once: bool = False, at_most: int = 3000, until_decided: bool = False) -> PlannedFault:
+def fault(
+    held: bool, *, at_once: bool = False, at_most: int = 3000, until_decided: bool = False, of: int = 0
+) -> PlannedFault:
     """`kill` strikes once, `pause` is held."""
     capability = "Pausable" if held else "Killable"
     offer = Offer(capability=capability, mechanism="a signal", touches="the engine", undo="CONT", at_once=at_once)
     hold = PlannedHold(at_most=ms(at_most), until_decided=until_decided) if held else None
     kind = "pause" if held else "kill"
     return PlannedFault(
-        id=FAULT, kind=kind, arguments={}, on="engine", reference=REFERENCE, offer=offer, held=held, hold=hold
+        id=FAULT, kind=kind, arguments={}, on="engine", of=of, reference=REFERENCE, offer=offer, held=held, hold=hold
     )
 
 
@@ -49,6 +51,7 @@ def plan(
     at_once: bool = False,
     until_decided: bool = False,
     fault_for: int = 3000,
+    of: int = 0,
     signals: Sequence[str] = ("down",),
     optional: bool = False,
     steady: Sequence[str] = ("healthy",),
@@ -75,7 +78,7 @@ def plan(
         baseline=ms(1000),
         hold=ms(hold),
         settle=ms(settle),
-        faults=[fault(held, at_once=at_once, at_most=fault_for, until_decided=until_decided)],
+        faults=[fault(held, at_once=at_once, at_most=fault_for, until_decided=until_decided, of=of)],
         probes=dict.fromkeys(names, look),
         steady_state=list(steady),
         detection=Detection(signals=list(signals), optional=optional) if signals else None,
