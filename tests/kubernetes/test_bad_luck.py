@@ -17,6 +17,8 @@ from tests.infra.cluster import Namespace
 from tests.infra.door import Door
 from tests.kubernetes.deployed import cut
 from tests.kubernetes.pods import image, pods, until
+from veloz_chaos.core import event as ev
+from veloz_chaos.engine import journal
 from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
 from veloz_chaos.mechanisms.kube_api import Forbidden
 from veloz_chaos.targets import kubernetes
@@ -92,6 +94,11 @@ def test_a_token_that_is_none_is_told(namespace: Namespace, tmp_path: Path) -> N
         found(namespace, kubeconfig=str(file))
 
 
+def seen_in_place(runs: Path) -> bool:
+    looks = (event for file in runs.glob("*/journal.jsonl") for event in journal.read(file.parent))
+    return any(isinstance(event, ev.PresenceLooked) and event.outcome == "shown" for event in looks)
+
+
 def test_a_server_that_is_away_in_the_midst_of_a_fault_is_told_and_nothing_stays(
     between: tuple[Door, str], tmp_path: Path
 ) -> None:
@@ -111,7 +118,7 @@ def test_a_server_that_is_away_in_the_midst_of_a_fault_is_told_and_nothing_stays
         words = ["run", "experiment.yaml", "-e", "environment.yaml", "--json", "-q"]
         asked = [sys.executable, "-m", "veloz_chaos", *words]
         run = subprocess.Popen(asked, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        until(lambda: lab.traces() or run.poll() is not None)
+        until(lambda: seen_in_place(tmp_path / "runs") or run.poll() is not None)
         way.shut()
         time.sleep(30)
         way.open()

@@ -213,6 +213,15 @@ def test_a_masked_fault_that_ended_early_is_inconclusive() -> None:
     assert held("+" * 60, last_seen=1400, gone=1500).finding("impact").verdict == "inconclusive"
 
 
+def test_a_fault_that_was_out_of_sight_for_most_of_its_hold_proves_nothing_that_needs_all_of_it() -> None:
+    lost_sight = held("+" * 60, last_seen=1200, gone=3030, impact="none")
+    found = lost_sight.finding("impact")
+    assert found.verdict == "inconclusive"
+    assert found.reason.endswith("no look at it was answered for 1.79 s before it was taken out")
+    assert lost_sight.finding("in place").verdict == "passed"
+    assert held("+" * 60, last_seen=1900, gone=3030, impact="none").finding("impact").verdict == "passed"
+
+
 def test_a_hold_with_a_gap_of_more_than_three_periods_is_inconclusive() -> None:
     gap = BEFORE + "-----" + "++   +++".ljust(25, "+")
     too_long = BEFORE + "-----" + "+   +++".ljust(25, "+")

@@ -6,10 +6,13 @@ import math
 from collections.abc import Sequence
 
 from veloz_chaos.core.history import FaultRecord, Reported
-from veloz_chaos.core.interval import Interval
+from veloz_chaos.core.interval import SECOND, Interval
+from veloz_chaos.core.length import length as long
 from veloz_chaos.core.plan import PlannedFault
 from veloz_chaos.core.trace import NOT_SHOWN, Look, is_shown
 
+#: For so long it may be out of sight in any case; so much is too long in any hold; in between, half of it. Nanoseconds.
+SILENCES = (3 * SECOND // 2, 5 * SECOND)
 #: What strikes as these do is in place as soon as its target is dead, which the platform may tell us of.
 _DEADLY = ("Killable", "Exhaustible")
 
@@ -80,9 +83,21 @@ def ended_early(record: FaultRecord) -> str:
     if cause := died_under(record):
         return cause
     gone = _gone(record)
-    if record.lost or gone is None or record.revert_began is None or gone.answered >= record.revert_began:
+    if record.lost or gone is None or record.revert_began is None:
         return record.lost
-    return "its effect was gone before it was taken out"
+    if gone.answered < record.revert_began:
+        return "its effect was gone before it was taken out"
+    return _out_of_sight(record, record.revert_began)
+
+
+def _out_of_sight(record: FaultRecord, until: int) -> str:
+    """A look is taken every half a second, and one just before it is taken out; what nobody saw may have ended."""
+    last = _last_shown(record)
+    assert last is not None
+    silence = until - last.answered
+    if silence <= max(SILENCES[0], min(SILENCES[1], (until - (record.inject_began or until)) // 2)):
+        return ""
+    return f"as far as anybody could see: no look at it was answered for {long(silence)} before it was taken out"
 
 
 def died_under(record: FaultRecord) -> str:
