@@ -27,7 +27,8 @@ ROLES, BINDINGS = of_kind("Role", "ClusterRole"), of_kind("RoleBinding", "Cluste
 
 
 def test_there_is_a_role_for_each_class_and_no_other() -> None:
-    assert set(ROLES) == {f"veloz-chaos-{name}" for name in CLASSES}
+    """But for the one object by its name that tells which cluster it is."""
+    assert set(ROLES) == {f"veloz-chaos-{name}" for name in (*CLASSES, "identity")}
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES))

@@ -11,7 +11,7 @@ import pytest
 from tests.property.simulation.files import found, planned, problems, refusal, written
 from veloz_chaos.core import alerts
 from veloz_chaos.core.experiment import FaultCall
-from veloz_chaos.core.guard import NOT_ON_NODE, mistaken
+from veloz_chaos.core.guard import mistaken
 from veloz_chaos.core.matrix import Alert
 from veloz_chaos.core.planning import Choices, lock_key, pick, plan, wanted
 from veloz_chaos.core.survey import Found, Inventory, Wanted
@@ -171,12 +171,6 @@ def test_in_production_a_held_fault_must_end_by_itself() -> None:
     assert planned(written([(KILL, PAUSE)]), found(expiry=None)).warnings == [
         "pause on engine: no expiry; if this machine dies, only `revert` ends it"
     ]
-
-
-def test_a_helper_on_a_node_must_be_permitted() -> None:
-    node = found(on_node=True)
-    assert refusal(written(), node) == [f"kill on engine: {NOT_ON_NODE}"]
-    assert planned(written((), [("name: lab", "name: lab\npermit: {helpers: {node: true}}")]), node).faults
 
 
 def test_what_an_earlier_run_left_refuses_the_start() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from veloz_chaos.core.capability import Target, capability_of
 from veloz_chaos.core.environment import Environment, ways
-from veloz_chaos.core.guard import NOT_ON_NODE, mistaken
+from veloz_chaos.core.guard import mistaken
 from veloz_chaos.core.planning import by_one_way
 from veloz_chaos.core.survey import Inventory, Wanted
 from veloz_chaos.engine import journal as journals
@@ -119,15 +119,11 @@ def reach(environment: Environment) -> tuple[list[Reach], list[Check]]:
     names = dict.fromkeys(one.name for one in wanted)
     rows = [_possible([one for one in wanted if one.name == name], inventory, known) for name in names]
     checks = [Check("bad", names, why) for why, names in _together(inventory.missing).items()]
-    offers = {name: [offer for one in inventory.found.get(name, ()) for offer in one.offers.values()] for name in names}
     checks += [Check("bad", "identity", why) for why in mistaken(environment, inventory)] or [
         Check("good" if environment.identity else "note", ", ".join(told), f"{key} is {value}")
         for key, told in inventory.systems.items()
         for value in dict.fromkeys(told.values())
     ]
-    by_node = [name for name in names if any(offer.on_node for offer in offers[name])]
-    if by_node and not environment.permit.helpers.node:
-        checks.append(Check("bad", ", ".join(by_node), NOT_ON_NODE))
     for name, found in inventory.found.items():
         left = [text for one in found for text in one.leftovers]
         there = [Check("good", name, spaced(str(one.reference))) for one in found]

@@ -52,8 +52,6 @@ class Offer(BaseModel):
     #: The effect is complete when the call returns (and not before it is made).
     at_once: bool = False
     emulated: bool = False
-    #: A helper of ours with rights over the target's whole node does it: only where the environment permits that.
-    on_node: bool = False
 
 
 #: `died`, `out-of-memory`, `unhealthy`, `healthy`: this very incarnation; `started`, `replaced`: the one that took its

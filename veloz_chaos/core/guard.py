@@ -12,11 +12,6 @@ from veloz_chaos.core.experiment import BlastRadius, FaultCall
 from veloz_chaos.core.plan import Plan, PlannedFault
 from veloz_chaos.core.survey import Inventory
 
-NOT_ON_NODE = (
-    "the environment permits no helper on a node; write permit: {helpers: {node: true}} if it may be, or helpers: "
-    "{in: pod} beside the selector"
-)
-
 
 def blast(radius: BlastRadius, call: FaultCall, count: int, total: int) -> list[str]:
     reasons = []
@@ -50,8 +45,6 @@ def guard(
         wanted = f"{environment.permit.approvals} approval{'s'[: environment.permit.approvals > 1]}"
         reasons.append(f"{environment.name} wants {wanted}; make it a drill: veloz-chaos drill plan")
     reasons += _blackout(environment, at)
-    if not environment.permit.helpers.node:
-        reasons += [f"{f.kind} on {f.on}: {NOT_ON_NODE}" for f in result.faults if f.offer.on_node]
     if environment.tier == "production":
         reasons += [
             f"{f.kind} on {f.on} has no expiry of its own ({f.offer.mechanism}): refused in production"

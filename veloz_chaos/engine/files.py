@@ -150,7 +150,32 @@ def environment(path: Path) -> ReadEnvironment:
         raise InvalidFile(problems)
     merged["values"] = values
     _secrets(merged, documents[-1])
-    return ReadEnvironment(validate(Environment, documents[-1], merged), documents[-1], homes)
+    made = validate(Environment, documents[-1], merged)
+    if problems := list(_unpermitted(made, merged, homes, documents[-1])):
+        raise InvalidFile(problems)
+    return ReadEnvironment(made, documents[-1], homes)
+
+
+def _unpermitted(
+    made: Environment, merged: Mapping[str, Any], homes: Mapping[Place, Document], own: Document
+) -> Iterator[Problem]:
+    """A namespace for helpers, whose pods could do anything to their nodes, where nobody said that there may be any."""
+    remedy = f"say permit: {{helpers: {{node: true}}}} in {own.file} if they may be, or helpers: {{in: pod}}"
+    for section in ("services", "links", "probes") if not made.permit.helpers.node else ():
+        for name, said in merged.get(section, {}).items():
+            for place in _namespaces(said, (section, name)):
+                yield homes.get((section, name), own).problem(place, "helpers on nodes are not permitted", remedy)
+
+
+def _namespaces(said: Any, place: Place) -> Iterator[Place]:
+    if isinstance(said, dict):
+        for key, value in said.items():
+            if key == "helpers" and isinstance(value, str) and value:
+                yield (*place, key)
+            yield from _namespaces(value, (*place, key))
+    elif isinstance(said, list):
+        for n, value in enumerate(said):
+            yield from _namespaces(value, (*place, n))
 
 
 def _used(path: Path, above: list[Path]) -> list[Document]:

@@ -89,9 +89,9 @@ class Beside(helpers.Beside):
         """Why helpers here can't do that to the container, or to the process in it with that number (as helpers count),
         and what the environment would have to say; empty if they can."""
 
-    @abstractmethod
     def worded(self, offer: Offer) -> Offer:
         """As helpers here do it; what needs no helper is left as it is."""
+        return offer
 
     def remains(self) -> str:
         """As `Target.remains`."""
@@ -112,10 +112,6 @@ class Beside(helpers.Beside):
     @abstractmethod
     def _attach(self, name: str) -> kube_stream.Stream:
         """To its stdin and stdout. Raises TargetError."""
-
-
-def helped(offer: Offer) -> bool:
-    return any("helper" in text for text in (offer.mechanism, offer.undo, offer.expiry or ""))
 
 
 def stem(sign: str) -> str:

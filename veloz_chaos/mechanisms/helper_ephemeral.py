@@ -22,7 +22,7 @@ from veloz_chaos.core.capability import Offer
 from veloz_chaos.errors import Gone, TargetError, Unavailable
 from veloz_chaos.mechanisms import kube_pods, kube_stream
 from veloz_chaos.mechanisms.beside import PATIENCE, READY, Found
-from veloz_chaos.mechanisms.beside_pod import OURS, SOON, Beside, attached, default_image, helped, stem
+from veloz_chaos.mechanisms.beside_pod import OURS, SOON, Beside, attached, default_image, stem
 from veloz_chaos.mechanisms.kube_api import Conflict, Forbidden, Json, path
 
 #: What a helper may at most, for links and for processes and volumes.
@@ -64,7 +64,7 @@ class InPod(Beside):
         return ""
 
     def worded(self, offer: Offer) -> Offer:
-        if not helped(offer):
+        if not any("helper" in text for text in (offer.mechanism, offer.undo, offer.expiry or "")):
             return offer
         by = "" if "helper" in offer.mechanism else "by an ephemeral container, "
         entry = (

@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from veloz_chaos.core.capability import Offer
 from veloz_chaos.errors import Gone, TargetError, Unavailable
 from veloz_chaos.mechanisms import kube_api, kube_pods, kube_stream
 from veloz_chaos.mechanisms.beside import ENDING, READY, Found, Helper
-from veloz_chaos.mechanisms.beside_pod import SOON, Beside, attached, default_image, helped
+from veloz_chaos.mechanisms.beside_pod import SOON, Beside, attached, default_image
 from veloz_chaos.mechanisms.helper_container import CAPABILITIES
 from veloz_chaos.mechanisms.kube_api import SIGN, Forbidden, path
 
@@ -47,9 +46,6 @@ class OnNode(Beside):
 
     def cannot(self, capability: str, process: int | None = None) -> str:  # noqa: ARG002
         return "" if self.helpers else f"{NOWHERE}; or, for links and for processes inside, helpers: {{in: pod}}"
-
-    def worded(self, offer: Offer) -> Offer:
-        return offer.model_copy(update={"on_node": True}) if helped(offer) else offer
 
     def found(self, sign: str | None = None) -> list[Found]:
         if not self.helpers:

@@ -102,7 +102,6 @@ class MeshPod(Meshed, Killable, Pressable):
             touches="whatever runs in this container",
             undo=UNDO,
             expiry=EXPIRY,
-            on_node=True,  # our looks are
         ),
     )
 
@@ -146,7 +145,7 @@ class MeshPod(Meshed, Killable, Pressable):
 
 def _offer(capability: str, mechanism: str, touches: str) -> Offer:
     how = f"NetworkChaos: {mechanism}"
-    return Offer(capability=capability, mechanism=how, touches=touches, undo=UNDO, expiry=EXPIRY, on_node=True)
+    return Offer(capability=capability, mechanism=how, touches=touches, undo=UNDO, expiry=EXPIRY)
 
 
 _EITHER = "this pod's traffic with that host and port, existing connections too; with `pods` all its traffic with those"

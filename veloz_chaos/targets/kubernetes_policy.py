@@ -106,9 +106,7 @@ class PolicyLink(Severable):
         self._lacks: Mapping[str, str] | None = None
 
     def offered(self) -> Sequence[Offer]:
-        """From within a pod we look by a helper."""
-        on_node = {"on_node": self.inbound is None}
-        return () if self.lacks else [one.model_copy(update=on_node) for one in self.offers]
+        return () if self.lacks else self.offers
 
     @property
     def lacks(self) -> Mapping[str, str]:

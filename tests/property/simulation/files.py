@@ -82,13 +82,12 @@ def found(
     number: int = 0,
     *,
     expiry: str | None = "1m",
-    on_node: bool = False,
     leftovers: tuple[str, ...] = (),
     **offers: bool,
 ) -> Found:
     """One incarnation that can be killed and paused."""
     names = {"Killable", "Pausable", "Severable"} if not offers else {name for name, there in offers.items() if there}
-    how: dict[str, Any] = {"mechanism": "memory", "touches": "it", "undo": "undo", "expiry": expiry, "on_node": on_node}
+    how: dict[str, Any] = {"mechanism": "memory", "touches": "it", "undo": "undo", "expiry": expiry}
     made = {name: Offer(capability=name, **how) for name in names}
     return Found(Reference(backend="fake", name="engine", identity={"id": number}), made, leftovers)
 
