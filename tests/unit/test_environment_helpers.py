@@ -31,8 +31,8 @@ def test_each_place_that_names_one_is_told(tmp_path: Path) -> None:
         "helpers on nodes are not permitted; say permit: {helpers: {node: true}} in environment.yaml if they may be, "
     )
     said += "or helpers: {in: pod}"
-    assert read(tmp_path, SERVICE + PROBE) == [f"environment.yaml:6:59: {said}", f"environment.yaml:8:64: {said}"]
-    assert read(tmp_path, SERVICE, used=PROBE)[1] == f"used.yaml:4:64: {said}"
+    assert read(tmp_path, SERVICE + PROBE) == [f"environment.yaml:6:55: {said}", f"environment.yaml:8:62: {said}"]
+    assert read(tmp_path, SERVICE, used=PROBE)[1] == f"used.yaml:4:62: {said}"
 
 
 @pytest.mark.parametrize("text", [SERVICE.replace("H", "{in: pod}"), SERVICE.replace(", helpers: H", "")])
