@@ -356,6 +356,7 @@ def test_what_the_kubelet_tries_again_may_yet_start(server: Server, reason: str)
     place = waiting(server, reason)
     assert place._runs("veloz-chaos-run-1-a") is False
     assert [one.runs for one in place.found(SIGN)] == [False]
+    assert place.found() == []
     assert "not yet" in place._late("veloz-chaos-run-1-a")
     server.pod["status"]["ephemeralContainerStatuses"][0]["state"] = {"running": {"startedAt": "now"}}
     assert place._runs("veloz-chaos-run-1-a")
@@ -366,6 +367,19 @@ def test_what_it_has_given_up_is_told_at_once(server: Server) -> None:
     assert place.found(SIGN) == []
     with pytest.raises(Unavailable, match="can't be had"):
         place._runs("veloz-chaos-run-1-a")
+
+
+def test_one_that_starts_after_all_is_told_to_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = waiting(server, "CreateContainerError")
+    (status,) = server.pod["status"]["ephemeralContainerStatuses"]
+
+    def starts(_: float) -> None:
+        if "waiting" in status["state"]:
+            status["state"] = {"running": {"startedAt": "now"}}
+
+    monkeypatch.setattr("veloz_chaos.mechanisms.helper_ephemeral.time.sleep", starts)
+    place.end(SIGN)
+    assert server.codes() == [0]
 
 
 def test_one_that_still_can_t_start_is_in_nobody_s_way(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,11 +82,12 @@ class InPod(Beside):
         return offer.model_copy(update=texts)
 
     def found(self, sign: str | None = None) -> list[Found]:
-        """Those that run or may yet: one that has ended holds nothing."""
+        """Those that run or may yet: one that has ended holds nothing. One that can't start is in nobody's way, but
+        whoever ends those of its sign waits for it as long as its kubelet tries."""
         return [
             Found(name, name, of, runs=kube_pods.runs(status))
             for name, of, status in self._entries()
-            if sign in (None, of) and not _over(status)
+            if sign in (None, of) and not _over(status, patient=sign is not None)
         ]
 
     def stop(self, identity: str) -> None:
@@ -268,6 +269,6 @@ class InPod(Beside):
         return f"{self.cluster.words} -n {self.namespace}"
 
 
-def _over(status: Json) -> bool:
-    """Has it ended, or will it never start?"""
-    return "terminated" in (status.get("state") or {}) or bool(kube_pods.cannot_run([status], patient=True))
+def _over(status: Json, *, patient: bool = True) -> bool:
+    """Has it ended, or will it never start? `patient`: it may as long as its kubelet tries again."""
+    return "terminated" in (status.get("state") or {}) or bool(kube_pods.cannot_run([status], patient=patient))

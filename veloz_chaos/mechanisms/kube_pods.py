@@ -8,7 +8,7 @@ from typing import Any
 
 Json = Mapping[str, Any]
 DEFAULT = "kubectl.kubernetes.io/default-container"
-#: Why a container does not run that its kubelet starts again within seconds.
+#: Why a container does not run, as long as its kubelet tries again within seconds.
 _TRIED_AGAIN = ("ErrImagePull", "CreateContainerError", "CreateContainerConfigError", "RunContainerError")
 
 
@@ -148,8 +148,7 @@ def user_of(pod: Json, container: str) -> dict[str, int]:
 
 
 def cannot_run(statuses: Sequence[Json], *, patient: bool = False) -> str:
-    """Why a container of ours will never run; empty if it may yet. `patient`: as long as its kubelet tries again at
-    once, it may."""
+    """Why a container of ours can't run; empty if it may yet. `patient`: it may as long as its kubelet tries again."""
     for status in statuses:
         waiting = (status.get("state") or {}).get("waiting") or {}
         if patient and waiting.get("reason") in _TRIED_AGAIN:
