@@ -5,17 +5,21 @@ Pods take seconds to start, so one set of them serves all, and each fault goes t
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.conformance.pairs import SIGN, known
-from tests.kubernetes.life import TO, every, gone, live
-from tests.kubernetes.pods import Pods, pods
+from tests.kubernetes.life import FOUND, TO, every, gone, live
+from tests.kubernetes.pods import Pods, first_process, pods
 from tests.kubernetes.pods import until as eventually
 from veloz_chaos.core.fault import Fault
 from veloz_chaos.errors import Missing
+from veloz_chaos.mechanisms import proc
+from veloz_chaos.targets import kubernetes_link
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.root, pytest.mark.xdist_group("pods")]
 
@@ -54,6 +58,24 @@ def test_a_container_that_was_started_again_is_another_one(lab: Pods) -> None:
     assert again.reference != target.reference
     assert again.reference.identity["restarts"] > target.reference.identity["restarts"]
     target.disarm(SIGN)
+
+
+def test_what_a_killed_helper_left_on_a_link_is_taken_out_though_the_container_was_started_again(lab: Pods) -> None:
+    lab.space.kubectl("delete", "pod", "-l", "app=app")  # what was started again often waits for its next start
+    lab.settle()
+    target, fault, sign = FOUND["names"](lab), known()["dns"](answer="nxdomain"), f"{SIGN}-left"  # type: ignore[call-arg]
+    receipt = fault.prepare(target, sign)
+    fault.inject(target, receipt)
+    (pid,) = proc.matching(rf"helper {sign} --container")
+    os.kill(pid, signal.SIGKILL)
+    os.kill(first_process(lab.pod()), signal.SIGKILL)
+    eventually(lambda: lab.pod()["status"]["containerStatuses"][0]["restartCount"] > 0)
+    lab.settle()
+    assert lab.traces()
+    fault.revert(kubernetes_link.reopen(target.reference), receipt)
+    assert lab.traces() == []
+    target.disarm(sign)
+    assert FOUND["names"](lab).leftovers() == []
 
 
 def test_who_is_not_there_is_told_with_what_is(lab: Pods) -> None:

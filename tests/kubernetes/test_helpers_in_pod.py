@@ -25,7 +25,7 @@ from veloz_chaos.errors import Gone, TargetError, Unavailable
 from veloz_chaos.mechanisms import kube_file, proc
 from veloz_chaos.mechanisms.kube_api import Api
 from veloz_chaos.mechanisms.kube_rights import of_class
-from veloz_chaos.targets import kubernetes
+from veloz_chaos.targets import kubernetes, kubernetes_link
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.root, pytest.mark.xdist_group("helpers-in-pod")]
 SOON = timedelta(seconds=20)
@@ -221,35 +221,42 @@ def test_the_command_by_hand_ends_it(lab: Within) -> None:
     other.wait()
 
 
-def test_rules_that_a_killed_helper_has_left_are_taken_out_by_another(lab: Within) -> None:
-    """No questions are answered as long as they lead to a name server that is dead."""
+@pytest.mark.parametrize("looks", [False, True])
+def test_rules_that_a_killed_helper_has_left_are_taken_out_by_another(looks: bool, lab: Within) -> None:
+    """No questions are answered as long as they lead to a name server that is dead. A look starts that other one."""
     lab.settle()
-    target, fault, sign = FOUND["names"](lab), known()["dns"](answer="nxdomain"), f"{SIGN}-shot"  # type: ignore[call-arg]
+    target, fault, sign = FOUND["names"](lab), known()["dns"](answer="nxdomain"), f"{SIGN}-shot{looks:d}"  # type: ignore[call-arg]
     receipt = fault.prepare(target, sign)
     fault.inject(target, receipt)
     (pid,) = proc.matching(rf"helper {sign} --network")
     os.kill(pid, signal.SIGKILL)
     assert ended(lab, sign) == [137]
     assert lab.traces()
+    if looks:
+        fault.in_place(target, receipt)
+    (left,) = target.leftovers()
+    assert f"rules of {sign} are left in its network namespace, and lead questions" in left
     fault.revert(target, receipt)
     assert lab.traces() == []
     target.disarm(sign)
     assert ended(lab, sign) == [0, 137]
+    assert target.leftovers() == []
 
 
 def test_a_container_that_is_started_again_keeps_no_fault_on_its_pod_s_link(lab: Within) -> None:
-    target = inbound(lab)
-    target.arm(SIGN)
-    target.sever(SIGN, "silent", "all", SOON)
+    target, sign = inbound(lab), f"{SIGN}-again"
+    other = elsewhere(target, sign, 120)
     assert not passes(target)
     uid = lab.pod()["metadata"]["uid"]
     kill(lab)
-    with pytest.raises(Gone):
-        target.beside.state()
     assert lab.traces()  # it is the pod's, and its helper lives on
-    target.mend(SIGN)
+    found: Any = kubernetes_link.reopen(target.reference)
+    assert sign in found.leftovers()[0]
+    found.mend(sign)
     assert lab.traces() == []
-    target.disarm(SIGN)
+    assert ended(lab, sign) == [0]
+    other.kill()
+    other.wait()
     again = inbound(lab)
     assert lab.pod()["metadata"]["uid"] == uid
     assert passes(again)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -295,18 +293,6 @@ def test_as_whom_a_container_runs(
 
 
 # --- inside, and at the end ----------------------------------------------------------------------------------------
-
-
-def test_the_program_for_a_network_has_no_target_and_ends_when_told() -> None:
-    command = [sys.executable, "-m", "veloz_chaos.mechanisms.helper", "vc-unit", "--network"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
-        assert program.stdin
-        assert program.stdout
-        assert json.loads(program.stdout.readline())["value"]["pid"] == program.pid
-        program.stdin.write('{"id": 1, "call": "end"}\n')
-        program.stdin.flush()
-        assert json.loads(program.stdout.readline()) == {"id": 1, "value": None}
-        assert program.wait(5) == 0
 
 
 def test_where_only_a_queue_will_do_netem_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,9 +45,9 @@ LEAVING = {"deletionTimestamp": "soon"}
 
 
 class Told(list[Report]):
-    def __init__(self, *there: dict[str, Any]) -> None:
+    def __init__(self, *there: dict[str, Any], beside: OnNode = BESIDE) -> None:
         super().__init__()
-        self.incarnation = Incarnation(BESIDE, list(there or (pod(),)), self.append)
+        self.incarnation = Incarnation(beside, list(there or (pod(),)), self.append)
 
     def hear(self, *pods: dict[str, Any], kind: str = "MODIFIED") -> list[tuple[str, str]]:
         for one in pods:
@@ -81,6 +82,24 @@ def test_who_was_there_before_replaces_nobody() -> None:
     other = pod("u2", "c2", name="gateway-2")
     told = Told(pod(), other)
     assert told.hear(pod(metadata=LEAVING), other) == [("died", "deleted")]
+
+
+def test_one_that_came_while_it_lived_replaces_nobody() -> None:
+    told, early = Told(), pod("u2", "c2", name="gateway-2")
+    assert told.hear(early, pod(metadata=LEAVING), early) == [("died", "deleted")]
+
+
+def test_of_two_that_die_at_once_each_has_a_successor_of_its_own() -> None:
+    there = pod("u1", "c1", name="gateway-1"), pod("v1", "d1", name="gateway-2")
+    first, second, again = (Told(*there, beside=replace(BESIDE, uid=uid, pod=name, container_id=container))
+                            for uid, name, container in (("u1", "gateway-1", "c1"), ("v1", "gateway-2", "d1"),
+                                                         ("u1", "gateway-1", "c1")))  # fmt: skip
+    gone = [{**one, "metadata": {**one["metadata"], **LEAVING}} for one in there]
+    new = pod("w1", "e1", name="gateway-3"), pod("w2", "e2", name="gateway-4")
+    for one in (first, second, again):
+        one.hear(*gone, *new)
+    assert first[1:] == again[1:] == [Report("started", "pod", "gateway-3"), Report("replaced", "pod", "gateway-3")]
+    assert second[1:] == [Report("started", "pod", "gateway-4"), Report("replaced", "pod", "gateway-4")]
 
 
 def test_readiness_is_told_when_it_changes_and_not_after_the_death() -> None:

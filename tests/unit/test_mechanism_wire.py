@@ -17,17 +17,19 @@ OPENS = Packet(b"near", b"far!", 40000, 7000, 9, 0, SYN, 0, 40)
 
 
 def test_netem_hurts_the_peers_packets_alone() -> None:
-    said = [" ".join(command) for command in netem.commands("eth0", PEER, netem.delaying(0.1, 0.02))]
+    said = [" ".join(command) for command in netem.commands("eth0", PEER, "vc-1", netem.delaying(0.1, 0.02))]
+    number = netem.number("vc-1")
     assert said == [
         "tc qdisc add dev eth0 root handle 7c0a: htb",
-        "tc class add dev eth0 parent 7c0a: classid 7c0a:1 htb rate 10gbit",
-        "tc qdisc add dev eth0 parent 7c0a:1 handle 7c0b: netem limit 100000 delay 100000us 20000us",
+        f"tc class add dev eth0 parent 7c0a: classid 7c0a:{number} htb rate 10gbit",
+        f"tc qdisc add dev eth0 parent 7c0a:{number} handle 7c0b: netem limit 100000 delay 100000us 20000us",
         "tc filter add dev eth0 parent 7c0a: protocol ip prio 1 u32 match ip dst 10.0.0.7/32 "
-        "match ip dport 7000 0xffff flowid 7c0a:1",
+        f"match ip dport 7000 0xffff flowid 7c0a:{number}",
         "tc filter add dev eth0 parent 7c0a: protocol ipv6 prio 2 u32 match ip6 dst fd00::7/128 "
-        "match ip6 dport 7000 0xffff flowid 7c0a:1",
+        f"match ip6 dport 7000 0xffff flowid 7c0a:{number}",
     ]
     assert netem.losing(0.125) == ["loss", "12.5000%"]
+    assert number != netem.number("vc-2")
 
 
 def test_rules_send_each_packet_to_the_queue_once() -> None:

@@ -179,8 +179,10 @@ def test_when_the_process_is_killed_everything_passes(far: Far, disturb: Callabl
     cut._process.send_signal(signal.SIGKILL)
     cut._process.wait()
     assert ping(far).outcome == "answered"
-    assert wire.left() == [SIGN]
+    assert wire.left() == [f"rules of {SIGN} are left in its network namespace, without effect"]
+    assert wire.left([SIGN]) == []
     wire.remove(SIGN)
+    assert wire.left() == []
 
 
 def test_another_ports_traffic_is_left_alone(far: Far) -> None:

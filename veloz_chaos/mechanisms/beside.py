@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from veloz_chaos import errors
 from veloz_chaos.core.capability import Reference, Report, Target
@@ -177,6 +177,9 @@ class Beside(ABC):
     `over`, `obtain`, `own`, `call`: of this process. `others`, `withdraw`, `relieve`, `end`: of whoever started them.
     """
 
+    #: Does an entry of each helper stay, with its sign, that says how it ended?
+    entries: ClassVar[bool] = False
+
     @abstractmethod
     def state(self) -> dict[str, Any]:
         """What the platform says of this very incarnation. Raises Gone, with the story, if it is over."""
@@ -209,6 +212,10 @@ class Beside(ABC):
     def told(self, one: Found) -> str:
         """What to say of a helper that is in the way, and how to end it."""
 
+    def doubtful(self) -> bool:
+        """Is it worth a helper to look for what a killed one may have left?"""
+        return self.ready()
+
     def alive(self) -> bool:
         try:
             self.state()
@@ -233,16 +240,17 @@ class Beside(ABC):
         with _GUARD:
             lock = _LOCKS.setdefault(key, threading.Lock())
         with lock:
-            helper = _HELPERS.get(key)
-            if helper is not None and helper.epilogue and (gone := self.over()):
+            helpers = _HELPERS.setdefault(key, [])
+            if helpers and helpers[-1].epilogue and (gone := self.over()):
                 raise gone
-            if helper is None or helper.ended:
-                helper = _HELPERS[key] = self.start(sign)
-            return helper
+            if not helpers or helpers[-1].ended:
+                helpers.append(self.start(sign))
+            return helpers[-1]
 
     def own(self, sign: str | None = None) -> list[Helper]:
         """The helpers that this process has started, of one sign or of all; some may have ended."""
-        return [helper for (place, of), helper in list(_HELPERS.items()) if place == self and sign in (None, of)]
+        started = [many for (place, of), many in list(_HELPERS.items()) if place == self and sign in (None, of)]
+        return [helper for many in started for helper in many]
 
     def call(self, sign: str, call: str, *, patience: float = PATIENCE, **arguments: Any) -> Any:
         """Through this process's helper; through another one if the first has just ended for want of work.
@@ -270,13 +278,19 @@ class Beside(ABC):
                 return found
             time.sleep(0.05)
 
-    def held(self) -> list[str]:
-        """What helpers of this process hold, and how to end it."""
-        found = []
+    def holding(self) -> dict[str, list[str]]:
+        """What helpers of this process hold, by their sign; one that holds nothing is not among them."""
+        found: dict[str, list[str]] = {}
         for helper in self.own():
             with suppress(Ended):
-                found += [f"{words}; end it by: {self.by_hand(helper.sign)}" for words in helper.call("held")]
+                if words := helper.call("held"):
+                    found[helper.sign] = words
         return found
+
+    def held(self) -> list[str]:
+        """What helpers of this process hold, and how to end it."""
+        holding = self.holding()
+        return [f"{words}; end it by: {self.by_hand(sign)}" for sign, many in holding.items() for words in many]
 
     def end(self, sign: str, spare: Collection[str] = ()) -> None:
         """All helpers of a sign but some: each undoes what it holds, and is gone when this returns."""
@@ -293,13 +307,22 @@ class Beside(ABC):
 
     def relieve(self, sign: str, call: str = "relieve") -> bool:
         """Nothing of what helpers of that sign hold is left when this returns, whoever started them: ours are asked by
-        that call, others are ended. Says whether there were any of ours."""
-        mine = [helper for helper in self.own(sign) if not helper.ended]
-        for helper in mine:
-            with suppress(Ended):
+        that call, others are ended. Says whether that is certain: not where one of ours ended without a word, as one
+        that is killed does, nor where others have started any."""
+        own, asked = self.own(sign), set[str]()
+        certain = bool(own)
+        for helper in own:
+            try:
                 helper.call(call)
-        self.end(sign, {helper.identity for helper in mine})
-        return bool(mine)
+                asked.add(helper.identity)
+            except Ended:
+                certain = certain and bool(helper.epilogue)
+        ours = {helper.identity for helper in own}
+        for one in self.found(sign):
+            certain = certain and one.identity in ours
+            if one.identity not in asked:
+                self.stop(one.identity)
+        return certain
 
 
 class Neighbour(Target):
@@ -329,6 +352,7 @@ class Neighbour(Target):
         self.beside.withdraw(sign)
 
 
-_HELPERS: dict[tuple[Beside, str], Helper] = {}
+#: All that this process has started, each place's and sign's in their order; at most the last one lives.
+_HELPERS: dict[tuple[Beside, str], list[Helper]] = {}
 _LOCKS: dict[tuple[Beside, str], threading.Lock] = {}
 _GUARD = threading.Lock()

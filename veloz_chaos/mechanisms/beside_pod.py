@@ -29,7 +29,7 @@ _HELLO = b'{"id": 0, "call": "ping"}\n'
 
 @dataclass(frozen=True)
 class Beside(helpers.Beside):
-    """One incarnation of a container."""
+    """One incarnation of a container. `network`: for the links of its pod, which outlive it, and for nothing else."""
 
     cluster: Place
     namespace: str
@@ -39,6 +39,7 @@ class Beside(helpers.Beside):
     container_id: str
     node: str = ""
     image: str = ""
+    network: bool = False
 
     @property
     def api(self) -> Api:
@@ -53,10 +54,22 @@ class Beside(helpers.Beside):
 
     def state(self) -> dict[str, Any]:
         found = self.inspect()
-        over = kube_pods.story(found, self.uid, self.container, self.container_id, self.pod)
+        over = kube_pods.end_of(found, self.uid, self.pod)
+        if not self.network:
+            over = kube_pods.story(found, self.uid, self.container, self.container_id, self.pod)
         if over or found is None:
             raise Gone(over)
         return found
+
+    def over(self) -> Gone | None:
+        """At once for links: the end of a container says nothing of its pod, and that of a pod is decided before."""
+        if not self.network:
+            return super().over()
+        try:
+            self.state()
+        except Gone as error:
+            return error
+        return None
 
     def start(self, sign: str) -> Helper:
         self.state()
@@ -73,9 +86,11 @@ class Beside(helpers.Beside):
             helper = Helper(name, name, sign, stream)
             helper.begin()
             self.state()
-        except TargetError:
+        except TargetError as error:
             self.stop(name)
             self.state()
+            if self.network and isinstance(error, Gone):  # the container is, whose network we have joined
+                raise Unavailable(f"{error}; pod {self.pod} is there all the same") from None
             raise
         return helper
 

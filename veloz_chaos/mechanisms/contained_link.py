@@ -92,24 +92,26 @@ class LinkBeside(Neighbour):
     """What all links of a container share: how they are left, and how whatever is on them is taken off."""
 
     def leftovers(self) -> list[str]:
-        """Helpers of others, and rules that a killed one has left (these only if there is an image to look with)."""
+        """Helpers of others, and what a killed one has left (this only where it is worth a helper to look)."""
         self.beside.state()
         others = self.beside.others()
         found = [self.beside.told(one) for one in others] + self.beside.held()
-        if self.beside.ready():
-            known = {one.sign for one in others} | {helper.sign for helper in self.beside.own() if not helper.ended}
-            left = sorted(set(self._ask("disturbed")) - known)
-            found += [f"rules of {sign} are left in its network namespace, without effect" for sign in left]
+        if self.beside.doubtful():
+            known = {one.sign for one in others} | set(self.beside.holding())
+            left = self._ask("disturbed", spared=sorted(known))
+            found += [f"{words}; `veloz-chaos revert` of its run takes that out" for words in left]
         return found
 
     def by_hand(self, capability: str, sign: str) -> str:
         return self.beside.by_hand(sign)
 
     def _take(self, sign: str) -> None:
-        """Whoever put it in: its helper undoes it. Rules of one that was killed are taken out too."""
+        """Whoever put it in: its helper undoes it. What one that was killed has left is taken out too: by one of the
+        same sign where we have any, or where its entry is to say so."""
         if not self.beside.relieve(sign, "undo"):
+            by = sign if self.beside.entries or self.beside.own(sign) else self._sign
             with suppress(Gone):
-                self._ask("clear", left=sign)
+                self.beside.call(by, "clear", left=sign)
 
     def _ask(self, call: str, patience: float = PATIENCE, **arguments: Any) -> Any:
         return self.beside.call(self._sign, call, patience=patience, **arguments)

@@ -275,6 +275,8 @@ def main(arguments: list[str]) -> int:
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         here.undo()
+        if arguments[2] == "--network":  # our entry stays, and shall say by its 0 that nothing of our sign is left
+            known["clear"](here, left=sign)
     return 0
 
 

@@ -16,12 +16,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from veloz_chaos.core.capability import Offer
 from veloz_chaos.errors import Gone, TargetError, Unavailable
 from veloz_chaos.mechanisms import kube_pods, kube_stream
-from veloz_chaos.mechanisms.beside import PATIENCE, READY, Found
+from veloz_chaos.mechanisms.beside import LOOKS, PATIENCE, READY, Found
 from veloz_chaos.mechanisms.beside_pod import OURS, SOON, Beside, attached, default_image, stem
 from veloz_chaos.mechanisms.kube_api import Conflict, Forbidden, Json, path
 
@@ -49,9 +49,9 @@ _MEMORY = "and the pod's memory limit, if all its containers have one: the helpe
 
 @dataclass(frozen=True)
 class InPod(Beside):
-    """`network`: for the pod's links, and for nothing else."""
+    """Of what one can do for links, and what for the container, see above."""
 
-    network: bool = False
+    entries: ClassVar[bool] = True
 
     def cannot(self, capability: str, process: int | None = None) -> str:
         if capability in ("Saturable", "Pressable", "Exhaustible"):
@@ -82,11 +82,12 @@ class InPod(Beside):
         return offer.model_copy(update=texts)
 
     def found(self, sign: str | None = None) -> list[Found]:
-        """Those that run or may yet: one that has ended holds nothing."""
+        """Those that run or may yet: one that has ended holds nothing. One that can't start is in nobody's way, but
+        whoever ends those of its sign waits for it as long as its kubelet tries."""
         return [
             Found(name, name, of, runs=kube_pods.runs(status))
             for name, of, status in self._entries()
-            if sign in (None, of) and not _over(status)
+            if sign in (None, of) and not _over(status, patient=sign is not None)
         ]
 
     def stop(self, identity: str) -> None:
@@ -94,10 +95,11 @@ class InPod(Beside):
         try:
             while not _over(status := self._status(identity)):
                 if told is None and kube_pods.runs(status):
-                    with suppress(TargetError, OSError):  # it is about to end anyway
-                        told = self._attach(identity)
-                        told.send(_END)
+                    with suppress(TargetError, OSError):  # it is about to end anyway, or is told again
+                        told = self._tell(identity)
                 if time.monotonic() > deadline:
+                    if kube_pods.cannot_run([status]):
+                        return  # it holds nothing, and should it start yet, it ends for want of work
                     raise Unavailable(
                         f"the ephemeral container {identity} of pod {self.pod} has not ended within {PATIENCE:g} s; it "
                         f"does so at its own expiry, or with its pod: {self._kubectl} delete pod {self.pod}"
@@ -109,13 +111,23 @@ class InPod(Beside):
 
     def relieve(self, sign: str, call: str = "relieve") -> bool:
         """One that ended well has undone all it held: nobody need look after it by yet another one."""
-        mine = super().relieve(sign, call)
-        ours = [status for _, of, status in self._entries() if of == sign]
-        return mine or all(kube_pods.exit_code(status) in (0, None) for status in ours)
+        super().relieve(sign, call)
+        return sign not in self._untidy()
 
     def ready(self) -> bool:
         """None is started without need: an entry remains of each."""
         return False
+
+    def doubtful(self) -> bool:
+        return any(not sign.startswith(LOOKS) for sign in self._untidy())
+
+    def _untidy(self) -> set[str]:
+        """The signs that may have left something by what their entries say: one has ended badly, and none that started
+        later has ended well. (One that does has taken out what others of its sign left.)"""
+        ends = [(sign, (status.get("state") or {}).get("terminated") or {}) for _, sign, status in self._entries()]
+        good = [(sign, end.get("startedAt") or "") for sign, end in ends if end.get("exitCode") == 0]
+        bad = [(sign, end.get("finishedAt")) for sign, end in ends if end.get("exitCode")]
+        return {sign for sign, at in bad if not (at and any(of == sign and start >= at for of, start in good))}
 
     def by_hand(self, sign: str) -> str:
         names = '{range .status.ephemeralContainerStatuses[?(@.state.running)]}{.name}{"\\n"}{end}'
@@ -154,10 +166,18 @@ class InPod(Beside):
         return kube_pods.runs(status)
 
     def _late(self, name: str) -> str:
-        return (
-            f"the ephemeral container {name} has not started in pod {self.pod} within {READY:g} s; see "
-            f"{self._kubectl} describe pod {self.pod}"
-        )
+        why = kube_pods.cannot_run([self._status(name)]) or f"see {self._kubectl} describe pod {self.pod}"
+        return f"the ephemeral container {name} has not started in pod {self.pod} within {READY:g} s: {why}"
+
+    def _tell(self, name: str) -> kube_stream.Stream:
+        """To end; the connection must be kept until it has. Raises TargetError, OSError."""
+        stream = self._attach(name)
+        try:
+            stream.send(_END)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
 
     def _attach(self, name: str) -> kube_stream.Stream:
         return kube_stream.connect(self.api, path("pods", self.namespace, self.pod, "attach"), attached(name))
@@ -249,6 +269,6 @@ class InPod(Beside):
         return f"{self.cluster.words} -n {self.namespace}"
 
 
-def _over(status: Json) -> bool:
-    """Has it ended, or will it never start?"""
-    return "terminated" in (status.get("state") or {}) or bool(kube_pods.cannot_run([status]))
+def _over(status: Json, *, patient: bool = True) -> bool:
+    """Has it ended, or will it never start? `patient`: it may as long as its kubelet tries again."""
+    return "terminated" in (status.get("state") or {}) or bool(kube_pods.cannot_run([status], patient=patient))

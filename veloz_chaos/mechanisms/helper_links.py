@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -53,14 +53,13 @@ def mechanism(here: Here, kind: Kind, to: str | None, port: int) -> str:  # noqa
     return wire.mechanism(kind, _peer(to, port))
 
 
-def disturbed(here: Here) -> list[str]:
-    """The signs of what is there of ours, of whoever put it in."""
-    found = wire.left()
-    return [sign for sign in found if not (sign == here.sign and here.held)]
+def disturbed(here: Here, spared: Sequence[str]) -> list[str]:  # noqa: ARG001
+    """What is there of ours, of whoever put it in, but for those signs; a clause each."""
+    return wire.left(spared)
 
 
 def clear(here: Here, left: str) -> None:  # noqa: ARG001
-    """The rules of that sign, which a killed helper has left."""
+    """What a killed helper of that sign has left."""
     wire.remove(left)
 
 

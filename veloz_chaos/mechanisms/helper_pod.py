@@ -104,6 +104,15 @@ class OnNode(Beside):
     def _attach(self, name: str) -> kube_stream.Stream:
         return kube_stream.connect(self.api, path("pods", self.helpers, name, "attach"), attached("helper"))
 
+    def _joined(self) -> str:
+        """The container whose network we join: for links any that runs will do, since all of a pod share it."""
+        if not self.network:
+            return self.container_id
+        running = [kube_pods.id_of(one) for one in self.state()["status"]["containerStatuses"] if kube_pods.runs(one)]
+        if not running:
+            raise Unavailable(f"no container of pod {self.pod} runs now whose network could be joined")
+        return self.container_id if self.container_id in running else running[0]
+
     def _create(self, manifest: dict[str, Any]) -> None:
         """As one that the node needs: then the kernel spares it when memory is short, and takes the target instead."""
         where, spec = path("pods", self.helpers), manifest["spec"]
@@ -131,7 +140,7 @@ class OnNode(Beside):
             "name": "helper",
             "image": self.image or default_image(),
             "imagePullPolicy": "IfNotPresent",
-            "args": [sign, "--container", self.container_id],
+            "args": [sign, "--container", self._joined()],
             "stdin": True,
             "stdinOnce": True,
             "securityContext": {

@@ -5,6 +5,7 @@ place.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,16 @@ from veloz_chaos.mechanisms.kube_watch import Watch
 
 Tell = Callable[[Report], None]
 Json = Mapping[str, Any]
+
+
+#: successor -> whose it is: of two that die at once each has one of its own
+_SUCCESSORS: dict[str, str] = {}
+_PAIRING = threading.Lock()
+
+
+def _taken(successor: str, victim: str) -> bool:
+    with _PAIRING:
+        return _SUCCESSORS.setdefault(successor, victim) != victim
 
 
 class Incarnation:
@@ -37,7 +48,9 @@ class Incarnation:
     def heard(self, kind: str, pod: Json) -> None:
         if pod["metadata"]["uid"] == self._beside.uid:
             self._own(kind, pod)
-        elif self._died and self._replaces(pod):
+        elif not self._died:
+            self._others.add(pod["metadata"]["uid"])
+        elif self._replaces(pod):
             self._follow(pod)
 
     def _own(self, kind: str, pod: Json) -> None:
@@ -65,8 +78,10 @@ class Incarnation:
         return ours and new and kube_pods.runs(kube_pods.status_of(pod, self._beside.container))
 
     def _follow(self, pod: Json) -> None:
-        name = kube_pods.name_of(pod)
+        name, uid = kube_pods.name_of(pod), pod["metadata"]["uid"]
         if not self._successor:
+            if uid != self._beside.uid and _taken(uid, self._beside.uid):
+                return
             self._successor = name
             self._tell(Report("started", "pod", name))
         if name == self._successor and not self._served and kube_pods.ready(pod):

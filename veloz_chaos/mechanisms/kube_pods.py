@@ -8,6 +8,8 @@ from typing import Any
 
 Json = Mapping[str, Any]
 DEFAULT = "kubectl.kubernetes.io/default-container"
+#: Why a container does not run, as long as its kubelet tries again within seconds.
+_TRIED_AGAIN = ("ErrImagePull", "CreateContainerError", "CreateContainerConfigError", "RunContainerError")
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ def how(told: Json) -> str:
     return f"{reason}, {code}" if reason not in ("", "Error") else code
 
 
-def story(pod: Json | None, uid: str, container: str, container_id: str, name: str) -> str:
-    """Why that incarnation is over, in a clause; empty if it is not."""
+def end_of(pod: Json | None, uid: str, name: str) -> str:
+    """Why that pod is over, or is about to be, in a clause; empty if it is not."""
     if pod is None:
         return f"pod {name} is gone"
     meta, told = pod["metadata"], pod["status"]
@@ -97,13 +99,20 @@ def story(pod: Json | None, uid: str, container: str, container_id: str, name: s
     if told.get("phase") in ("Succeeded", "Failed"):
         words = " ".join(filter(None, (str(told.get("reason") or ""), str(told.get("message") or "")))).strip()
         return f"pod {name} has ended" + (f": {words}" if words else "")
-    status = status_of(pod, container)
-    if id_of(status) == container_id and runs(status) and "deletionTimestamp" not in meta:
-        return ""
-    end = ended(status, container_id)
     if "deletionTimestamp" in meta:
         return f"pod {name} is being deleted, decided for {meta['deletionTimestamp']}" + _evicted(told)
-    if end:
+    return ""
+
+
+def story(pod: Json | None, uid: str, container: str, container_id: str, name: str) -> str:
+    """Why that incarnation of a container is over, in a clause; empty if it is not."""
+    over = end_of(pod, uid, name)
+    if over or pod is None:
+        return over
+    status = status_of(pod, container)
+    if id_of(status) == container_id and runs(status):
+        return ""
+    if end := ended(status, container_id):
         return f"container {container} of pod {name} ended at {end.get('finishedAt')}, {how(end)}"
     return f"container {container} of pod {name} is not the one that ran: it has been started again"
 
@@ -138,10 +147,12 @@ def user_of(pod: Json, container: str) -> dict[str, int]:
     return {key: value for key, value in found.items() if value is not None} if found["runAsUser"] is not None else {}
 
 
-def cannot_run(statuses: Sequence[Json]) -> str:
-    """Why a container of ours will never run; empty if it may yet."""
+def cannot_run(statuses: Sequence[Json], *, patient: bool = False) -> str:
+    """Why a container of ours can't run; empty if it may yet. `patient`: it may as long as its kubelet tries again."""
     for status in statuses:
         waiting = (status.get("state") or {}).get("waiting") or {}
+        if patient and waiting.get("reason") in _TRIED_AGAIN:
+            continue
         if waiting.get("reason") in ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"):
             return (
                 f"its image {status.get('image')} can't be had ({waiting.get('message') or waiting['reason']}); push "

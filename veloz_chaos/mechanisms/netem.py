@@ -1,12 +1,14 @@
 """Delay and loss by the kernel's own network emulator, on what a link's target sends; only where the kernel has it.
 
 A classful root (htb) lets everything pass but the link's packets, which a filter sends through netem. The handle of
-the root tells that it is ours; a device whose root somebody else has set is left alone.
+the root tells that it is ours, and the number of the class whose it is; a device whose root somebody else has set is
+left alone.
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Sequence
 from functools import cache
 
@@ -44,9 +46,14 @@ def free(device: str) -> bool:
     return not said.strip() or said.split()[1] in USUAL
 
 
-def commands(device: str, peer: Peer, effect: Sequence[str]) -> list[list[str]]:
+def number(sign: str) -> str:
+    """Of its class, from 1 to fffe."""
+    return f"{1 + zlib.crc32(sign.encode()) % 0xFFFE:x}"
+
+
+def commands(device: str, peer: Peer, sign: str, effect: Sequence[str]) -> list[list[str]]:
     """What puts the effect on the peer's packets, in order."""
-    class_ = f"{HANDLE}1"
+    class_ = f"{HANDLE}{number(sign)}"
     made = [
         ["tc", "qdisc", "add", "dev", device, "root", "handle", HANDLE, "htb"],
         ["tc", "class", "add", "dev", device, "parent", HANDLE, "classid", class_, "htb", "rate", "10gbit"],
@@ -73,23 +80,32 @@ def losing(share: float) -> list[str]:
     return ["loss", f"{share * 100:.4f}%"]
 
 
-def put(device: str, peer: Peer, effect: Sequence[str]) -> None:
+def put(device: str, peer: Peer, sign: str, effect: Sequence[str]) -> None:
     """All of it, or nothing. Raises TargetError."""
+    root, *rest = commands(device, peer, sign, effect)
+    run(root)
     try:
-        for command in commands(device, peer, effect):
+        for command in rest:
             run(command)
     except TargetError:
-        remove(device)
+        _remove(device)
         raise
 
 
-def remove(device: str) -> None:
-    """If the root is ours. Safe twice."""
-    if device in ours():
-        run(["tc", "qdisc", "del", "dev", device, "root"])
+def remove(sign: str) -> None:
+    """All of that sign. Safe twice."""
+    for device, whose in ours().items():
+        if whose == number(sign):
+            _remove(device)
 
 
-def ours() -> list[str]:
-    """The devices whose root is ours."""
+def ours() -> dict[str, str]:
+    """The devices whose root is ours, each with the number of whose effect it has; empty if it has none."""
     said = run(["tc", "qdisc", "show"])
-    return re.findall(rf"^qdisc htb {HANDLE} dev (\S+) root", said, re.MULTILINE)
+    effects = re.findall(rf"^qdisc netem {CHILD} dev (\S+) parent {HANDLE}([0-9a-f]+)", said, re.MULTILINE)
+    roots = re.findall(rf"^qdisc htb {HANDLE} dev (\S+) root", said, re.MULTILINE)
+    return {device: dict(effects).get(device, "") for device in roots}
+
+
+def _remove(device: str) -> None:
+    run(["tc", "qdisc", "del", "dev", device, "root"])

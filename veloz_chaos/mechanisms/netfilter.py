@@ -111,9 +111,9 @@ def remove(sign: str) -> None:
             run([PROGRAMS[family], "-w", str(LOCK), "-t", table, "-D", *words[1:]])
 
 
-def signs() -> list[str]:
-    """Of all rules of ours."""
-    return sorted({sign for *_, line in _lines() if (sign := _sign(line))})
+def signs(table: str | None = None) -> list[str]:
+    """Of all rules of ours, or of those in one table."""
+    return sorted({sign for _, of, line in _lines() if table in (None, of) and (sign := _sign(line))})
 
 
 def marks() -> int:

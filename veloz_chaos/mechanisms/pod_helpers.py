@@ -63,9 +63,10 @@ def identity(
 def beside(identity: Mapping[str, Any], *, links: bool = False) -> Beside:
     """The place that an identity means. `links`: only the pod's network matters."""
     common = {key: identity.get(key, "") for key in ("namespace", "pod", "uid", "container", "node", "image")}
-    common |= {"cluster": Place(identity.get("context"), identity.get("kubeconfig")), "container_id": identity["id"]}
+    cluster = Place(identity.get("context"), identity.get("kubeconfig"))
+    common |= {"cluster": cluster, "container_id": identity["id"], "network": links}
     where = identity.get("helpers", "")
-    return OnNode(**common, helpers=where) if isinstance(where, str) else InPod(**common, network=links)
+    return OnNode(**common, helpers=where) if isinstance(where, str) else InPod(**common)
 
 
 def rights(place: Place, namespace: str, helpers: str | Within | None) -> list[Right]:

@@ -2,7 +2,8 @@
 
 Delay and loss are netem's where the kernel has it and the device's root is free; everything else, and everywhere else
 these too, is decided packet by packet by a process of ours (disturber.py) that the kernel asks through a queue. When
-that process is gone, packets pass: no effect outlives it, even if its rules do.
+that process is gone, packets pass: no effect outlives it, even if its rules do. Netem, and rules that lead questions to
+a name server of ours, work on when whoever put them in is killed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import select
 import subprocess
 import sys
 import zlib
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -44,15 +46,15 @@ class Wire:
     def __init__(self, peer: Peer, sign: str, *, queue: bool = False) -> None:
         self.peer, self.sign, self._only_queue = peer, sign, queue
         self._process: subprocess.Popen[bytes] | None = None
-        self._device = ""
+        self._netem = False
 
     def put(self, kind: Kind, given: dict[str, Any]) -> None:
         """`given`: the fields of the kind in disturbance.py. Raises TargetError; then nothing is left."""
         try:
             if not self._only_queue and mechanism(kind, self.peer) == "netem":
-                self._device = netem.device(self.peer.addresses[0])
+                self._netem = True
                 effect = netem.delaying(**given) if kind == "delay" else netem.losing(**given)
-                netem.put(self._device, self.peer, effect)
+                netem.put(netem.device(self.peer.addresses[0]), self.peer, self.sign, effect)
             else:
                 self._queue(kind, given)
         except BaseException:
@@ -61,8 +63,8 @@ class Wire:
 
     def undo(self) -> None:
         """The rules first, so that nothing new comes; then the process, which lets go of what it holds. Safe twice."""
-        if self._device:
-            netem.remove(self._device)
+        if self._netem:
+            netem.remove(self.sign)
         netfilter.remove(self.sign)
         if self._process is not None:
             process, self._process = self._process, None
@@ -106,16 +108,24 @@ class Names:
 
 
 def remove(sign: str) -> None:
-    """What a helper that was killed has left: its rules, without effect any more. What netem does is not told apart by
-    sign: it is one at a time."""
+    """What a helper that was killed has left. Safe twice."""
     netfilter.remove(sign)
+    netem.remove(sign)
 
 
-def left() -> list[str]:
-    """The signs of rules that are there; and the devices that netem disturbs."""
+def left(spared: Collection[str] = ()) -> list[str]:
+    """What is there of ours, but for those signs: a clause for each sign of rules, and for each device of netem's."""
+    misled, place = netfilter.signs("nat"), "left in its network namespace"
+    found = [
+        f"rules of {sign} are {place}, "
+        + ("and lead questions to name servers to nobody" if sign in misled else "without effect")
+        for sign in netfilter.signs()
+        if sign not in spared
+    ]
+    numbers = {netem.number(sign) for sign in spared}
     with suppress(TargetError):
-        return [*netfilter.signs(), *(f"netem on {device}" for device in netem.ours())]
-    return netfilter.signs()
+        found += [f"netem is {place}, at work on {on}" for on, whose in netem.ours().items() if whose not in numbers]
+    return found
 
 
 def _mark() -> int:

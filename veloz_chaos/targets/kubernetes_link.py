@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Link, Offer, Reference, Resolvable
-from veloz_chaos.errors import Missing
+from veloz_chaos.errors import Gone, Missing
 from veloz_chaos.mechanisms import kube_api, kube_pods, kube_rights, pod_helpers
 from veloz_chaos.mechanisms.beside_pod import Beside
 from veloz_chaos.mechanisms.contained_link import (
@@ -96,14 +96,14 @@ class Helped(OnKubernetes):
 
 
 class PodLink(Helped, ContainedLink):
-    """One link of one incarnation of a pod."""
+    """One link of one pod."""
 
     def offered(self) -> Sequence[Offer]:
         return [] if self.lacks else [self.beside.worded(one) for one in super().offered()]
 
 
 class PodNames(Helped, ContainedNames):
-    """What one incarnation of a pod is told by its name servers."""
+    """What one pod is told by its name servers."""
 
     def offered(self) -> Sequence[Offer]:
         return [] if self.lacks else [self.beside.worded(one) for one in super().offered()]
@@ -128,9 +128,14 @@ def rights(selector: Selector, capability: str) -> list[Right]:
 
 
 def reopen(reference: Reference) -> Link | Resolvable:
-    """The same link of the same incarnation again. Raises Gone."""
+    """The same link of the same pod again, whichever of its containers have been started again meanwhile; also of one
+    that is going, as long as a helper is beside it. Raises Gone."""
     made = _made(reference)
-    made.beside.state()
+    try:
+        made.beside.state()
+    except Gone:
+        if not made.beside.found():
+            raise
     return made
 
 

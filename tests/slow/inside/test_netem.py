@@ -33,12 +33,23 @@ def test_a_delay_is_what_was_asked_and_goes(far: Far) -> None:
     assert wire.mechanism("delay", peer) == "netem"
     made = Wire(peer, SIGN)
     made.put("delay", {"delay": 0.5, "jitter": 0.0})
-    assert netem.ours() == [netem.device(far.four)]
+    assert netem.ours() == {netem.device(far.four): netem.number(SIGN)}
     assert seconds(far) >= usual / 2 + 0.5
     made.undo()
-    assert netem.ours() == []
+    assert netem.ours() == {}
     assert wire.left() == []
     assert seconds(far) < usual + 0.4
+
+
+def test_what_a_killed_helper_left_is_taken_out_by_its_sign(far: Far) -> None:
+    peer, device = Peer((far.four,), far.port), netem.device(far.four)
+    netem.put(device, peer, SIGN, netem.delaying(0.5, 0.0))
+    assert wire.left() == [f"netem is left in its network namespace, at work on {device}"]
+    wire.remove(f"{SIGN}-other")
+    assert netem.ours() == {device: netem.number(SIGN)}
+    wire.remove(SIGN)
+    assert wire.left() == []
+    assert seconds(far) < 0.4
 
 
 def test_the_link_alone_is_delayed(far: Far) -> None:
