@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import product
@@ -63,6 +64,32 @@ def test_of_two_the_death_of_one_is_counted_and_nobody_is_gone() -> None:
     )
 
 
+def test_what_one_died_of_before_says_nothing_of_the_other_one() -> None:
+    before = Incarnation("engine", "before", runs=False, serves=False, ended="oom-killed")
+    other = Incarnation("engine", "other", runs=True, serves=True)
+    assert seen([before, FIRST, other], [before, other]).deaths == {"killed": 1}
+
+
+def test_a_platform_that_is_late_is_asked_again_and_not_for_ever() -> None:
+    class Late:
+        looks = 0
+
+        def events(self) -> Any:
+            return io.BytesIO(b"")
+
+        def look(self) -> list[Incarnation]:
+            self.looks += 1
+            if self.looks == 3:
+                return [FIRST]
+            raise TimeoutError
+
+    late, deaths = Late(), Deaths()
+    with pytest.raises(TimeoutError):
+        watcher.follow(late, deaths)  # type: ignore[arg-type]
+    assert late.looks == 3 + watcher.LATE + 1
+    assert [one.name for one in deaths.told] == ["engine"]
+
+
 def test_how_it_ended() -> None:
     assert [reason(137, True), reason(137, False), reason(143, False), reason(3, False)] == [
         "oom-killed", "killed", "killed", "exited"
@@ -109,6 +136,8 @@ def container(**state: Any) -> dict[str, Any]:
         ({"Running": False, "ExitCode": 137}, False, False, "killed"),
         ({"Running": False, "ExitCode": 1}, False, False, "exited"),
         ({"Running": False, "ExitCode": 137, "OOMKilled": True}, False, False, "oom-killed"),
+        ({"Restarting": True, "ExitCode": 137, "OOMKilled": True}, False, False, "oom-killed"),
+        ({"Restarting": True, "ExitCode": 1}, False, False, "exited"),
         ({"OOMKilled": True, "Health": {"Status": "starting"}}, True, False, "oom-killed"),
     ],
 )

@@ -42,6 +42,8 @@ class Deaths:
     def __init__(self) -> None:
         self.told: tuple[Told, ...] = ()
         self._running: dict[str, Incarnation] = {}
+        #: the names of all that there was at the last look
+        self._known: frozenset[str] = frozenset()
         self._starts: Counter[str] = Counter()
         self._deaths: dict[str, Counter[str]] = {}
         self._gone: dict[str, str] = {}
@@ -53,23 +55,23 @@ class Deaths:
             self._deaths.setdefault(one.service, Counter())
         for name, before in self._running.items():
             if name not in running:
-                why = _why(before, now)
+                why = self._why(before, now)
                 self._deaths[before.service][why] += 1
                 self._gone[before.service] = why
         self._starts.update(one.service for name, one in running.items() if name not in self._running)
-        self._running = running
+        self._running, self._known = running, frozenset(one.name for one in now)
         for one in running.values():
             if one.serves:
                 self._gone.pop(one.service, None)
         self.told = tuple(map(self._of, sorted(self._deaths)))
 
+    def _why(self, dead: Incarnation, now: Iterable[Incarnation]) -> str:
+        """What is said of the dead one itself, else by one that is new; what was there before died of its own."""
+        mine = [one for one in now if one.service == dead.service and one.ended]
+        told = [one for one in mine if one.name == dead.name] + [one for one in mine if one.name not in self._known]
+        return told[0].ended if told else KILLED
+
     def _of(self, service: str) -> Told:
         serves = any(one.serves for one in self._running.values() if one.service == service)
         restarts, gone = max(self._starts[service] - 1, 0), self._gone.get(service, "")
         return Told(service, serves, restarts, gone, Counter(self._deaths[service]))
-
-
-def _why(dead: Incarnation, now: Iterable[Incarnation]) -> str:
-    """What is said of the dead one itself, else by the one in its place."""
-    mine = [one for one in now if one.service == dead.service and one.ended]
-    return next((one.ended for one in sorted(mine, key=lambda one: one.name != dead.name)), KILLED)

@@ -37,6 +37,8 @@ HAPPENED = ("die", "oom", "start", "destroy", "health_status")
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 #: Seconds: for an answer. It is asked at least so often, whatever it reports.
 PATIENCE = 5.0
+#: So often in a row it may answer too late.
+LATE = 5
 #: Characters of an answer that is passed on.
 SAID = 200
 
@@ -105,13 +107,14 @@ class _Local(http.client.HTTPConnection):
 
 
 def of_container(said: Mapping[str, Any]) -> Incarnation:
-    """From what `docker inspect` says of it."""
+    """From what `docker inspect` says of it. One that waits to be started again is still called running."""
     state = said["State"]
+    runs = state["Running"] and not state.get("Restarting", False)
     service = said["Config"]["Labels"]["com.docker.compose.service"]
-    serves = state["Running"] and state.get("Health", {}).get("Status", "healthy") == "healthy"
-    ended = not state["Running"] or state["OOMKilled"]
+    serves = runs and state.get("Health", {}).get("Status", "healthy") == "healthy"
+    ended = not runs or state["OOMKilled"]
     why = reason(state["ExitCode"], state["OOMKilled"]) if ended else ""
-    return Incarnation(service, f"{said['Id']} {state['StartedAt']}", state["Running"], serves, why)
+    return Incarnation(service, f"{said['Id']} {state['StartedAt']}", runs, serves, why)
 
 
 def members(container: str, root: Path = Path("/proc")) -> Iterator[int]:
@@ -195,15 +198,20 @@ def _json(connection: http.client.HTTPConnection, path: str, headers: Mapping[st
 
 
 def follow(platform: Platform, deaths: Deaths) -> None:
-    """Look whenever something happened, and when nothing did; for ever. Raises OSError, HTTPException, ValueError."""
+    """Look whenever something happened, and when nothing did; for ever. One that is late now and then is asked again.
+    Raises OSError, HTTPException, ValueError."""
+    late = 0
     while True:
-        with platform.events() as events:
-            deaths.saw(platform.look())
-            try:
+        try:
+            with platform.events() as events:
+                deaths.saw(platform.look())
+                late = 0
                 while events.readline():
                     deaths.saw(platform.look())
-            except TimeoutError:
-                continue
+        except TimeoutError:
+            late += 1
+            if late > LATE:
+                raise
 
 
 def of(environment: Mapping[str, str]) -> Platform:
@@ -225,7 +233,7 @@ def main(environment: Mapping[str, str]) -> None:
 def _until_it_fails(platform: Platform, deaths: Deaths) -> None:
     try:
         follow(platform, deaths)
-    except (OSError, http.client.HTTPException, ValueError, LookupError) as error:
+    except Exception as error:  # noqa: BLE001 -- it ends in any case, and says why
         print(f"the platform does not answer as it should: {type(error).__name__}: {error}", flush=True)
     finally:
         os._exit(1)
