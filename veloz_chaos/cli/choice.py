@@ -72,6 +72,7 @@ def _own(flaws: Sequence[str], backups: bool) -> Iterator[Path]:
                 monitored=watched,
                 backups=backups,
             )
+            _unwind_at_last()
             yield made.environment
         finally:
             control.down(folder)
@@ -97,20 +98,31 @@ def folder(name: str, file: str) -> Path:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind like Ctrl-C, so that nothing that was started stays."""
+    """SIGTERM and SIGHUP unwind as Ctrl-C does, so that nothing that was started stays."""
     catch()
     try:
         yield
     finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def catch() -> None:
     """To be called again after each run: a run's own handlers end with it."""
-    signal.signal(signal.SIGTERM, _unwind)
-    signal.signal(signal.SIGHUP, _unwind)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _unwind)
+
+
+#: The signals that came. What they raise is lost where Python runs a destructor just then.
+_CAME: list[str] = []
 
 
 def _unwind(number: int, _: FrameType | None) -> None:
-    raise KeyboardInterrupt(signal.Signals(number).name)
+    _CAME.append(signal.Signals(number).name)
+    raise KeyboardInterrupt(_CAME[-1])
+
+
+def _unwind_at_last() -> None:
+    if _CAME:
+        raise KeyboardInterrupt(_CAME[-1])
