@@ -99,6 +99,7 @@ def folder(name: str, file: str) -> Path:
 @contextmanager
 def terminable() -> Iterator[None]:
     """SIGTERM and SIGHUP unwind as Ctrl-C does, so that nothing that was started stays."""
+    _CAME.clear()
     catch()
     try:
         yield
@@ -114,7 +115,7 @@ def catch() -> None:
         signal.signal(number, _unwind)
 
 
-#: The signals that came. What they raise is lost where Python runs a destructor just then.
+#: The signals that came since `terminable`. What they raise is lost where Python runs a destructor just then.
 _CAME: list[str] = []
 
 
