@@ -13,7 +13,7 @@ from functools import partial
 from itertools import pairwise, takewhile
 from typing import Any
 
-from veloz_chaos.core.alerts import CAUGHT, PROMETHEUS, PlannedAlert, named
+from veloz_chaos.core.alerts import CAUGHT, PROMETHEUS, PlannedAlert, named, told_of
 from veloz_chaos.core.coverage import GAP_PERIODS
 from veloz_chaos.core.history import History, Value
 from veloz_chaos.core.interval import Interval, Nanoseconds
@@ -314,8 +314,7 @@ def _there(alert: PlannedAlert, history: History, instant: Nanoseconds) -> Itera
     for name in alert.sources:
         before = [value for value in history.values.get(name, ()) if value.answered < instant]
         if before:
-            last = before[-1].value
-            yield from last if isinstance(last, list) else last["alerts"]
+            yield from told_of(before[-1].value)
 
 
 def _severities(alert: PlannedAlert, prometheus: list[Value], told: list[Value], since: Nanoseconds) -> Iterator[str]:
@@ -345,5 +344,5 @@ def _noise(alert: PlannedAlert, history: History, managers: list[str], since: Na
 
 
 def _others(alert: PlannedAlert, before: Sequence[Mapping[str, str]], value: Any) -> set[str]:
-    there = (one for one in (value if isinstance(value, list) else value["alerts"]) if one["state"] in _TOLD)
+    there = (one for one in told_of(value) if one["state"] in _TOLD)
     return {named(one["labels"]) for one in there if alert.noise(one["labels"]) and one["labels"] not in before}

@@ -10,7 +10,7 @@ from typing import Any
 
 from veloz_chaos.core.alert_chain import STRENGTHS, Chain, Step, chain, last_read
 from veloz_chaos.core.alert_muting import muting
-from veloz_chaos.core.alerts import CAUGHT, RULES, PlannedAlert, named
+from veloz_chaos.core.alerts import CAUGHT, RULES, PlannedAlert, named, told_of
 from veloz_chaos.core.coverage import READ, unwatched, watched_until
 from veloz_chaos.core.doubt import completed
 from veloz_chaos.core.duration import nanoseconds
@@ -267,8 +267,8 @@ def refusals(plan: Plan, history: History) -> list[str]:
     rules = _latest_value(history, RULES) or []
     for name in alert.sources:
         value = _latest_value(history, name)
-        there = value if isinstance(value, list) else (value or {"alerts": []})["alerts"]
-        reasons += [f"alert {named(one['labels'])} is there already" for one in there if alert.mine(one["labels"])]
+        there = (one["labels"] for one in told_of(value))
+        reasons += [f"alert {named(labels)} is there already" for labels in there if alert.mine(labels)]
         if isinstance(value, dict):
             reasons += [f"{what} would swallow {alert.as_}" for what in muting(alert, value, rules)]
     return list(dict.fromkeys(reasons))
@@ -285,13 +285,10 @@ def unanswered(plan: Plan, history: History, began: int) -> list[str]:
     if alert is None:
         return []
 
-    def answered(name: str) -> bool:
-        return any(look.outcome == SHOWN for look in history.trace(name).since(began))
-
     return [
         f"{group[0]} gave no answer in the baseline: {history.reasons.get(group[0], 'it was never looked at')}"
         for group in alert.groups
-        if not any(map(answered, group))
+        if not any(history.trace(name).had(SHOWN, began) for name in group)
     ]
 
 

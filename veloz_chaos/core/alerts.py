@@ -7,7 +7,7 @@ channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -126,6 +126,11 @@ def probes(said: Alerts) -> Iterator[tuple[str, str, Place]]:
         yield (ALERTMANAGER if len(said.alertmanager) == 1 else f"{ALERTMANAGER}-{number}"), "alertmanager", place
     if said.catcher is not None:
         yield CAUGHT, "caught", said.catcher
+
+
+def told_of(value: Any) -> Sequence[Mapping[str, Any]]:
+    """The alerts in what a probe has told: Prometheus' list, or what an Alertmanager has; none in what it has not."""
+    return value if isinstance(value, list) else value["alerts"] if value else ()
 
 
 def named(labels: Labels) -> str:

@@ -73,6 +73,10 @@ class Trace:
                 break
         return under_way[::-1] + found
 
+    def had(self, outcome: int, since: float) -> bool:
+        """Did a look that was asked at or after the instant end so?"""
+        return any(look.outcome == outcome for look in self.since(since))
+
     def inside(self, start: float, end: float) -> list[Look]:
         """Looks that lie wholly inside [start, end]."""
         return [look for look in self.asked_in(start, end) if look.answered <= end]

@@ -192,12 +192,12 @@ class Run:
         shown = [
             f"{name} is shown already, before anything was injected"
             for name in signals
-            if any(look.outcome == SHOWN for look in self.history.trace(name).since(began))
+            if self.history.trace(name).had(SHOWN, began)
         ]
         alarms = [
             f"{name} is shown: this run would be aborted at once"
             for name in self.plan.abort_when
-            if any(look.outcome == SHOWN for look in self.history.trace(name).since(began))
+            if self.history.trace(name).had(SHOWN, began)
         ]
         return broken + shown + alarms + alerts.refusals(self.plan, self.history)
 
@@ -209,12 +209,9 @@ class Run:
         never = [
             f"{name} gave no answer in the baseline: {self.history.reasons.get(name, 'it was never looked at')}"
             for name, outcome in wanted.items()
-            if not self._looked(name, outcome, began)
+            if not self.history.trace(name).had(outcome, began)
         ]
         return never + alerts.unanswered(self.plan, self.history, began)
-
-    def _looked(self, name: str, outcome: int, since: int) -> bool:
-        return any(look.outcome == outcome for look in self.history.trace(name).since(since))
 
     async def _orderless(self, before: int) -> list[str]:
         """A workload of which nothing was accepted in the baseline shows nothing of orders lost later."""
@@ -253,7 +250,7 @@ class Run:
         return [
             f"{name} gave no answer just before the strike: {self.history.reasons.get(name, 'it was not looked at')}"
             for name in signals
-            if not self._looked(name, NOT_SHOWN, now() - _silence(self.plan.probes[name]))
+            if not self.history.trace(name).had(NOT_SHOWN, now() - _silence(self.plan.probes[name]))
         ]
 
     def _steady_since(self) -> int:
