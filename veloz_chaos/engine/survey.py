@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -16,12 +16,14 @@ class Backends(Protocol):
 
 
 def survey(wanted: Iterable[Wanted], backends: Backends, *, identify: bool = False) -> Inventory:
-    """Side by side: the slowest backend decides how long it takes. `identify`: then each system is asked who it is."""
+    """Side by side: the slowest backend decides how long it takes. `identify`: each system is asked who it is, too."""
     asked = list(wanted)
     if not asked:
         return Inventory()
     with ThreadPoolExecutor(max_workers=min(8, len(asked))) as pool:
-        answers = list(pool.map(lambda one: _look(one, backends), asked))
+        looking = pool.map(lambda one: _look(one, backends), asked)
+        naming = pool.map(lambda one: _name(one, backends), asked if identify else ())
+        answers, names = list(looking), list(naming)
     found: dict[str, tuple[Found, ...]] = {}
     missing: dict[str, str] = {}
     for one, answer in zip(asked, answers, strict=True):
@@ -29,23 +31,25 @@ def survey(wanted: Iterable[Wanted], backends: Backends, *, identify: bool = Fal
             found[one.name] = found.get(one.name, ()) + answer
         else:
             missing[one.name] = "; ".join(filter(None, [missing.get(one.name), answer]))
-    return Inventory(found, missing, *(_identities(asked, backends) if identify else ()))
-
-
-def _identities(asked: Iterable[Wanted], backends: Backends) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
-    """Only backends whose systems have an identity know `system`."""
     systems: dict[str, dict[str, str]] = {}
     unidentified: dict[str, str] = {}
-    for one in asked:
-        backend, way = backends.backend(one.backend), f"{one.name} ({one.backend})"
-        try:
-            told = backend.system(_selector(one, backend)) if hasattr(backend, "system") else {}
-        except TargetError as error:
-            unidentified[way] = str(error)
+    for one, named in zip(asked, names, strict=False):
+        way = f"{one.name} ({one.backend})"
+        if isinstance(named, str):
+            unidentified[way] = named
         else:
-            for key, value in told.items():
+            for key, value in named.items():
                 systems.setdefault(key, {})[way] = value
-    return systems, unidentified
+    return Inventory(found, missing, systems, unidentified)
+
+
+def _name(one: Wanted, backends: Backends) -> Mapping[str, str] | str:
+    """What the system at its end says it is, or why that can't be told; only those that have an identity know."""
+    backend = backends.backend(one.backend)
+    try:
+        return dict(backend.system(_selector(one, backend))) if hasattr(backend, "system") else {}
+    except TargetError as error:
+        return str(error)
 
 
 def _selector(one: Wanted, backend: Any) -> Any:
