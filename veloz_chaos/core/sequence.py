@@ -52,11 +52,10 @@ def taken(e: Experiment, *, drill: bool) -> list[tuple[int, Step]]:
 
 def left_out(e: Experiment, *, drill: bool) -> list[str]:
     """What a plan tells of steps that it has not."""
-    every = {n for n, _ in taken(e, drill=drill)}
     return [
         f"step {step.name} is left out: only a drill asks {step.manual.by}"
-        for n, step in enumerate(e.steps or ())
-        if n not in every and step.manual is not None
+        for step in e.steps or ()
+        if step.drills_only and step.manual is not None and not drill
     ]
 
 

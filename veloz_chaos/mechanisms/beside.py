@@ -14,7 +14,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from contextlib import suppress
@@ -292,11 +292,10 @@ class Beside(ABC):
         holding = self.holding()
         return [f"{words}; end it by: {self.by_hand(sign)}" for sign, many in holding.items() for words in many]
 
-    def end(self, sign: str, spare: Collection[str] = ()) -> None:
-        """All helpers of a sign but some: each undoes what it holds, and is gone when this returns."""
+    def end(self, sign: str) -> None:
+        """All helpers of a sign: each undoes what it holds, and is gone when this returns."""
         for one in self.found(sign):
-            if one.identity not in spare:
-                self.stop(one.identity)
+            self.stop(one.identity)
 
     def withdraw(self, sign: str) -> None:
         """Those that were about to start when their runner was killed: the platform may be making one yet."""

@@ -8,8 +8,9 @@ from typing import Any
 
 Json = Mapping[str, Any]
 DEFAULT = "kubectl.kubernetes.io/default-container"
-#: Why a container does not run, as long as its kubelet tries again within seconds.
-_TRIED_AGAIN = ("ErrImagePull", "CreateContainerError", "CreateContainerConfigError", "RunContainerError")
+#: Why a container does not run: it can't be made; and all that its kubelet tries again within seconds.
+_UNMADE = ("CreateContainerError", "CreateContainerConfigError", "RunContainerError")
+_TRIED_AGAIN = ("ErrImagePull", *_UNMADE)
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def cannot_run(statuses: Sequence[Json], *, patient: bool = False) -> str:
                 f"its image {status.get('image')} can't be had ({waiting.get('message') or waiting['reason']}); push "
                 "it where the nodes pull from and name it by `image:` or VELOZ_CHAOS_HELPER_IMAGE"
             )
-        if waiting.get("reason") in ("CreateContainerError", "CreateContainerConfigError", "RunContainerError"):
+        if waiting.get("reason") in _UNMADE:
             return f"{waiting['reason']}: {waiting.get('message', '')}"
     return ""
 

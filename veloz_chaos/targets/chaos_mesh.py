@@ -144,8 +144,9 @@ class MeshPod(Meshed, Killable, Pressable):
 
 
 def _offer(capability: str, mechanism: str, touches: str) -> Offer:
-    how = f"NetworkChaos: {mechanism}"
-    return Offer(capability=capability, mechanism=how, touches=touches, undo=UNDO, expiry=EXPIRY)
+    return Offer(
+        capability=capability, mechanism=f"NetworkChaos: {mechanism}", touches=touches, undo=UNDO, expiry=EXPIRY
+    )
 
 
 _EITHER = "this pod's traffic with that host and port, existing connections too; with `pods` all its traffic with those"
