@@ -100,11 +100,8 @@ def main(service: str, environment: Mapping[str, str]) -> None:
 
 def seed(host: str, port: int) -> None:
     """The gateway's first orders, once it trades. Raises UsageError."""
-    deadline = time.monotonic() + TRADES_WITHIN
-    while not control.trades(port, host):
-        if time.monotonic() > deadline:
-            raise UsageError(f"the gateway at {host}:{port} does not trade within {TRADES_WITHIN:.0f} s")
-        time.sleep(LOOK_EVERY)
+    if not control.until(lambda: control.trades(port, host), TRADES_WITHIN, LOOK_EVERY):
+        raise UsageError(f"the gateway at {host}:{port} does not trade within {TRADES_WITHIN:.0f} s")
     if refused := control.seed(port, host):
         raise UsageError(refused)
 

@@ -142,9 +142,9 @@ def _clear(directory: Path) -> None:
     """End what runs there and remove the files, but no directory that `up` may be holding."""
     identities = _identities(directory)
     _signal((one for one in identities if one["service"] == "supervisor"), signal.SIGTERM)
-    if not _until(lambda: not _alive(identities), GRACE):
+    if not until(lambda: not _alive(identities), GRACE):
         _signal(_identities(directory), signal.SIGKILL)
-        _until(lambda: not _alive(identities), GRACE)
+        until(lambda: not _alive(identities), GRACE)
     _reap(identities)
     traces.remove(directory)
 
@@ -180,7 +180,7 @@ def restart(directory: Path, service: str) -> None:
     supervisor = [one for one in identities if one["service"] == "supervisor"]
     dead = {identity.pid for identity in _alive(ended)}
     _signal(ended, signal.SIGKILL)
-    if not _until(lambda: not _alive(ended) and _serves(directory, service, supervisor, dead), READY_WITHIN):
+    if not until(lambda: not _alive(ended) and _serves(directory, service, supervisor, dead), READY_WITHIN):
         raise UsageError(f"{service} did not start; {_tail(directory.resolve())}")
 
 
@@ -194,14 +194,14 @@ def end(directory: Path, services: Container[str]) -> None:
         states = {name: one.state for name, one in found.services.items() if name in services} if found else {}
         return bool(states) and not _alive(ended) and set(states.values()) == {"down"}
 
-    if not _until(known, GRACE):
+    if not until(known, GRACE):
         raise UsageError(f"{directory}: what is to be restored does not end")
 
 
 def start(directory: Path, services: Sequence[str]) -> None:
     """What is down, at once; returns when all of these serve. Raises UsageError."""
     supervisor = [one for one in _identities(directory) if one["service"] == "supervisor"]
-    if not _until(lambda: all(_serves(directory, name, supervisor, ()) for name in services), READY_WITHIN):
+    if not until(lambda: all(_serves(directory, name, supervisor, ()) for name in services), READY_WITHIN):
         raise UsageError(f"{', '.join(services)} did not start; {_tail(directory)}")
 
 
@@ -337,12 +337,13 @@ def _reap(identities: Iterable[Mapping[str, Any]]) -> None:
             continue
 
 
-def _until(holds: Callable[[], bool], seconds: float) -> bool:
+def until(holds: Callable[[], object], seconds: float, every: float = 0.01) -> bool:
+    """Whether it came to hold in time."""
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.01)
+        time.sleep(every)
     return True
 
 

@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import tempfile
-import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -168,11 +167,14 @@ def restart(service: str) -> None:
     if service not in found.services:
         raise UsageError(f"the sandbox has no service `{service}`; known: {', '.join(found.services)}")
     _docker("restart", "--time", "3", found.services[service].container)
-    deadline = time.monotonic() + TRADES_WITHIN
-    while (now := status()) and now.services[service].health not in ("healthy", ""):
-        if time.monotonic() > deadline:
-            raise UsageError(f"{service} did not become healthy; {_tail(service)}")
-        time.sleep(LOOK_EVERY)
+    if not control.until(lambda: _well(service), TRADES_WITHIN, LOOK_EVERY):
+        raise UsageError(f"{service} did not become healthy; {_tail(service)}")
+
+
+def _well(service: str) -> bool:
+    """A sandbox that is gone needs no more waiting."""
+    now = status()
+    return now is None or now.services[service].health in ("healthy", "")
 
 
 @contextmanager
@@ -226,22 +228,16 @@ def _built(tag: str, monitored: bool) -> bool:
 
 def _await_trading() -> None:
     """Seeded, too. Raises UsageError."""
-    deadline = time.monotonic() + TRADES_WITHIN
-    while not control.trades(GATEWAY):
-        if time.monotonic() > deadline:
-            raise UsageError(f"the sandbox does not trade within {TRADES_WITHIN:.0f} s; {_tail()}")
-        time.sleep(LOOK_EVERY)
+    if not control.until(lambda: control.trades(GATEWAY), TRADES_WITHIN, LOOK_EVERY):
+        raise UsageError(f"the sandbox does not trade within {TRADES_WITHIN:.0f} s; {_tail()}")
     if refused := control.seed(GATEWAY):
         raise UsageError(f"{refused}; {_tail('gateway')}")
 
 
 def _await_watching() -> None:
     """Every target answers, and no alert is pending. Raises UsageError."""
-    deadline = time.monotonic() + TRADES_WITHIN
-    while not control.watched(ALERTS["prometheus"]):
-        if time.monotonic() > deadline:
-            raise UsageError(f"the sandbox is not watched within {TRADES_WITHIN:.0f} s; {_tail()}")
-        time.sleep(LOOK_EVERY)
+    if not control.until(lambda: control.watched(ALERTS["prometheus"]), TRADES_WITHIN, LOOK_EVERY):
+        raise UsageError(f"the sandbox is not watched within {TRADES_WITHIN:.0f} s; {_tail()}")
 
 
 def socket() -> str:

@@ -249,11 +249,8 @@ def _await_seeded(cluster: Cluster) -> None:
 
 def _await_watching(cluster: Cluster, host: str) -> None:
     """Every target answers, and no alert is pending. Raises UsageError."""
-    deadline = time.monotonic() + STARTED_WITHIN
-    while not control.watched(PROMETHEUS, host):
-        if time.monotonic() > deadline:
-            raise UsageError(f"the sandbox is not watched within {STARTED_WITHIN:.0f} s; {_what_is_wrong(cluster)}")
-        time.sleep(LOOK_EVERY)
+    if not control.until(lambda: control.watched(PROMETHEUS, host), STARTED_WITHIN, LOOK_EVERY):
+        raise UsageError(f"the sandbox is not watched within {STARTED_WITHIN:.0f} s; {_what_is_wrong(cluster)}")
 
 
 def no_image(found: Sequence[Object]) -> str:

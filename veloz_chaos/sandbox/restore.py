@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import shutil
-import time
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -49,11 +48,8 @@ def restore(directory: Path, to: str = "") -> int:
     _write(directory / "gateway" / "orders.jsonl", orders)
     site.mark(directory)
     control.start(directory, ["engine", "gateway"])
-    deadline = time.monotonic() + _TRADES_WITHIN
-    while not control.trades(settings.ports["gateway"]):
-        if time.monotonic() > deadline:
-            raise UsageError(f"the site is restored, but does not trade; see the logs in {directory / 'log'}")
-        time.sleep(0.02)
+    if not control.until(lambda: control.trades(settings.ports["gateway"]), _TRADES_WITHIN, 0.02):
+        raise UsageError(f"the site is restored, but does not trade; see the logs in {directory / 'log'}")
     truth.write("done", orders=[order.client_order_id for order in orders])
     return len(orders)
 
