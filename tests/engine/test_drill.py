@@ -419,12 +419,8 @@ def answering(lab: Lab, **words: bool) -> Iterator[None]:
                 if name in left:
                     confirm.confirm(folder, name, "carol", go=left.pop(name))
 
-    person = threading.Thread(target=answer)
-    person.start()
-    try:
+    with meanwhile(answer):
         yield
-    finally:
-        person.join()
 
 
 @contextmanager
@@ -444,7 +440,14 @@ def confirmed(lab: Lab, step: str) -> Iterator[None]:
             time.sleep(0.02)
         confirm.confirm(lab.runs()[0], step, "carol")
 
-    person = threading.Thread(target=answer)
+    with meanwhile(answer):
+        yield
+
+
+@contextmanager
+def meanwhile(act: Callable[[], None]) -> Iterator[None]:
+    """Somebody does that beside us, and has done it at the end."""
+    person = threading.Thread(target=act)
     person.start()
     try:
         yield

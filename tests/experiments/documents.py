@@ -71,6 +71,12 @@ def having(result: dict[str, Any], verdict: str) -> list[str]:
     return [finding["expectation"] for finding in result["findings"] if finding["verdict"] == verdict]
 
 
+def require_caught(flaw: str, experiment: str, result: dict[str, Any]) -> None:
+    """By the expectation that it concerns, and by no other."""
+    assert FLAWS[flaw].agrees(experiment, having(result, "failed")), told(result)
+    assert result["exit_code"] == 1, told(result)
+
+
 def told(result: dict[str, Any]) -> str:
     """What a test prints when it fails."""
     lines = [f"{f['verdict']}: {f['expectation']}: {f['reason']}" for f in result["findings"]]
