@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from tests.property.simulation.profile import many
 from veloz_chaos.mechanisms import log_tail
 from veloz_chaos.mechanisms.docker_log import Parser
-from veloz_chaos.mechanisms.log_tail import OVERLAP, Book, stamped
+from veloz_chaos.mechanisms.log_tail import LINES, OVERLAP, PART, Book, Line, Tail, stamped
 
 STAMP = "2026-11-25T00:12:33.000000007Z"
 AT = 1_795_565_553_000_000_007
@@ -23,9 +24,13 @@ def frame(text: str, stream: int = 1) -> bytes:
     return bytes([stream, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
 
 
-def parsed(data: bytes, cuts: Sequence[int] = (), *, tty: bool = False) -> list[tuple[int, int, str]]:
+def parsed(data: bytes, cuts: Sequence[int] = (), *, tty: bool = False) -> list[Line]:
     parser, edges = Parser(tty=tty), sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [line for i, j in pairwise(edges) for line in parser.feed(data[i:j])]
+    return [line for i, j in pairwise(edges) for line in told(parser, data[i:j])]
+
+
+def told(parser: Parser, data: bytes) -> list[Line]:
+    return [line for line in parser.feed(data) if line[2] is not None]
 
 
 @given(st.lists(st.integers(0, 10_000), max_size=8))
@@ -103,8 +108,54 @@ def test_a_stamp_of_another_zone_is_the_same_moment() -> None:
 
 def test_what_a_dead_container_left_without_an_end_of_line_is_its_last_line() -> None:
     parser = Parser(tty=False)
-    assert list(parser.feed(frame(f"{STAMP} one\n") + frame(f"{STAMP} dying"))) == [(1, AT, "one")]
+    assert told(parser, frame(f"{STAMP} one\n") + frame(f"{STAMP} dying")) == [(1, AT, "one")]
     assert list(parser.last()) == [(1, AT, "dying")]
     parser = Parser(tty=True)
-    assert list(parser.feed(f"{STAMP} one\r\n{STAMP} dying".encode())) == [(1, AT, "one")]
+    assert told(parser, f"{STAMP} one\r\n{STAMP} dying".encode()) == [(1, AT, "one")]
     assert list(parser.last()) == [(1, AT, "dying")]
+
+
+@pytest.mark.parametrize("tty", [False, True])
+@pytest.mark.parametrize("ended", [False, True])
+def test_parts_are_among_those_asked_for(tty: bool, ended: bool) -> None:
+    """A read that got all it asked for is known for one that may have left some out."""
+    long = "x" * (6 * PART + 1)
+    messages = [long[n : n + PART] for n in range(0, len(long), PART)]
+    whole = frame(f"{STAMP} short\n") * 3 + b"".join(frame(f"{STAMP} {part}") for part in messages)
+    data = f"{STAMP} short\n".encode() * 3 + f"{STAMP} {long}".encode() if tty else whole
+    end = frame(f"{STAMP} \n") if not tty else b"\n"
+    parser = Parser(tty=tty)
+    assert len([*parser.feed(data + (end if ended else b"")), *parser.begun()]) >= 3 + len(messages)
+
+
+class Kept:
+    """A source that counts parts, as platforms do."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._lines = lines
+
+    async def listed(self) -> list[str]:
+        return ["one"]
+
+    async def lines(
+        self, container: str, since: int = 0, tail: int | None = None, *, follow: bool = False
+    ) -> AsyncIterator[Line]:
+        assert (container, since) == ("one", 0)
+        if follow:
+            await asyncio.Event().wait()
+        for line in self._lines[-(tail or 0) :]:
+            yield line
+
+
+def test_one_look_has_all_lines_though_some_are_of_parts() -> None:
+    lines: list[Line] = [*((1, n, f"line {n}") for n in range(1, LINES + 1)), *[(1, LINES + 1, None)] * 6]
+    had: list[str] = []
+
+    async def test() -> None:
+        tail = Tail(Kept([*lines, (1, LINES + 1, "long")]), had.append, previous=True)
+        await tail.open()
+        await tail.look()
+        await tail.close()
+
+    asyncio.run(test())
+    assert had == [*(f"line {n}" for n in range(1, LINES + 1)), "long"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from veloz_chaos.mechanisms.docker_look import Containers, Engine
-from veloz_chaos.mechanisms.log_tail import LONGEST, Line, stamped
+from veloz_chaos.mechanisms.log_tail import LONGEST, Line, parts, stamped
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Logs:
             async for data in body:
                 for line in parser.feed(data):
                     yield line
-        for line in parser.last() if follow else ():
+        for line in parser.last() if follow else parser.begun():
             yield line
 
 
@@ -54,6 +54,7 @@ class Parser:
     def feed(self, data: bytes) -> Iterator[Line]:
         self._data += data
         for stream, message in self._messages():
+            yield from parts(message)[1:] if self._tty else ()
             stamp, text = stamped(message)
             first, begun = self._parts.pop(stream, (stamp, b""))
             whole = (begun + text)[:LONGEST]
@@ -61,6 +62,11 @@ class Parser:
                 yield stream, first, whole.decode("utf-8", "replace").rstrip("\r\n")
             else:
                 self._parts[stream] = first, whole
+                yield stream, first, None
+
+    def begun(self) -> Sequence[Line]:
+        """Of a read that ends before the line does: what was not told as a part yet."""
+        return parts(self._data) if self._tty else ()
 
     def last(self) -> Iterator[Line]:
         """What a container that has ended left without an end of line: nothing will be added to it."""

@@ -11,7 +11,7 @@ from veloz_chaos.errors import Gone
 from veloz_chaos.mechanisms import kube_pods
 from veloz_chaos.mechanisms.kube_api import path
 from veloz_chaos.mechanisms.kube_look import Objects, Server
-from veloz_chaos.mechanisms.log_tail import LONGEST, Line, stamped
+from veloz_chaos.mechanisms.log_tail import LONGEST, Line, parts, stamped
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,12 @@ class Logs:
             async for data in ask.stream(f"{where}/log", asked):
                 *whole, rest = (rest + data).split(b"\n")
                 for line in whole:
+                    for part in parts(line)[1:]:
+                        yield part
                     stamp, text = stamped(line)
                     yield 1, stamp, text[:LONGEST].decode("utf-8", "replace").rstrip("\r")
+        for part in parts(rest):
+            yield part
 
     def _starts(self, pod: Mapping[str, Any]) -> list[str]:
         name = kube_pods.chosen(pod, self.container)

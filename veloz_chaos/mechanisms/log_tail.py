@@ -24,7 +24,7 @@ from veloz_chaos.errors import Gone, TargetError
 
 #: Of the platform's clock, in nanoseconds.
 OVERLAP = 1_000_000_000
-#: Lines asked for in one read, and that many times more if those were not all.
+#: Lines and parts of lines asked for in one read, and that many times more if those were not all.
 LINES, MORE = 1000, 10
 #: Between two attempts at a container's stream, and two looks at which containers there are. Seconds.
 AGAIN, SEARCH = 0.1, 0.2
@@ -32,13 +32,15 @@ AGAIN, SEARCH = 0.1, 0.2
 LAST_WORDS = 1.0
 #: Lines remembered, about: more only if more come within two overlaps.
 KEPT = 50_000
+#: No platform keeps a line in smaller parts. Bytes.
+PART = 1 << 10
 #: A line is cut off beyond this. Bytes.
 LONGEST = 1 << 20
 
 Take = Callable[[str], None]
 Key = tuple[int, int]
-#: Stream, stamp, text.
-Line = tuple[int, int, str]
+#: Stream, stamp, text; no text: a part of a line, which a platform counts as one of those asked for.
+Line = tuple[int, int, str | None]
 
 
 class Source(Protocol):
@@ -50,7 +52,8 @@ class Source(Protocol):
     def lines(
         self, container: str, since: int = 0, tail: int | None = None, *, follow: bool = False
     ) -> AsyncIterator[Line]:
-        """From that stamp on; the last so many; those to come too. Raises Gone if there are none any more."""
+        """From that stamp on; of the last so many, parts counted; those to come too. Raises Gone if there are none any
+        more."""
 
 
 @dataclass
@@ -163,9 +166,9 @@ class Tail:
                 lines *= MORE
             self._offer(book.reading(), got)
 
-    def _offer(self, is_new: Callable[[int, int], bool], lines: Sequence[tuple[int, int, str]]) -> None:
+    def _offer(self, is_new: Callable[[int, int], bool], lines: Sequence[Line]) -> None:
         for stream, stamp, text in lines:
-            if not self._ended and is_new(stream, stamp):
+            if text is not None and not self._ended and is_new(stream, stamp):
                 self._take(text)
 
     async def _end(self, container: str) -> int:
@@ -195,6 +198,12 @@ class Tail:
             except (TargetError, OSError):
                 pass  # the next look says so
             await asyncio.sleep(AGAIN)
+
+
+def parts(line: bytes) -> list[Line]:
+    """As many as a line may have been kept in that a platform has joined; the last of them is the line, or, if it has
+    no end yet, what there is of it."""
+    return [(0, 0, None)] * -(-len(line) // PART)
 
 
 def stamped(message: bytes) -> tuple[int, bytes]:
