@@ -5,8 +5,11 @@ Pods take seconds to start, so one set of them serves all, and each fault goes t
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,8 +20,11 @@ from tests.kubernetes.life import FOUND, TO, every, gone, live
 from tests.kubernetes.pods import Pods, first_process, pods
 from tests.kubernetes.pods import until as eventually
 from veloz_chaos.core.fault import Fault
+from veloz_chaos.core.survey import Wanted
+from veloz_chaos.engine.survey import survey
 from veloz_chaos.errors import Missing
 from veloz_chaos.mechanisms import proc
+from veloz_chaos.registry import Registry
 from veloz_chaos.targets import kubernetes_link
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.root, pytest.mark.xdist_group("pods")]
@@ -76,6 +82,34 @@ def test_what_a_killed_helper_left_on_a_link_is_taken_out_though_the_container_w
     assert lab.traces() == []
     target.disarm(sign)
     assert FOUND["names"](lab).leftovers() == []
+
+
+ANOTHER = """
+import json, sys
+from veloz_chaos.targets import kubernetes
+(target,) = kubernetes.find("service", kubernetes.Selector(**json.loads(sys.argv[1])))
+target.arm(sys.argv[2])
+print("armed", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_survey_tells_of_a_helper_that_another_process_has_started(lab: Pods) -> None:
+    lab.settle()
+    sign, wanted = f"{SIGN}-another", {**lab.common, "selector": {"app": "app"}, "container": "app"}
+
+    def left() -> tuple[str, ...]:
+        (found,) = survey([Wanted("app", "service", "kubernetes", wanted)], Registry()).found["app"]
+        return found.leftovers
+
+    assert left() == ()
+    command = [sys.executable, "-c", ANOTHER, json.dumps(wanted), sign]
+    with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "armed\n"
+        assert [f"of {sign} is still beside it" in one for one in left()] == [True]
+        other.communicate("")
+    eventually(lambda: left() == ())
 
 
 def test_who_is_not_there_is_told_with_what_is(lab: Pods) -> None:

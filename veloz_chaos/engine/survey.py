@@ -60,17 +60,20 @@ def _look(one: Wanted, backends: Backends) -> tuple[Found, ...] | str:
     """What stands behind a name, or why nothing does."""
     backend = backends.backend(one.backend)
     try:
-        targets: list[Target] = backend.find(one.name, _selector(one, backend))
-        found = tuple(_found(target) for target in targets)
+        selector = _selector(one, backend)
+        targets: list[Target] = backend.find(one.name, selector)
+        doubted = {id(one) for one in (backend.doubted(selector, targets) if hasattr(backend, "doubted") else targets)}
+        found = tuple(_found(target, doubted=id(target) in doubted) for target in targets)
     except TargetError as error:
         return str(error)
     return found or "nothing matches its selector"
 
 
-def _found(target: Target) -> Found:
+def _found(target: Target, *, doubted: bool) -> Found:
+    """`doubted`: it may have leftovers."""
     return Found(
         target.reference,
         {offer.capability: offer for offer in target.offered()},
-        tuple(target.leftovers()),
+        tuple(target.leftovers()) if doubted else (),
         target.lacks,
     )

@@ -18,7 +18,7 @@ from veloz_chaos.mechanisms import kube_api, kube_pods, kube_stream
 from veloz_chaos.mechanisms.beside import ENDING, READY, Found, Helper
 from veloz_chaos.mechanisms.beside_pod import SOON, Beside, attached, default_image
 from veloz_chaos.mechanisms.helper_container import CAPABILITIES
-from veloz_chaos.mechanisms.kube_api import SIGN, Forbidden, path
+from veloz_chaos.mechanisms.kube_api import SIGN, Forbidden, Place, path
 
 #: Which incarnation a helper is beside: the first digits of the container's id (a label holds no more than 63).
 TARGET = "veloz-chaos/target"
@@ -50,7 +50,7 @@ class OnNode(Beside):
     def found(self, sign: str | None = None) -> list[Found]:
         if not self.helpers:
             return []
-        selector = f"{TARGET}={self.container_id[:_DIGITS]}," + (f"{SIGN}={sign}" if sign else SIGN)
+        selector = f"{TARGET}={label(self.container_id)}," + (f"{SIGN}={sign}" if sign else SIGN)
         pods = self.api.listed(path("pods", self.helpers), labelSelector=selector).items
         return [
             Found(kube_pods.name_of(pod), kube_pods.name_of(pod), pod["metadata"]["labels"][SIGN], runs=_runs(pod))
@@ -166,9 +166,20 @@ class OnNode(Beside):
             "containers": [container],
             "volumes": [{"name": "groups", "hostPath": {"path": "/sys/fs/cgroup", "type": "Directory"}}],
         }
-        labels = kube_api.marked(sign, [(TARGET, self.container_id[:_DIGITS])])
+        labels = kube_api.marked(sign, [(TARGET, label(self.container_id))])
         return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
 
 
 def _runs(pod: Mapping[str, Any]) -> bool:
     return any(kube_pods.runs(one) for one in pod["status"].get("containerStatuses") or [])
+
+
+def label(container_id: str) -> str:
+    """What the pods of its helpers bear."""
+    return container_id[:_DIGITS]
+
+
+def attended(cluster: Place, helpers: str) -> set[str]:
+    """The labels of all containers that have such pods in that namespace."""
+    pods = kube_api.client(cluster).listed(path("pods", helpers), labelSelector=f"{SIGN},{TARGET}").items
+    return {pod["metadata"]["labels"][TARGET] for pod in pods}

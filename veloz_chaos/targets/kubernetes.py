@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Killable, Offer, Pausable, Reference
 from veloz_chaos.errors import Gone, Missing, TargetError
-from veloz_chaos.mechanisms import kube_api, kube_pods, kube_rights, pod_helpers, proc
+from veloz_chaos.mechanisms import helper_pod, kube_api, kube_pods, kube_rights, pod_helpers, proc
 from veloz_chaos.mechanisms.beside_pod import default_image
 from veloz_chaos.mechanisms.contained import STRAINS, Contained, Inside, inside, nothing_inside
 from veloz_chaos.mechanisms.kube_api import Held, Place, path
@@ -91,9 +91,11 @@ _FREEZER = Offer(
 class Part(OnKubernetes, Contained, Killable, Pausable):
     """What is done through the helpers beside one start of one container."""
 
-    def __init__(self, reference: Reference) -> None:
+    def __init__(self, reference: Reference, pod: Mapping[str, Any] | None = None) -> None:
+        """`pod`: as it was found."""
         super().__init__(reference)
         self.words = self.beside.cluster.words
+        self._pod = pod
         self._lacks: Mapping[str, str] | None = None
 
     def offered(self) -> Sequence[Offer]:
@@ -134,7 +136,7 @@ class Part(OnKubernetes, Contained, Killable, Pausable):
         return {capability: reason for capability, reason in said.items() if reason}
 
     def _spec(self) -> Mapping[str, Any]:
-        pod = self.beside.state()
+        pod = self._pod or self.beside.state()
         return {**kube_pods.spec_of(pod, self.beside.container), "pod": pod["spec"]}
 
 
@@ -214,7 +216,7 @@ def find(name: str, selector: Selector) -> list[Part]:
     pods = found(kube_api.client(selector.place), selector.namespace, selector.wanted)
     kind = Pod if selector.container is None and selector.process is None else Container
     containers: list[Part] = [
-        kind(Reference(backend="kubernetes", name=name, identity=_identity(pod, selector))) for pod in pods
+        kind(Reference(backend="kubernetes", name=name, identity=_identity(pod, selector)), pod) for pod in pods
     ]
     if selector.process is None:
         return containers
@@ -226,6 +228,14 @@ def find(name: str, selector: Selector) -> list[Part]:
     if not inner:
         raise Missing(nothing_inside(name, containers, selector.process))
     return inner
+
+
+def doubted(selector: Selector, found: Sequence[Part]) -> Sequence[Part]:
+    """Those that may have leftovers, of thousands: where helpers have pods of their own, one question tells of all."""
+    if selector.process is not None or not isinstance(selector.helpers, str | None):
+        return found
+    attended = helper_pod.attended(selector.place, selector.helpers) if selector.helpers else set()
+    return [one for one in found if one.beside.own() or helper_pod.label(one.beside.container_id) in attended]
 
 
 def system(selector: Selector) -> dict[str, str]:
