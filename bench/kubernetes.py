@@ -129,13 +129,14 @@ def survey(options: argparse.Namespace) -> Iterator[Row]:  # noqa: ARG001
 
 
 def _crowd(config: str) -> dict[str, Row]:
-    fake = {"namespace": SCALE, "selector": {"app": "fake"}, "kubeconfig": config}
+    fake = {"namespace": SCALE, "selector": {"app": "fake"}, "kubeconfig": config, "helpers": SCALE}
     probe = {"kubernetes": {"namespace": SCALE, "owner": "deployment/fake", "kubeconfig": config}}
     look = {"every": "1s", "timeout": "900ms"}
     return {
         "experiment": {"fault": {"kill": {"service": "fake", "pick": 1}}},
         "environment": {
             "services": {"fake": {"kubernetes": fake}},
+            "permit": {"helpers": {"node": True}},
             "probes": {"served": {**probe, **look}},
         },
     }
