@@ -102,6 +102,37 @@ def test_of_two_that_die_at_once_each_has_a_successor_of_its_own() -> None:
     assert second[1:] == [Report("started", "pod", "gateway-4"), Report("replaced", "pod", "gateway-4")]
 
 
+def test_a_successor_that_is_slow_to_start_leaves_the_other_one_s_alone() -> None:
+    """The second died when the first one's successor was made already: that one can be nobody's but the first one's."""
+    there = pod("u11", "c1", name="gateway-1"), pod("v11", "d1", name="gateway-2")
+    first = Told(*there, beside=replace(BESIDE, uid="u11"))
+    second = Told(*there, beside=replace(BESIDE, uid="v11", pod="gateway-2", container_id="d1"))
+    gone = [{**one, "metadata": {**one["metadata"], **LEAVING}} for one in there]
+    waiting: dict[str, Any] = {"state": {"waiting": {}}}
+    slow, quick = (pod(uid, name=name, ready=False, status=waiting) for uid, name in (("x1", "slow"), ("x2", "quick")))
+    run = pod("x2", "e2", name="quick"), pod("x1", "e1", name="slow")
+    for one in (first, second):
+        one.hear(gone[0], slow, gone[1], quick, *run)
+    assert first[1:] == [Report("started", "pod", "slow"), Report("replaced", "pod", "slow")]
+    assert second[1:] == [Report("started", "pod", "quick"), Report("replaced", "pod", "quick")]
+
+
+def test_the_successor_of_one_that_never_served_is_the_next_one() -> None:
+    told = Told(pod("u12"), beside=replace(BESIDE, uid="u12"))
+    failing = pod("y1", "e1", name="gateway-2", ready=False)
+    over = pod("y1", "e1", name="gateway-2", ready=False, phase="Failed")
+    heard = told.hear(pod("u12", metadata=LEAVING), failing, over, pod("y2", "e2", name="gateway-3"))
+    assert heard == [("died", "deleted"), ("started", "gateway-2"), ("replaced", "gateway-3")]
+
+
+def test_a_pod_made_while_only_a_container_of_ours_is_dead_replaces_nobody() -> None:
+    told = Told(pod("u13"), beside=replace(BESIDE, uid="u13"))
+    more = pod("z1", "e1", name="gateway-2")
+    dead = pod("u13", ready=False, status={"state": ended("c1")})
+    assert told.hear(dead, more) == [("died", "exit 137")]
+    assert told.hear(pod("u13", "c2"))[1:] == [("started", "gateway-1"), ("replaced", "gateway-1")]
+
+
 def test_readiness_is_told_when_it_changes_and_not_after_the_death() -> None:
     told = Told()
     assert told.hear(pod(), pod(ready=False), pod(ready=False), pod()) == [

@@ -54,6 +54,19 @@ def test_of_what_it_died_is_told_by_itself_or_the_one_in_its_place() -> None:
     assert seen([FIRST], [NEXT]).deaths == {"killed": 1}
 
 
+def test_what_was_told_of_it_while_it_ran_is_of_what_it_died() -> None:
+    """Newer engines forget a kill for memory at the next start, which may come before our look."""
+    killing = replace(FIRST, serves=False, ended="oom-killed")
+    assert seen([FIRST], [killing], [NEXT]).deaths == {"oom-killed": 1}
+    assert seen([FIRST], [killing], [replace(DEAD, ended="exited")]).deaths == {"exited": 1}
+
+
+def test_what_the_one_before_died_of_is_not_its_own_death() -> None:
+    """Older engines remember a kill for memory all through the next start."""
+    again = replace(NEXT, ended="oom-killed")
+    assert seen([FIRST], [again], [again], [replace(NEXT, name="third")]).deaths == {"oom-killed": 1, "killed": 1}
+
+
 def test_what_was_removed_is_dead_and_not_forgotten() -> None:
     assert seen([FIRST], []) == seen([FIRST], [], []) == Told("engine", False, 0, "killed", {"killed": 1})
 

@@ -41,16 +41,20 @@ class Incarnation:
             raise Gone(over)
         self._owner, self._ready = kube_pods.owner_of(pod), kube_pods.ready(pod)
         self._others = {one["metadata"]["uid"] for one in there}
-        self._died, self._served = False, False
-        #: the pod that took its place; empty as long as there is none
+        self._died, self._over, self._started, self._served = False, False, False, False
+        #: uid of the pod that takes its place; empty as long as there is none
         self._successor = ""
 
     def heard(self, kind: str, pod: Json) -> None:
-        if pod["metadata"]["uid"] == self._beside.uid:
+        uid, over = pod["metadata"]["uid"], kind == "DELETED" or kube_pods.leaving(pod)
+        if over and uid == self._successor:
+            self._successor = ""
+        if uid == self._beside.uid:
+            self._over = self._over or over
             self._own(kind, pod)
-        elif not self._died:
-            self._others.add(pod["metadata"]["uid"])
-        elif self._replaces(pod):
+        elif not self._over:
+            self._others.add(uid)
+        elif not over and self._replaces(pod):
             self._follow(pod)
 
     def _own(self, kind: str, pod: Json) -> None:
@@ -64,7 +68,7 @@ class Incarnation:
                 self._tell(Report("out-of-memory", "pod"))
             self._tell(Report("died", "pod", kube_pods.how(end) if end else "deleted"))
         if self._died:
-            if kube_pods.runs(status) and kube_pods.id_of(status) != beside.container_id:
+            if not self._over and kube_pods.runs(status) and kube_pods.id_of(status) != beside.container_id:
                 self._follow(pod)
             return
         if (ready := kube_pods.ready(pod)) != self._ready:
@@ -72,19 +76,20 @@ class Incarnation:
             self._tell(Report("healthy" if ready else "unhealthy", "pod", "ready" if ready else "not ready"))
 
     def _replaces(self, pod: Json) -> bool:
-        """Made by the same owner, and since: one that was there before replaces nobody."""
+        """Made by the same owner, and since our pod's end: the first such that is nobody else's, whether it runs yet or
+        not. Chosen among those that run, it could be the only one that another of us may have."""
+        uid = pod["metadata"]["uid"]
+        if self._successor:
+            return bool(uid == self._successor)
         ours = bool(self._owner) and kube_pods.owner_of(pod) == self._owner
-        new = pod["metadata"]["uid"] not in self._others
-        return ours and new and kube_pods.runs(kube_pods.status_of(pod, self._beside.container))
+        return ours and uid not in self._others and not _taken(uid, self._beside.uid)
 
     def _follow(self, pod: Json) -> None:
-        name, uid = kube_pods.name_of(pod), pod["metadata"]["uid"]
-        if not self._successor:
-            if uid != self._beside.uid and _taken(uid, self._beside.uid):
-                return
-            self._successor = name
+        name, self._successor = kube_pods.name_of(pod), pod["metadata"]["uid"]
+        if not self._started and kube_pods.runs(kube_pods.status_of(pod, self._beside.container)):
+            self._started = True
             self._tell(Report("started", "pod", name))
-        if name == self._successor and not self._served and kube_pods.ready(pod):
+        if self._started and not self._served and kube_pods.ready(pod):
             self._served = True
             self._tell(Report("replaced", "pod", name))
 

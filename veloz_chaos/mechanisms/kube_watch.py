@@ -66,13 +66,13 @@ class Watch:
                 self._heard(kind, found)
 
     def _compare(self) -> None:
-        """What has changed since we last knew."""
+        """What has changed since we last knew; what is new comes last, since it may be there because of the rest."""
         listed = self._api.listed(self._where, **self._query)
         there = {one["metadata"]["uid"]: one for one in listed.items}
         for uid, found in list(self._known.items()):
             if uid not in there:
                 self._heard("DELETED", found)
-        for uid, found in there.items():
+        for uid, found in sorted(there.items(), key=lambda one: one[0] not in self._known):
             known = self._known.get(uid)
             if known is None or known["metadata"]["resourceVersion"] != found["metadata"]["resourceVersion"]:
                 self._heard("ADDED" if known is None else "MODIFIED", found)

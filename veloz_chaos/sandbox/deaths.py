@@ -21,7 +21,7 @@ _BY_SIGNAL = 128
 @dataclass(frozen=True)
 class Incarnation:
     """One start of a service: `name` is another one at each. `ended`: of what it died, or, while it runs, the one that
-    ran before; "" where that is not known."""
+    ran before (what comes up later is of its own); "" where that is not known."""
 
     service: str
     name: str
@@ -44,6 +44,8 @@ class Deaths:
         self._running: dict[str, Incarnation] = {}
         #: the names of all that there was at the last look
         self._known: frozenset[str] = frozenset()
+        #: what each that runs was said to have died of when it was first seen: of the one before it
+        self._inherited: dict[str, str] = {}
         self._starts: Counter[str] = Counter()
         self._deaths: dict[str, Counter[str]] = {}
         self._gone: dict[str, str] = {}
@@ -59,6 +61,7 @@ class Deaths:
                 self._deaths[before.service][why] += 1
                 self._gone[before.service] = why
         self._starts.update(one.service for name, one in running.items() if name not in self._running)
+        self._inherited = {name: self._inherited.get(name, one.ended) for name, one in running.items()}
         self._running, self._known = running, frozenset(one.name for one in now)
         for one in running.values():
             if one.serves:
@@ -66,10 +69,12 @@ class Deaths:
         self.told = tuple(map(self._of, sorted(self._deaths)))
 
     def _why(self, dead: Incarnation, now: Iterable[Incarnation]) -> str:
-        """What is said of the dead one itself, else by one that is new; what was there before died of its own."""
+        """What is said of the dead one itself, else by one that is new (what was there before died of its own), else
+        what came up of it while it ran: a platform may forget that at the next start."""
         mine = [one for one in now if one.service == dead.service and one.ended]
         told = [one for one in mine if one.name == dead.name] + [one for one in mine if one.name not in self._known]
-        return told[0].ended if told else KILLED
+        last = dead.ended if dead.ended != self._inherited[dead.name] else ""
+        return told[0].ended if told else last or KILLED
 
     def _of(self, service: str) -> Told:
         serves = any(one.serves for one in self._running.values() if one.service == service)
