@@ -20,6 +20,7 @@ def read(folder: Path, text: str, used: str = "") -> list[str]:
     path.write_text(HEAD + ("uses: [used.yaml]\n" if used else "") + text)
     (folder / "used.yaml").write_text("kind: Environment\nversion: 1\n" + used)
     try:
+        files.environment_as_written.cache_clear()  # the files of one name change
         files.environment(path)
     except InvalidFile as error:
         return [str(problem).replace(f"{folder}/", "") for problem in error.problems]

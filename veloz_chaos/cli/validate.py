@@ -132,8 +132,8 @@ def _environment(read: Document, path: Path) -> Sequence[Problem]:
     if "name" not in read.data and "tier" not in read.data:
         validate(EnvironmentPart, read)
         return []
-    whole = files.environment(path)
-    return [*_bindings(whole), *_probes(whole), *_workloads(whole)]
+    whole = files.environment_as_written(path)
+    return [*whole.unpermitted, *_bindings(whole), *_probes(whole), *_workloads(whole)]
 
 
 def _bindings(read: files.ReadEnvironment) -> Iterator[Problem]:

@@ -128,10 +128,20 @@ class ReadEnvironment:
     file: Document
     #: which document each part comes from, for error messages
     homes: dict[Place, Document]
+    #: helpers that nobody has permitted
+    unpermitted: Sequence[Problem] = ()
+
+
+def environment(path: Path) -> ReadEnvironment:
+    """As it is written, and nothing in it that is not permitted."""
+    found = environment_as_written(path)
+    if found.unpermitted:
+        raise InvalidFile(list(found.unpermitted))
+    return found
 
 
 @cache
-def environment(path: Path) -> ReadEnvironment:
+def environment_as_written(path: Path) -> ReadEnvironment:
     """With the files it `uses` merged in and `${values}` filled; its own entries win only with `replace: true`."""
     documents = _used(path, [])
     values: dict[str, Any] = {}
@@ -151,9 +161,7 @@ def environment(path: Path) -> ReadEnvironment:
     merged["values"] = values
     _secrets(merged, documents[-1])
     made = validate(Environment, documents[-1], merged)
-    if problems := list(_unpermitted(made, merged, homes, documents[-1])):
-        raise InvalidFile(problems)
-    return ReadEnvironment(made, documents[-1], homes)
+    return ReadEnvironment(made, documents[-1], homes, list(_unpermitted(made, merged, homes, documents[-1])))
 
 
 def _unpermitted(
