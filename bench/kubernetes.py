@@ -401,21 +401,24 @@ HOLD = 20.0
 
 def lost(options: argparse.Namespace) -> Iterator[Row]:  # noqa: ARG001
     """The node of the runner's Job is cut off from everybody while its partition is in place: when the fault is gone,
-    and whether the next Job closes that run."""
+    and whether the next Job, when the node is back, closes that run."""
+    struck = ("app", "other")
     deployed.image()
     with deployed.deployed() as made:
         lab = settled(made.system, made.system)
         made.on(*deployed.cut(lab, f"{HOLD:g}s"))
         for number in range(3):
-            made.start_elsewhere(lab.pod()["spec"]["nodeName"])
+            made.start_elsewhere({lab.pod(one)["spec"]["nodeName"] for one in struck})
             until(lab.traces, 120)
             begun = time.monotonic()
             with _cut_off(made):
                 gone = after(lambda: not lab.traces(), begun, 240)
                 (left,) = made.lost()
-                made.start()
-                ended, said = made.ended(), made.said()
-            closed = not made.lost() and left.removeprefix("veloz-chaos-") in said
+            for one in struck:
+                lab.settle(one)
+            made.start()
+            ended = made.ended()
+            closed = not made.lost() and left.removeprefix("veloz-chaos-") in made.said()
             yield {"round": number, "gone_after_s": gone, "next_job": ended, "closed": closed}
 
 

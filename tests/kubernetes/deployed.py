@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -77,12 +77,12 @@ class Deployed:
         self.runner.kubectl("delete", JOB, "--ignore-not-found")
         self.apply("job")
 
-    def start_elsewhere(self, node: str) -> None:
-        """On any node but that one."""
-        cluster.run(cluster.require(), "cordon", node)
+    def start_elsewhere(self, nodes: Iterable[str]) -> None:
+        """On any node but those."""
+        cluster.run(cluster.require(), "cordon", *nodes)
         self.start()
         until(lambda: any("nodeName" in one["spec"] for one in self._pods()))
-        cluster.run(cluster.require(), "uncordon", node)
+        cluster.run(cluster.require(), "uncordon", *nodes)
 
     def ended(self, seconds: float = 180) -> str:
         """Of the Job: Complete or Failed."""
