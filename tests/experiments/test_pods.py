@@ -102,9 +102,6 @@ def test_doctor_says_what_can_be_done(stack: Call, tmp_path: Path) -> None:
     assert answer.stdout.endswith("all is well\n")
 
 
-@pytest.mark.skipif(
-    not EVERY, reason="where the gateway that serves is the other one, nothing breaks: make experiments"
-)
 @pytest.mark.parametrize("stack", [TWO], indirect=True, ids=["two"])
 def test_one_of_two_gateways_is_killed(stack: Call, tmp_path: Path) -> None:
     result = run(stack, "pod-kill", tmp_path)
