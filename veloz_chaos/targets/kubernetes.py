@@ -232,7 +232,7 @@ def find(name: str, selector: Selector) -> list[Part]:
 
 def doubted(selector: Selector, found: Sequence[Part]) -> Sequence[Part]:
     """Those that may have leftovers, of thousands: where helpers have pods of their own, one question tells of all."""
-    if selector.process is not None or not isinstance(selector.helpers, str | None):
+    if selector.process is not None or isinstance(selector.helpers, pod_helpers.Within):
         return found
     attended = helper_pod.attended(selector.place, selector.helpers) if selector.helpers else set()
     return [one for one in found if one.beside.own() or helper_pod.label(one.beside.container_id) in attended]
