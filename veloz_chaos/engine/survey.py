@@ -62,7 +62,8 @@ def _look(one: Wanted, backends: Backends) -> tuple[Found, ...] | str:
     try:
         selector = _selector(one, backend)
         targets: list[Target] = backend.find(one.name, selector)
-        doubted = {id(one) for one in (backend.doubted(selector, targets) if hasattr(backend, "doubted") else targets)}
+        few = backend.doubted(selector, targets) if hasattr(backend, "doubted") else targets
+        doubted = set(map(id, few))
         found = tuple(_found(target, doubted=id(target) in doubted) for target in targets)
     except TargetError as error:
         return str(error)
