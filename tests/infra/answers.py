@@ -32,14 +32,16 @@ class Server:
 
 
 @contextmanager
-def answering(answers: Mapping[str, Answer]) -> Iterator[Server]:
-    """Of a path with its query, else of the path alone; 404 for the others."""
+def answering(answers: Mapping[str, Answer | list[Answer]]) -> Iterator[Server]:
+    """Of a path with its query, else of the path alone, one after the other, the last for ever; 404 for the others."""
     asked: list[Asked] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(Asked(self.path, {name.lower(): value for name, value in self.headers.items()}))
             answer = answers.get(self.path) or answers.get(self.path.split("?")[0]) or Answer("", 404)
+            if isinstance(answer, list):
+                answer = answer.pop(0) if len(answer) > 1 else answer[0]
             body = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
             self.send_response(answer.status)
             for name, value in answer.headers.items():
@@ -51,6 +53,8 @@ def answering(answers: Mapping[str, Answer]) -> Iterator[Server]:
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.do_GET()
+
+        do_DELETE = do_GET
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -259,7 +259,7 @@ def matching(api: APIClient, wanted: Wanted) -> list[dict[str, Any]]:
     with asking(api):
         listed = api.containers(all=True, filters=wanted.filters())
     found = [one for one in listed if eligible(one["Labels"] or {})]
-    inspected = [whole for one in found if (whole := _still(api, one["Id"]))]  # the listing lags behind
+    inspected = [whole for one in found if (whole := still(api, one["Id"]))]  # the listing lags behind
     running = [one for one in inspected if runs(one["State"])]
     if not running:
         raise Missing(_nothing(wanted, found, _running(api)))
@@ -276,7 +276,8 @@ def eldest_first(inspected: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(inspected, key=lambda one: (seconds(one["Created"]), one["Id"]))
 
 
-def _still(api: APIClient, container: str) -> dict[str, Any] | None:
+def still(api: APIClient, container: str) -> dict[str, Any] | None:
+    """The Engine's word on one that it has listed; None if it is gone."""
     try:
         return inspect(api, container)
     except Gone:  # removed while we looked

@@ -28,6 +28,8 @@ CAPABILITIES = ("SYS_ADMIN", "SYS_PTRACE", "KILL", "DAC_OVERRIDE", "DAC_READ_SEA
 SPARED, SPARED_SCORE = "SYS_RESOURCE", -900
 #: What an engine that may not (rootless, or itself confined) says at the start of such a container.
 CONFINED = re.compile(r"apply caps|oom_score_adj|final child's PID|not permitted")
+#: What an engine says that is about to remove it anyhow.
+PASSING = re.compile("is not running|already in progress")
 MEMORY = 256 << 20
 _HEAD = struct.Struct(">BxxxL")  # of a piece of the stream: 1 stdout, 2 stderr; length
 _STDERR = 2
@@ -194,10 +196,14 @@ def _create(api: APIClient, image: str, target: dict[str, Any], sign: str, name:
 
 
 def find(api: APIClient, sign: str | None = None, target: str | None = None) -> list[dict[str, Any]]:
-    """The helper containers, as the Engine lists them, of whoever started them."""
+    """The helper containers, as the Engine lists them, of whoever started them.
+
+    One that dies as the Engine comes back may stay in its list, dead, though it is removed, until the next restart.
+    """
     labels = [f"{SIGN}={sign}" if sign else SIGN, *([f"{TARGET}={target}"] if target else [])]
     with asking(api):
-        return list(api.containers(all=True, filters={"label": labels}))
+        listed = api.containers(all=True, filters={"label": labels})
+    return [one for one in listed if one["State"] == "running" or docker_api.still(api, one["Id"])]
 
 
 def _found(one: dict[str, Any]) -> Found:
@@ -205,7 +211,7 @@ def _found(one: dict[str, Any]) -> Found:
 
 
 def end_one(api: APIClient, container: str) -> None:
-    """TERM, so that it undoes what it holds; by force if it does not end. Raises Unavailable if it stays even so."""
+    """TERM, so that it undoes what it holds; by force if it does not end. Raises TargetError if it stays even so."""
     try:
         with asking(api):
             api.kill(container, "SIGTERM")
@@ -219,7 +225,7 @@ def end_one(api: APIClient, container: str) -> None:
 
 
 def remove(api: APIClient, container: str) -> None:
-    """By force; nothing to do if it is gone or going. What dies at this very moment the engine cannot kill: again."""
+    """By force, until it is gone. Of what dies or is removed at this very moment the Engine must be asked again."""
     from docker.errors import APIError
 
     deadline = time.monotonic() + ENDING
@@ -229,8 +235,8 @@ def remove(api: APIClient, container: str) -> None:
                 api.remove_container(container, force=True)
                 return
             except APIError as error:
-                if error.response is not None and error.response.status_code in (404, 409):
+                if error.response is not None and error.response.status_code == 404:
                     return
-                if "is not running" not in str(error) or time.monotonic() > deadline:
+                if not PASSING.search(str(error)) or time.monotonic() > deadline:
                     raise
         time.sleep(0.05)

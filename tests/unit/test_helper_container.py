@@ -1,0 +1,44 @@
+"""What an engine says of helpers that are about to go, or have gone."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.infra.answers import Answer, answering
+from veloz_chaos.errors import TargetError
+from veloz_chaos.mechanisms import docker_api, helper_container
+from veloz_chaos.mechanisms.docker_api import Place
+
+VERSION = {"/version": Answer({"ApiVersion": "1.41"})}
+GOING = Answer({"message": "removal of container one is already in progress"}, 409)
+DYING = Answer({"message": "cannot kill container: one: Container one is not running"}, 500)
+GONE = Answer({"message": "No such container: one"}, 404)
+
+
+def listed(container: str, state: str) -> dict[str, object]:
+    return {"Id": container, "Names": [], "State": state, "Status": state, "Labels": {docker_api.SIGN: "vc-a"}}
+
+
+def test_what_the_engine_lists_but_has_removed_is_no_helper() -> None:
+    listing = [listed("lasting", "dead"), listed("gone", "dead"), listed("new", "created"), listed("busy", "running")]
+    answers = {
+        **VERSION,
+        "/v1.41/containers/json": Answer(listing),
+        "/v1.41/containers/lasting/json": Answer({"Id": "lasting"}),
+        "/v1.41/containers/new/json": Answer({"Id": "new"}),
+    }
+    with answering(answers) as engine:
+        found = helper_container.find(docker_api.client(Place(engine.url)))
+    assert [one["Id"] for one in found] == ["lasting", "new", "busy"]
+
+
+def test_it_is_gone_when_remove_returns() -> None:
+    with answering({**VERSION, "/v1.41/containers/one": [GOING, DYING, GOING, GONE]}) as engine:
+        helper_container.remove(docker_api.client(Place(engine.url)), "one")
+    assert [one.path.partition("?")[0] for one in engine.asked[1:]] == ["/v1.41/containers/one"] * 4
+
+
+def test_what_stays_although_it_is_removed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helper_container, "ENDING", 0.1)
+    with answering({**VERSION, "/v1.41/containers/one": GOING}) as engine, pytest.raises(TargetError, match="progress"):
+        helper_container.remove(docker_api.client(Place(engine.url)), "one")
