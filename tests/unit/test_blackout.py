@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from tests.property.simulation.files import planned, refusal, written
 from tests.unit.test_cli_app import call
 from tests.unit.test_occurrence import MOMENTS, ZONES
-from veloz_chaos.core.blackout import Blackout, out_of
+from veloz_chaos.core.blackout import Blackout, first_within, out_of
+from veloz_chaos.core.length import length
 from veloz_chaos.engine import files
 
 #: A Monday.
@@ -97,6 +98,33 @@ def test_where_it_ends_nothing_is_in_the_way_and_until_then_something_is(
         assert out_of(several, zone, between)[0] == end
 
 
+@settings(max_examples=300)
+@given(TIMES, TIMES, st.sampled_from(ZONES), MOMENTS | CLOCK_CHANGES, st.integers(1, 30 * 60))
+def test_the_next_beginning_is_what_another_library_says(
+    begin: str, end: str, zone: str, moment: datetime, minutes: int
+) -> None:
+    if begin == end:
+        return
+    until = moment + timedelta(minutes=minutes)
+    known = [begins for begins, _ in elsewhere(begin, end, zone, moment) if moment < begins < until]
+    found = first_within([blackout(every="day", from_=begin, to=end, title="it")], zone, moment, until)
+    assert found == ((min(known), "it") if known else None)
+
+
+def test_the_next_of_several_that_recur_or_do_not() -> None:
+    several = [
+        blackout(every="month", from_=31, to=31, title="month's end"),
+        blackout(every="year", from_="12-20", to="01-02", title="year's end"),
+        blackout(from_="2030-01-09 06:30", to="2030-01-10", title="release", timezone="Europe/Berlin"),
+    ]
+    year = MONDAY + timedelta(days=366)
+    release = MONDAY + timedelta(days=2, hours=5, minutes=30)
+    assert first_within(several, "UTC", MONDAY, year) == (release, "release")
+    assert first_within(several, "UTC", release, year) == (datetime(2030, 1, 31, tzinfo=UTC), "month's end")
+    assert first_within(several[1:2], "UTC", MONDAY, year) == (datetime(2030, 12, 20, tzinfo=UTC), "year's end")
+    assert first_within(several, "UTC", MONDAY, release) is None
+
+
 @pytest.mark.parametrize(
     ("begin", "end", "moment", "ends"),
     [
@@ -134,8 +162,20 @@ def test_the_guard_names_it_and_when_it_ends() -> None:
     said = ["lab is in the blackout trading hours until 2030-01-07 20:00 UTC; start it then"]
     assert refusal(files_, at=MONDAY.replace(hour=13, minute=30)) == said
     assert refusal(files_, at=MONDAY.replace(hour=19, minute=59), placebo=True) == said
-    assert planned(files_, at=MONDAY.replace(hour=13, minute=29)).faults
+    assert planned(files_, at=MONDAY.replace(hour=13)).faults
     assert planned(files_, at=MONDAY.replace(hour=20)).faults
+
+
+def test_the_guard_refuses_what_may_reach_into_one() -> None:
+    files_ = written((), IN_LAB)
+    begins = MONDAY.replace(hour=13, minute=30)
+    longest = planned(files_, at=MONDAY).longest
+    assert planned(files_, at=begins - longest).faults
+    told = (
+        f"lab: this may last {length(longest)}, and the blackout trading hours begins at 2030-01-07 13:30 UTC; start "
+        "it when that is over, at 2030-01-07 20:00 UTC"
+    )
+    assert refusal(files_, at=begins - longest + timedelta(seconds=1)) == [told]
 
 
 def test_a_plan_for_nobody_knows_when_is_refused() -> None:

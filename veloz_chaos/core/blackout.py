@@ -1,4 +1,5 @@
-"""Times in which nothing starts, as people write them, and when each ends: of a schedule, or of an environment.
+"""Times in which nothing starts, as people write them, when each ends, and which is next: of a schedule, or of an
+environment.
 
 Their times of day are a zone's own, by the same rules as an entry's: one that a clock put forward leaves out is taken
 by as much later, one that comes twice is taken the first time.
@@ -6,7 +7,7 @@ by as much later, one that comes twice is taken the first time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Annotated, Literal, Self
@@ -87,6 +88,29 @@ def out_of(blackouts: Sequence[Blackout], zone: str, moment: datetime) -> tuple[
         moment, blackout = max(ends, key=lambda pair: pair[0])
         name = blackout.name
     return moment, name
+
+
+def first_within(
+    blackouts: Sequence[Blackout], zone: str, moment: datetime, until: datetime
+) -> tuple[datetime, str] | None:
+    """The first beginning of one after this moment and before that, and its name. `zone`: of those that name none."""
+    begun = (
+        (start, b.name) for b in blackouts for start in _beginnings(b, ZoneInfo(b.timezone or zone), moment, until)
+    )
+    return min((one for one in begun if moment < one[0] < until), default=None)
+
+
+def _beginnings(blackout: Blackout, zone: ZoneInfo, moment: datetime, until: datetime) -> Iterator[datetime]:
+    """All between them, and some before and after."""
+    start, _ = blackout.edges()
+    if blackout.every is None:
+        yield instant(start.moment(), zone)
+        return
+    first, last = (one.astimezone(zone).date() for one in (moment, until))
+    for n in range(-1, (last - first).days + 1):
+        begun = start.on(first + n * _DAY)
+        if begun is not None:
+            yield instant(begun, zone)
 
 
 def _end(blackout: Blackout, zone: ZoneInfo, moment: datetime) -> datetime | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from veloz_chaos.core.blackout import UNNAMED, out_of
+from veloz_chaos.core.blackout import UNNAMED, first_within, out_of
 from veloz_chaos.core.checking import Written, calls
 from veloz_chaos.core.environment import Environment
 from veloz_chaos.core.experiment import BlastRadius, FaultCall
+from veloz_chaos.core.length import length
 from veloz_chaos.core.plan import Plan, PlannedFault
 from veloz_chaos.core.survey import Inventory
 
@@ -44,7 +45,7 @@ def guard(
     if environment.permit.approvals and not drill:
         wanted = f"{environment.permit.approvals} approval{'s'[: environment.permit.approvals > 1]}"
         reasons.append(f"{environment.name} wants {wanted}; make it a drill: veloz-chaos drill plan")
-    reasons += _blackout(environment, at)
+    reasons += _blackout(environment, at, result.longest)
     if environment.tier == "production":
         reasons += [
             f"{f.kind} on {f.on} has no expiry of its own ({f.offer.mechanism}): refused in production"
@@ -77,14 +78,22 @@ def mistaken(environment: Environment, inventory: Inventory) -> list[str]:
     return reasons
 
 
-def _blackout(environment: Environment, at: datetime | None) -> list[str]:
+def _blackout(environment: Environment, at: datetime | None, longest: timedelta) -> list[str]:
     if not environment.blackouts:
         return []
     if at is None:
         return [f"{environment.name} has blackouts, and nobody says when this would start"]
     end, name = out_of(environment.blackouts, UNNAMED, at)
-    said = f"{environment.name} is in the blackout {name} until {end:%Y-%m-%d %H:%M} UTC; start it then"
-    return [said] if name else []
+    if name:
+        return [f"{environment.name} is in the blackout {name} until {end:%Y-%m-%d %H:%M} UTC; start it then"]
+    if following := first_within(environment.blackouts, UNNAMED, at, at + longest):
+        begins, name = following
+        over, _ = out_of(environment.blackouts, UNNAMED, begins)
+        return [
+            f"{environment.name}: this may last {length(longest)}, and the blackout {name} begins at "
+            f"{begins:%Y-%m-%d %H:%M} UTC; start it when that is over, at {over:%Y-%m-%d %H:%M} UTC"
+        ]
+    return []
 
 
 def warnings(faults: Sequence[PlannedFault]) -> list[str]:

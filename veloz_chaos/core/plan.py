@@ -164,6 +164,14 @@ class Plan(Written):
         return max(holds, default=timedelta(0))
 
     @property
+    def longest(self) -> timedelta:
+        """From its start until the system has recovered, if everything takes as long as it may."""
+        if self.steps:
+            return self.baseline + sum((step.within or step.wait or timedelta(0) for step in self.steps), timedelta(0))
+        noticed = max(self.longest_hold, self.limits.detection or timedelta(0))
+        return self.baseline + noticed + self.limits.recovery_or_give_up
+
+    @property
     def occasional(self) -> frozenset[str]:
         """Probes that nothing but a `check` asks for: they look only while it goes on, for they may be costly."""
         checked = {name for step in self.steps for name in step.check}
