@@ -70,9 +70,13 @@ class Pods:
         state = f"/sys/fs/cgroup/freezer{_group(pid, 'freezer')}/freezer.state"
         frozen = [] if Path(state).read_text().strip() == "THAWED" else ["frozen"]
         strains = [words for one in _mates(pid) if "strain" in (words := _words(one))]
+        return [*frozen, *strains, *self.rules(name)]
+
+    def rules(self, name: str = "app") -> list[str]:
+        """What iptables says, also where no container runs."""
+        pid = _within(self.pod(name)["metadata"]["uid"])[0]
         saved = subprocess.run(["nsenter", "-t", str(pid), "-n", "iptables-save"], capture_output=True, text=True)
-        rules = [line for line in saved.stdout.splitlines() if "vc-" in line]
-        return [*frozen, *strains, *rules]
+        return [line for line in saved.stdout.splitlines() if "vc-" in line]
 
     @staticmethod
     def _ready(pod: Manifest) -> bool:
@@ -154,11 +158,14 @@ def first_process(pod: Manifest) -> int:
 
 def processes(pod: Manifest) -> list[int]:
     """All of its first container."""
-    container = pod["status"]["containerStatuses"][0]["containerID"].rpartition("://")[2]
+    return _within(pod["status"]["containerStatuses"][0]["containerID"].rpartition("://")[2])
+
+
+def _within(group: str) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if container in (folder / "cgroup").read_text():
+            if group in (folder / "cgroup").read_text():
                 found.append(int(folder.name))
     return found
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.conformance.pairs import SIGN, known
 from tests.kubernetes.life import FOUND, TO, every, gone, live
-from tests.kubernetes.pods import Pods, first_process, pods
+from tests.kubernetes.pods import Pods, first_process, pods, processes
 from tests.kubernetes.pods import until as eventually
 from veloz_chaos.core.fault import Fault
 from veloz_chaos.core.survey import Wanted
@@ -66,10 +66,12 @@ def test_a_container_that_was_started_again_is_another_one(lab: Pods) -> None:
     target.disarm(SIGN)
 
 
-def test_what_a_killed_helper_left_on_a_link_is_taken_out_though_the_container_was_started_again(lab: Pods) -> None:
+@pytest.mark.parametrize("again", [True, False])
+def test_what_a_killed_helper_left_on_a_link_is_taken_out_though_the_container_ended(again: bool, lab: Pods) -> None:
+    """It was started again; or waits for that."""
     lab.space.kubectl("delete", "pod", "-l", "app=app")  # what was started again often waits for its next start
     lab.settle()
-    target, fault, sign = FOUND["names"](lab), known()["dns"](answer="nxdomain"), f"{SIGN}-left"  # type: ignore[call-arg]
+    target, fault, sign = FOUND["names"](lab), known()["dns"](answer="nxdomain"), f"{SIGN}-left-{again}"  # type: ignore[call-arg]
     receipt = fault.prepare(target, sign)
     fault.inject(target, receipt)
     (pid,) = proc.matching(rf"helper {sign} --container")
@@ -77,10 +79,15 @@ def test_what_a_killed_helper_left_on_a_link_is_taken_out_though_the_container_w
     os.kill(first_process(lab.pod()), signal.SIGKILL)
     eventually(lambda: lab.pod()["status"]["containerStatuses"][0]["restartCount"] > 0)
     lab.settle()
-    assert lab.traces()
+    if not again:  # the second time it waits for 10 s
+        os.kill(first_process(lab.pod()), signal.SIGKILL)
+        eventually(lambda: not processes(lab.pod()))
+    assert lab.rules()
     fault.revert(kubernetes_link.reopen(target.reference), receipt)
-    assert lab.traces() == []
+    assert processes(lab.pod()) if again else not processes(lab.pod())
+    assert lab.rules() == []
     target.disarm(sign)
+    lab.settle()
     assert FOUND["names"](lab).leftovers() == []
 
 

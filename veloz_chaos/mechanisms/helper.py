@@ -1,13 +1,13 @@
 """The program inside a helper container: does on the daemon's host what a runner elsewhere asks for.
 
     python -m veloz_chaos.mechanisms.helper SIGN PID
-    python -m veloz_chaos.mechanisms.helper SIGN --container ID
+    python -m veloz_chaos.mechanisms.helper SIGN --container ID [UID]
     python -m veloz_chaos.mechanisms.helper SIGN --within ID
     python -m veloz_chaos.mechanisms.helper SIGN --network
 
-PID is the target container's first process, as the host counts; by ID it is found, and its network joined. `--within`:
-it is found in the pid namespace that we share with it. `--network`: its network is ours already, and nothing else of it
-is meant; then there is no target but ourselves.
+PID is the target container's first process, as the host counts; by ID it is found, and its network joined, or that of
+the pod with that UID if the container has ended. `--within`: it is found in the pid namespace that we share with it.
+`--network`: its network is ours already, and nothing else of it is meant; then there is no target but ourselves.
 
 One JSON object a line: `{"id": 1, "call": "signal", "arguments": {…}}` is answered, in whatever order calls end, by
 `{"id": 1, "value": …}` or `{"id": 1, "error": "Gone", "text": "…"}`. The first line it writes has the id 0: it is
@@ -239,13 +239,13 @@ def refuse(error: str, text: str, *, late: bool) -> int:
     return 0
 
 
-def meant(kind: str, container: str = "") -> int:
+def meant(kind: str, *group: str) -> int:
     """The target's process, by what follows the sign. Raises Gone, Unavailable."""
     if kind == "--network":
         return os.getpid()
     if kind not in ("--container", "--within"):
         return int(kind)
-    pid = joining.first_process(container)
+    pid = joining.first_process(*group)
     if kind == "--container":
         joining.join(pid)
     return pid

@@ -104,14 +104,13 @@ class OnNode(Beside):
     def _attach(self, name: str) -> kube_stream.Stream:
         return kube_stream.connect(self.api, path("pods", self.helpers, name, "attach"), attached("helper"))
 
-    def _joined(self) -> str:
-        """The container whose network we join: for links any that runs will do, since all of a pod share it."""
+    def _joined(self) -> list[str]:
+        """Whose network we join: for links that of any container that runs, since all of a pod share it, or else of the
+        pod itself."""
         if not self.network:
-            return self.container_id
+            return [self.container_id]
         running = [kube_pods.id_of(one) for one in self.state()["status"]["containerStatuses"] if kube_pods.runs(one)]
-        if not running:
-            raise Unavailable(f"no container of pod {self.pod} runs now whose network could be joined")
-        return self.container_id if self.container_id in running else running[0]
+        return [running[0] if running and self.container_id not in running else self.container_id, self.uid]
 
     def _create(self, manifest: dict[str, Any]) -> None:
         """As one that the node needs: then the kernel spares it when memory is short, and takes the target instead."""
@@ -140,7 +139,7 @@ class OnNode(Beside):
             "name": "helper",
             "image": self.image or default_image(),
             "imagePullPolicy": "IfNotPresent",
-            "args": [sign, "--container", self._joined()],
+            "args": [sign, "--container", *self._joined()],
             "stdin": True,
             "stdinOnce": True,
             "securityContext": {

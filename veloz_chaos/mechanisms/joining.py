@@ -1,6 +1,6 @@
-"""How a helper that shares the pid namespace of a whole node finds one container there, and joins its network.
+"""How a helper that shares the pid namespace of a whole node finds one container or pod there, and joins its network.
 
-Nothing of the container's image is needed: the kernel tells by its control groups which processes are the container's.
+Nothing of an image is needed: the kernel tells by its control groups which processes are the container's, or the pod's.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from veloz_chaos.mechanisms import cgroup, proc
 NAMES = ("/etc/resolv.conf", "/etc/hosts")
 
 
-def first_process(container: str) -> int:
-    """The eldest process of the container with that id. Raises Gone if there is none."""
-    found = []
+def first_process(container: str, pod: str = "") -> int:
+    """The eldest process of the container with that id; if it has none, of the pod with that uid. Raises Gone."""
+    found: dict[str, list[tuple[int, int]]] = {container: [], pod: []}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with suppress(OSError, Gone):
-                if container in (folder / "cgroup").read_text():
-                    found.append((proc.start_time(int(folder.name)), int(folder.name)))
-    if not found:
+                told = (folder / "cgroup").read_text().replace("_", "-")  # so systemd writes uids
+                for group in found:
+                    if group and group in told:
+                        found[group].append((proc.start_time(int(folder.name)), int(folder.name)))
+    if not any(found.values()):
         raise Gone(f"no process of container {container[:12]} runs on this node any more")
-    return min(found)[1]
+    return min(found[container] or found[pod])[1]
 
 
 def join(pid: int) -> None:
