@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +25,7 @@ from veloz_chaos.faults.cpu import Cpu
 from veloz_chaos.faults.disk import Disk
 from veloz_chaos.faults.memory import Memory
 from veloz_chaos.faults.out_of_memory import OutOfMemory
-from veloz_chaos.mechanisms import machine, straining
+from veloz_chaos.mechanisms import machine, proc, straining
 from veloz_chaos.targets import process
 
 LONG = timedelta(seconds=30)
@@ -47,6 +49,30 @@ def eventually(true: Callable[[], object]) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_what_a_helper_starts_as_it_is_ended_is_ended_too(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It forks one that waits for its death, to unlink the file."""
+    rig, helpers, send = start(UnlimitedRig), list[int](), proc.send
+    target = rig.target()
+    assert isinstance(target, Fillable)
+    while len(helpers) != 1:  # it was quicker than we
+        target.empty(SIGN, "logs")
+        target.fill(SIGN, "logs", 64_000, LONG)
+        os.kill(min(straining.find(SIGN)), signal.SIGSTOP)
+        helpers = straining.find(SIGN)
+
+    def late(pid: int, *words: Any) -> None:
+        if pid == helpers[0]:
+            os.kill(pid, signal.SIGCONT)
+            eventually(lambda: len(straining.find(SIGN)) == 2)
+            (other,) = set(straining.find(SIGN)) - {pid}
+            os.kill(other, signal.SIGSTOP)  # so slow
+        send(pid, *words)
+
+    monkeypatch.setattr(proc, "send", late)
+    target.empty(SIGN, "logs")
+    assert rig.traces() == []
 
 
 @pytest.mark.parametrize("rig", [LimitedRig, UnlimitedRig])

@@ -59,13 +59,15 @@ def find(sign: str) -> list[int]:
 
 
 def stop(sign: str) -> None:
-    """Kill them all and wait until they have ended. Raises Unavailable if one does not."""
-    for pid in find(sign):
-        with suppress(Gone):
-            begun = proc.start_time(pid)
-            proc.send(pid, begun, "KILL")
-            if not proc.await_exit(pid, begun, PROMPT):
-                raise Unavailable(f"helper {pid} has not died of KILL in {PROMPT} s")
+    """Kill them all and wait until they have ended, those too that they start meanwhile. Raises Unavailable if one does
+    not."""
+    while helpers := find(sign):
+        for pid in helpers:
+            with suppress(Gone):
+                begun = proc.start_time(pid)
+                proc.send(pid, begun, "KILL")
+                if not proc.await_exit(pid, begun, PROMPT):
+                    raise Unavailable(f"helper {pid} has not died of KILL in {PROMPT} s")
     _reap()
 
 
