@@ -286,7 +286,8 @@ def test_a_process_inside_is_killed_alone(create: Create) -> None:
     parent, target = of(container), of(container, process="veloz_engine$")
     target.kill("TERM")
     until(lambda: not target.alive())
-    until(lambda: of(container, process="veloz_engine$").alive())
+    until(lambda: any("veloz_engine" in line for line in containers.running(container)))
+    assert of(container, process="veloz_engine$").alive()
     assert parent.alive()
 
 

@@ -27,14 +27,14 @@ from veloz_chaos.targets import fake
 PAUSE = {"pause": {"service": "system", "for": {"until": "decided", "at-most": "6s"}}}
 
 
-def _at_look(number: int, deed: Callable[[], None]) -> Registry:
-    """A registry of somebody else's: its http probe does a deed at the n-th look of all."""
+def _at_look(number: int, deed: Callable[[], None], counts: Callable[[], object] = lambda: True) -> Registry:
+    """A registry of somebody else's: its http probe does a deed at the n-th look of all that count."""
     looks = count(1)
 
     @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
     class Http(http.Http):
         async def look(self, eye: Eye) -> Seen:
-            if next(looks) == number:
+            if counts() and next(looks) == number:
                 deed()
             return await super().look(eye)
 
@@ -328,6 +328,16 @@ def test_secrets_reach_the_system_and_nothing_else(tmp_path: Path, monkeypatch: 
     text = (result.folder / journal.FILE).read_text()
     assert "hush" not in text
     assert "503 for [secret]" in text
+
+
+def test_a_probe_that_can_t_begin_to_look_is_a_refused_start(tmp_path: Path) -> None:
+    probe = {"http": {"get": "https://127.0.0.1:1/", "ca": "/nobody/s.pem"}, "every": "50ms"}
+    down = {"http": {"get": "${url}/status"}, "ok": "status == 503", "every": "50ms"}
+    with running(tmp_path) as system:
+        environment = system.environment(probes={"healthy": probe, "reported-down": down})
+        result, _ = system.run(system.experiment(), environment)
+    assert result.judgement.exit_code == errors.REFUSED
+    assert result.judgement.reasons == ("ca: /nobody/s.pem: No such file or directory",)
 
 
 def test_a_probe_that_is_broken_is_our_bug_and_leaves_nothing(tmp_path: Path) -> None:

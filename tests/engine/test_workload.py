@@ -49,6 +49,7 @@ def flow(server: Gateway, folder: Path, deed: Deed, audit: bool = True, **change
     async def whole() -> ev.WorkloadEnded:
         workload = Workload.start(made, RUN, folder, lock)
         assert workload is not None
+        workload.listen()
         try:
             await workload.await_ready()
             await deed(workload)

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 
 from tests.engine.gateway import Gateway, gateway
 from tests.engine.system import System, names, running, verdicts
@@ -33,7 +34,7 @@ EXPECT = {"detection": ["reported-down"], "recovery": {"hold": "300ms"}}
 
 def environment(system: System, server: Gateway, **changes: Any) -> Path:
     """The small system's, with orders; a look that places one; a look at the workload itself."""
-    look = {"every": "50ms", "timeout": "500ms"}
+    look = {"every": "50ms", "timeout": "1s"}
     probes = {
         "healthy": {"http": {"get": "${url}/health"}, "ok": "status == 200", **look},
         "reported-down": {"http": {"get": "${url}/status"}, "ok": "status == 503", **look},
@@ -92,6 +93,20 @@ def test_a_look_that_places_an_order_says_under_which_id(tmp_path: Path) -> None
         assert others == {None}
 
 
+def test_a_start_refused_before_the_first_look_leaves_no_workload(tmp_path: Path) -> None:
+    with running(tmp_path) as system, gateway() as server:
+        experiment = system.experiment(workload="orders", steady_state=["healthy", "blind"])
+        path = environment(system, server)
+        data = yaml.safe_load(path.read_text())
+        data["probes"]["blind"] = {"http": {"get": "https://127.0.0.1:1/", "ca": "/nobody/s.pem"}, "every": "50ms"}
+        path.write_text(yaml.safe_dump(data))
+        result, events = system.run(experiment, path)
+        assert server.open == []
+    assert result.judgement.exit_code == errors.REFUSED
+    assert (names(events)[1], names(events)[-2:]) == ("run-refused", ["workload-ended", "run-ended"])
+    assert event(events, "workload-ended").error == ""
+
+
 @pytest.mark.parametrize(("mode", "why"), [("refuses", "503 "), ("ok-false", "200 "), ("drops", "unknown (closed)")])
 def test_a_gateway_that_accepts_no_order_before_the_fault_is_a_refused_start(
     mode: Any, why: str, tmp_path: Path
@@ -110,15 +125,15 @@ def test_a_workload_that_dies_ends_the_run_which_takes_the_fault_out(tmp_path: P
     pause = {"pause": {"service": "system", "for": {"until": "decided", "at-most": "20s"}}}
     pids: list[int] = []
 
-    def kill() -> None:
-        alive = [c for c in psutil.Process().children() if c.status() != psutil.STATUS_ZOMBIE]
-        [child] = [c for c in alive if "_workload" in c.cmdline()]
-        pids.append(child.pid)
-        child.kill()
+    def kill(event: ev.Event) -> None:
+        if isinstance(event, ev.WorkloadStarted):
+            pids.append(event.pid)
+        if isinstance(event, ev.InjectionReturned):
+            os.kill(pids[0], signal.SIGKILL)
 
     with running(tmp_path) as system, gateway() as server:
         experiment = system.experiment(pause, workload="orders")
-        result, events = system.run(experiment, environment(system, server), registry=_at_look(60, kill))
+        result, events = system.run(experiment, environment(system, server), observe=kill)
         assert system.healthy
     assert result.judgement.exit_code == errors.ABORTED
     assert result.judgement.reasons == ("the workload died: killed by SIGKILL",)
@@ -127,12 +142,17 @@ def test_a_workload_that_dies_ends_the_run_which_takes_the_fault_out(tmp_path: P
 
 
 def test_a_bug_of_ours_leaves_no_workload_and_no_open_order(tmp_path: Path) -> None:
+    started: list[ev.Event] = []
+
     def fail() -> None:
         raise RuntimeError("a bug")
 
+    def note(event: ev.Event) -> None:
+        started.extend([event] if isinstance(event, ev.WorkloadStarted) else [])
+
     with running(tmp_path) as system, gateway() as server:
-        experiment = system.experiment(workload="orders")
-        result, events = system.run(experiment, environment(system, server), registry=_at_look(25, fail))
+        experiment, registry = system.experiment(workload="orders"), _at_look(5, fail, lambda: started)
+        result, events = system.run(experiment, environment(system, server), registry=registry, observe=note)
         assert server.open == []
     assert result.judgement.exit_code == errors.BUG
     assert gone(event(events, "workload-started").pid)

@@ -25,7 +25,7 @@ THREADS = 8
 
 
 async def execute(run: Run) -> None:
-    """The whole run; every way out is in the journal. Raises UsageError for a file's error that only running shows."""
+    """The whole run; every way out is in the journal. Raises UsageError for what a probe's own type refuses."""
     run.loop = asyncio.get_running_loop()
     run.loop.set_default_executor(ThreadPoolExecutor(THREADS + 2 * len(run.plan.faults), thread_name_prefix="run"))
     with _signals(run.loop, run):
@@ -42,10 +42,7 @@ async def execute(run: Run) -> None:
             )
             run.lookers = [looker for looker in all_lookers if looker.name not in run.plan.occasional]
             run.occasional = {looker.name: looker for looker in all_lookers if looker.name in run.plan.occasional}
-            await asyncio.gather(*(looker.open() for looker in run.lookers))
-            tasks = [asyncio.create_task(looker.keep_looking()) for looker in run.lookers]
-            tasks.append(asyncio.create_task(run.lag.watch(run.emit)))
-            await _steps(run)
+            await _steps(run, tasks)
         finally:
             for task in tasks:
                 task.cancel()
@@ -53,10 +50,20 @@ async def execute(run: Run) -> None:
             await asyncio.gather(*tasks, *(looker.close() for looker in run.lookers), return_exceptions=True)
 
 
-async def _steps(run: Run) -> None:
+async def _look(run: Run, tasks: list[asyncio.Task[None]]) -> None:
+    """From now on. Raises UsageError for a probe that cannot begin."""
+    await asyncio.gather(*(looker.open() for looker in run.lookers))
+    tasks += [asyncio.create_task(looker.keep_looking()) for looker in run.lookers]
+    tasks.append(asyncio.create_task(run.lag.watch(run.emit)))
+
+
+async def _steps(run: Run, tasks: list[asyncio.Task[None]]) -> None:
     cause: str = "completed"
     down: list[str] = []
+    if run.workload is not None:
+        run.workload.listen()
     try:
+        await _look(run, tasks)
         if run.workload is not None:
             run.emit(await run.workload.await_ready())
         await run.baseline()

@@ -59,10 +59,13 @@ class Workload:
             process.stdin.flush()
         return cls(process, made.workload, folder)
 
-    async def await_ready(self) -> ev.WorkloadStarted:
-        """Raises Refused if it does not come up."""
+    def listen(self) -> None:
+        """To all that it says, from now on."""
         assert self._process.stdout is not None
         asyncio.get_running_loop().add_reader(self._process.stdout.fileno(), self._hear)
+
+    async def await_ready(self) -> ev.WorkloadStarted:
+        """Raises Refused if it does not come up."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ready.wait(), READY)
         if not self._ready.is_set() or self._over.is_set():
