@@ -66,7 +66,7 @@ class System:
     # --- what a user would write -------------------------------------------------------------------------------
 
     def environment(self, **changes: Any) -> Path:
-        look = {"every": "50ms", "timeout": "1s"}  # the machine may be slow: it is never what a test is about
+        look = {"every": "50ms", "timeout": "500ms"}
         data: dict[str, Any] = {
             "kind": "Environment",
             "version": 1,
