@@ -1,16 +1,21 @@
-"""A tiny gateway, and the exchange behind it, that accept orders, refuse them, stall, drop connections or die."""
+"""A tiny gateway, and the exchange behind it, that accept orders, refuse them, stall, drop connections or die; it may
+want a token to be shown."""
 
 from __future__ import annotations
 
 import json
+import secrets
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
+
+PASSWORD = "open-sesame"
 
 Mode = Literal["accepts", "refuses", "ok-false", "drops", "stalls"]
 
@@ -29,6 +34,14 @@ class Gateway:
     asked: Counter[str] = field(default_factory=Counter)
     headers: list[dict[str, str]] = field(default_factory=list)
     go: threading.Event = field(default_factory=threading.Event)
+    #: so many seconds a token lasts; None: nobody needs one
+    guarded: float | None = None
+    #: it gives no token any more
+    locked: bool = False
+    #: token -> its end
+    tokens: dict[str, float] = field(default_factory=dict)
+    logins: int = 0
+    unauthorized: int = 0
     #: side -> what it reads instead
     lies: dict[str, Any] = field(default_factory=dict)
 
@@ -88,6 +101,13 @@ class Gateway:
         }
         return base | changes
 
+    def knows(self, shown: str) -> bool:
+        if self.guarded is None:
+            return True
+        known = self.tokens.get(shown.removeprefix("Bearer "), 0.0) > time.monotonic()
+        self.unauthorized += not known
+        return known
+
     # --- answers -------------------------------------------------------------------------------------------------
 
     def place(self, order: dict[str, str]) -> tuple[int, dict[str, Any]] | None:
@@ -102,6 +122,14 @@ class Gateway:
             return (503 if mode == "refuses" else 200), {"ok": False, "error": "engine_unavailable"}
         self.orders[order["id"]] = order | {"state": "NEW"}
         return 200, {"ok": True}
+
+    def login(self, who: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        self.logins += 1
+        if self.locked or who != {"user": "trader", "password": PASSWORD}:
+            return 403, {"error": "forbidden"}
+        token = f"token-{secrets.token_hex(8)}"
+        self.tokens[token] = time.monotonic() + (self.guarded or 0.0)
+        return 200, {"data": {"access_token": token}}
 
     def cancel(self, name: str) -> tuple[int, dict[str, Any]]:
         order = self.orders.get(name)
@@ -128,10 +156,16 @@ def _handler(gateway: Gateway) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             data = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             gateway.headers.append(dict(self.headers))
-            self._say(gateway.place(data) if self.path == "/order" else gateway.cancel(data["id"]))
+            if self.path == "/login":
+                self._say(gateway.login(data))
+            elif not gateway.knows(self.headers.get("Authorization", "")):
+                self._say((401, {"error": "unauthorized"}))
+            else:
+                self._say(gateway.place(data) if self.path == "/order" else gateway.cancel(data["id"]))
 
         def do_GET(self) -> None:
-            self._say(gateway.listed(self.path))
+            known = gateway.knows(self.headers.get("Authorization", ""))
+            self._say(gateway.listed(self.path) if known else (401, {"error": "unauthorized"}))
 
         def _say(self, answer: tuple[int, Any] | None) -> None:
             if answer is None:

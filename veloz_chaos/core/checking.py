@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from veloz_chaos.core import condition, sequence, window, workload
+from veloz_chaos.core import condition, sequence, session, window, workload
 from veloz_chaos.core.document import Document, problems_of
 from veloz_chaos.core.environment import Environment, ProbeSpec
 from veloz_chaos.core.experiment import AlertExpectation, Experiment, FaultCall, UntilDecided
@@ -126,6 +126,7 @@ def all_together(written: Written, known: Vocabulary) -> Iterator[Problem]:
     yield from _names(written)
     yield from _probes(written, known)
     yield from _workload(written)
+    yield from _sessions(written)
     yield from _alert(written)
     yield from _hold(written)
     if experiment.failure in written.matrix.rows:
@@ -213,9 +214,30 @@ def probe_problems(name: str, spec: ProbeSpec, written: Written, known: Vocabula
     for key, length in (("every", spec.every), ("timeout", spec.timeout)):
         if not length:
             yield written.there((*path, key), f"`{key}` of {name} must be longer than 0s", "write 500ms, say")
-    for key, asked in (("as", spec.as_), ("each", spec.each)):
-        if asked is not None:
-            yield written.there((*path, key), f"`{key}` can't be run by this version", "leave it out")
+    if spec.each is not None:
+        yield written.there((*path, "each"), "`each` can't be run by this version", "leave it out")
+    if spec.as_ is not None and "headers" not in kind.__dataclass_fields__:  # type: ignore[attr-defined]
+        yield written.there((*path, "as"), f"a probe of type {spec.type} shows no token", "leave it out")
+    yield from _nobody(written, path, spec.arguments, spec.as_)
+
+
+def _nobody(written: Written, path: Path, texts: Any, as_: str | None = None) -> Iterator[Problem]:
+    """Sessions that are named below a place, and are not there."""
+    known = written.environment.sessions
+    for name in sorted((session.named_in(texts) | ({as_} if as_ else set())) - set(known)):
+        at = (*path, "as") if name == as_ else path
+        yield written.there(at, f"there is no session `{name}`", did_you_mean(name, known))
+
+
+def _sessions(written: Written) -> Iterator[Problem]:
+    """Those that this experiment's probes and workload use; the others are not its business."""
+    e, environment = written.experiment, written.environment
+    specs = [environment.probes[name] for _, name in used_probes(e) if name in environment.probes]
+    workload = environment.workloads.get(e.workload) if e.workload else None
+    used = session.named_in([spec.arguments for spec in specs] + ([workload.model_dump()] if workload else []))
+    for name in sorted(used | {spec.as_ for spec in specs if spec.as_}):
+        if name in environment.sessions:
+            yield from session.problems(environment.sessions[name], ("sessions", name), written.there)
 
 
 def _workload(written: Written) -> Iterator[Problem]:
@@ -229,7 +251,9 @@ def _workload(written: Written) -> Iterator[Problem]:
         where = f"environment `{written.environment.name}`"
         yield written.here(("workload",), f"{where} has no workload `{e.workload}`", did_you_mean(e.workload, known))
         return
-    found = list(workload.problems(known[e.workload], ("workloads", e.workload), written.there))
+    place: Path = ("workloads", e.workload)
+    found = list(workload.problems(known[e.workload], place, written.there))
+    found += _nobody(written, place, known[e.workload].model_dump())
     yield from found
     if not found and e.baseline.total_seconds() * per_second(known[e.workload].rate) < 1:
         yield written.here(

@@ -13,6 +13,7 @@ from veloz_chaos.core.duration import Duration
 from veloz_chaos.core.experiment import Tier
 from veloz_chaos.core.matrix import Severity
 from veloz_chaos.core.model import Name, Written, only_key
+from veloz_chaos.core.session import Session
 from veloz_chaos.core.workload import Rate, Workload
 
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -106,13 +107,6 @@ class Permit(Written):
     #: whose they may be: a file of OpenSSH's allowed signers, beside the environment's
     signers: str | None = None
     helpers: Helpers = Field(default_factory=Helpers)
-
-
-class Session(Written):
-    login: dict[str, Any]
-    token: str
-    refresh: Duration | None = None
-    header: str = "Authorization"
 
 
 class Procedure(Written):

@@ -19,6 +19,7 @@ from veloz_chaos.core.duration import Duration
 from veloz_chaos.core.experiment import Clause, Detection, Manual, OrderLimits, Tier, While, names_in
 from veloz_chaos.core.matrix import Limits
 from veloz_chaos.core.model import Written
+from veloz_chaos.core.session import Session
 from veloz_chaos.core.workload import PlannedWorkload
 
 
@@ -128,6 +129,8 @@ class Plan(Written):
     probes: dict[str, PlannedProbe]
     steady_state: list[str]
     workload: PlannedWorkload | None = None
+    #: whose tokens the probes and the workload show
+    sessions: dict[str, Session] = Field(default_factory=dict)
     detection: Detection | None = None
     while_: dict[str, While] = Field(default_factory=dict)
     keeps: list[str] = Field(default_factory=list)

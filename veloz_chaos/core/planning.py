@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from veloz_chaos.core import alerts, sequence
+from veloz_chaos.core import alerts, sequence, session
 from veloz_chaos.core.alerts import PlannedAlert
 from veloz_chaos.core.capability import capability_of
 from veloz_chaos.core.checking import (
@@ -261,7 +261,8 @@ def pick(call: FaultCall, found: Sequence[Found], seed: int) -> list[Found]:
 def _assemble(written: Written, faults: list[PlannedFault], of_step: Mapping[int, list[str]], choices: Choices) -> Plan:
     e, environment = written.experiment, written.environment
     hold, alert = e.expect.recovery.hold, _alert(written)
-    probes = {name: _probe(environment.probes[name]) for _, name in used_probes(e)}
+    probes = {name: _probe(environment.probes[name], environment) for _, name in used_probes(e)}
+    workload = _workload(environment, e.workload)
     unread = [f"{alerts.UNREAD}: environment `{environment.name}` does not say where they are read"]
     return Plan(
         experiment=e.name,
@@ -280,7 +281,8 @@ def _assemble(written: Written, faults: list[PlannedFault], of_step: Mapping[int
         faults=faults,
         probes=probes | _alert_probes(alert, environment),
         steady_state=e.steady_state,
-        workload=_workload(environment, e.workload),
+        workload=workload,
+        sessions=session.planned(environment.sessions, [probe.arguments for probe in probes.values()], workload),
         detection=e.expect.detection,
         while_=e.expect.while_,
         keeps=e.expect.keeps,
@@ -334,10 +336,11 @@ def _alert_probes(alert: PlannedAlert | None, environment: Environment) -> dict[
     }
 
 
-def _probe(spec: ProbeSpec) -> PlannedProbe:
+def _probe(spec: ProbeSpec, environment: Environment) -> PlannedProbe:
+    shown = environment.sessions[spec.as_].shown(spec.as_) if spec.as_ else {}
     return PlannedProbe(
         type=spec.type,
-        arguments=spec.arguments,
+        arguments=spec.arguments | ({"headers": shown | spec.arguments.get("headers", {})} if shown else {}),
         ok=spec.ok or "",
         value=spec.value,
         every=spec.every,

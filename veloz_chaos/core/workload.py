@@ -23,8 +23,9 @@ from veloz_chaos.core.size import Part
 from veloz_chaos.core.substitute import references
 from veloz_chaos.errors import Problem
 
-#: What a template may name beside `${env:…}` and `${file:…}`.
+#: What a template may name beside `${env:…}`, `${file:…}` and `${session:…}`.
 ORDER_NAMES = ("id", "side", "symbol", "qty", "price")
+LATE = ("env:", "file:", "session:")
 #: Orders a second, at most.
 FASTEST = 2000.0
 
@@ -176,14 +177,14 @@ def problems(workload: Workload, path: Path, complain: Complain) -> Iterator[Pro
     yield from _lengths(workload, path, complain)
     yield from _prices(workload, path, complain)
     for name, action in workload.actions.items():
-        yield from _template(action.http, (*path, name, "http"), ORDER_NAMES, complain)
+        yield from template(action.http, (*path, name, "http"), ORDER_NAMES, complain)
         for key in ("accepted", "refused"):
             yield from _condition(getattr(action, key), (*path, name, key), condition.compile, complain)
         if name == "cancel" and "${id}" not in str(action.http.model_dump()):
             yield complain((*path, name, "http"), "it does not say which order to cancel", "write ${id} in it")
     for name in ("gateway", "exchange"):
         reading: Reading = getattr(workload.read, name)
-        yield from _template(reading.http, (*path, "read", name, "http"), ("symbol",), complain)
+        yield from template(reading.http, (*path, "read", name, "http"), ("symbol",), complain)
         yield from _condition(reading.orders, (*path, "read", name, "orders"), listing.compile, complain)
     if "${id}" not in str(workload.place.http.model_dump()):
         yield complain((*path, "place", "http"), "its orders have no id of ours", "write ${id} in it")
@@ -207,10 +208,11 @@ def _prices(workload: Workload, path: Path, complain: Complain) -> Iterator[Prob
             yield complain((*path, "prices", symbol), f"`{symbol}` is none of the symbols", remedy)
 
 
-def _template(http: HttpTemplate, path: Path, names: tuple[str, ...], complain: Complain) -> Iterator[Problem]:
+def template(http: HttpTemplate, path: Path, names: tuple[str, ...], complain: Complain) -> Iterator[Problem]:
+    """`names`: what it may name beside secrets, and the tokens of sessions."""
     written: Mapping[str, Any] = {http.method: http.url, "headers": http.headers, "json": http.json_, "body": http.body}
     for at, name in references(written, path):
-        if name not in names and not name.startswith(("env:", "file:")):
+        if name not in names and not name.startswith(LATE):
             remedy = did_you_mean(name, names)
             yield complain(at, f"a template can't name `{name}` here", remedy)
     if not _ADDRESS.fullmatch(http.url) and not http.url.startswith(("${env:", "${file:")):

@@ -21,7 +21,8 @@ from veloz_chaos.mechanisms.keep_alive import Answer, Pool, Protocol
 from veloz_chaos.probes import parsed, why
 
 Outcome = Literal["accepted", "refused", "unknown"]
-_PIECE = re.compile(r"\$\$\{|\$\{(?P<name>" + "|".join(ORDER_NAMES) + r")\}|(?P<secret>\$\{(?:env|file):[^}]+\})")
+_SECRET = r"(?P<secret>\$\{(?P<kind>env|file|session):[^}]+\})"
+_PIECE = re.compile(r"\$\$\{|\$\{(?P<name>" + "|".join(ORDER_NAMES) + r")\}|" + _SECRET)
 _SAFE = "%/:=&?~#+!$,;'@()*[]"
 #: Characters of an answer that are kept to say why.
 KEPT = 160
@@ -38,10 +39,10 @@ class Done:
 
 
 class Template:
-    """A text whose gaps are filled for each order; secrets are filled in here, once."""
+    """A text whose gaps are filled for each order; secrets are filled in here, once, but for the tokens of sessions."""
 
     def __init__(self, text: str, secrets: Secrets, escape: Callable[[str], str] = str) -> None:
-        self._parts: list[str | int] = []
+        self._parts: list[str | int | Callable[[], str]] = []
         end = 0
         for piece in _PIECE.finditer(text):
             self._parts.append(text[end : piece.start()])
@@ -50,13 +51,21 @@ class Template:
         self._parts.append(text[end:])
 
     def of(self, order: Order) -> str:
-        return "".join(part if isinstance(part, str) else order[part] for part in self._parts)
+        return "".join(
+            part if isinstance(part, str) else order[part] if isinstance(part, int) else part() for part in self._parts
+        )
 
 
-def _filled(piece: re.Match[str], secrets: Secrets, escape: Callable[[str], str]) -> str | int:
+def _filled(piece: re.Match[str], secrets: Secrets, escape: Callable[[str], str]) -> str | int | Callable[[], str]:
     if piece["name"]:
         return ORDER_NAMES.index(piece["name"])
-    return escape(secrets.fill(piece["secret"])) if piece["secret"] else "${"
+    if not piece["secret"]:
+        return "${"
+
+    def filled() -> str:
+        return escape(secrets.fill(piece["secret"]))
+
+    return filled if piece["kind"] == "session" else filled()
 
 
 class Request:

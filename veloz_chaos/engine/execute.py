@@ -18,6 +18,7 @@ from veloz_chaos.engine import gate
 from veloz_chaos.engine.clock import moment, now
 from veloz_chaos.engine.look import Fate, lookers
 from veloz_chaos.engine.run import RESTORED_WITHIN, Run, Stop
+from veloz_chaos.engine.sessions import Sessions
 from veloz_chaos.errors import Refused, UsageError
 
 #: Whatever blocks has a thread: so many, and two for each fault, so that all strike at once on a small machine too.
@@ -51,7 +52,10 @@ async def execute(run: Run) -> None:
 
 
 async def _look(run: Run, tasks: list[asyncio.Task[None]]) -> None:
-    """From now on. Raises UsageError for a probe that cannot begin."""
+    """From now on. Raises Refused for a login that fails, UsageError for a probe that cannot begin."""
+    sessions = Sessions(run.plan.sessions, run.secrets)
+    await sessions.open()
+    tasks.append(asyncio.create_task(sessions.keep()))
     await asyncio.gather(*(looker.open() for looker in run.lookers))
     tasks += [asyncio.create_task(looker.keep_looking()) for looker in run.lookers]
     tasks.append(asyncio.create_task(run.lag.watch(run.emit)))

@@ -15,12 +15,14 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from veloz_chaos.core.session import Session
 from veloz_chaos.core.workload import PlannedWorkload
 from veloz_chaos.engine.order_books import Books
 from veloz_chaos.engine.order_file import OrderFile
 from veloz_chaos.engine.order_flow import Flow
 from veloz_chaos.engine.patience import longest
 from veloz_chaos.engine.secrets import Secrets
+from veloz_chaos.engine.sessions import Sessions
 from veloz_chaos.engine.tally import Tally
 from veloz_chaos.errors import Error
 from veloz_chaos.mechanisms import haste
@@ -107,12 +109,14 @@ def _many_descriptors() -> None:
 
 async def _work(workload: PlannedWorkload, asked: dict[str, Any]) -> None:
     secrets, tally, runner = Secrets(), Tally(), Runner()
+    sessions = Sessions({name: Session.model_validate(one) for name, one in asked["sessions"].items()}, secrets)
+    await sessions.open()
     file = OrderFile(Path(asked["file"]))
     flow = Flow(workload, asked["run"], asked["seed"], file, tally, secrets)
     books = Books(workload, asked["run"], flow, file, secrets)
     runner.tell(ready=True)
     flow.start()
-    telling = asyncio.create_task(_tell(runner, tally, file))
+    telling, keeping = asyncio.create_task(_tell(runner, tally, file)), asyncio.create_task(sessions.keep())
     try:
         await _until(runner.halted, flow, telling)
         flow.stop()
@@ -127,6 +131,7 @@ async def _work(workload: PlannedWorkload, asked: dict[str, Any]) -> None:
         raise
     finally:
         telling.cancel()
+        keeping.cancel()
     digest = file.close()
     runner.tell(counts=tally.counts())
     runner.tell(ended={"sha256": digest, "left": books.left})

@@ -1,4 +1,5 @@
-"""Secrets come from `${env:NAME}` or `${file:path}` when they are used, and never reach anything that is written."""
+"""Secrets come from `${env:NAME}`, `${file:path}` or a session's login when they are used, and never reach anything
+that is written."""
 
 from __future__ import annotations
 
@@ -10,10 +11,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from veloz_chaos.core.workload import ORDER_NAMES
+from veloz_chaos.core.workload import LATE, ORDER_NAMES
 from veloz_chaos.errors import UsageError
 
-_REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}|\$\{unique\}|\$\$\{")
+_REFERENCE = re.compile(r"\$\{(env|file|session):([^}]+)\}|\$\{unique\}|\$\$\{")
 
 #: What we write into these keys ourselves is no secret, whatever it looks like.
 _OURS = frozenset({"event", "outcome", "by", "run", "boot_id", "fault", "probe"})
@@ -21,12 +22,12 @@ _OURS = frozenset({"event", "outcome", "by", "run", "boot_id", "fault", "probe"}
 
 def kept(name: str) -> bool:
     """Names in `${…}` that are filled in only when a text is used."""
-    return name == "unique" or name.startswith(("env:", "file:", "each."))
+    return name == "unique" or name.startswith((*LATE, "each."))
 
 
 def kept_by_orders(name: str) -> bool:
     """The same within a workload."""
-    return name in ORDER_NAMES or name.startswith(("env:", "file:"))
+    return name in ORDER_NAMES or name.startswith(LATE)
 
 
 def new_id() -> str:
@@ -39,6 +40,12 @@ class Secrets:
 
     def __init__(self) -> None:
         self._values: set[str] = set()
+        self._tokens: dict[str, str] = {}
+
+    def add(self, session: str, token: str) -> None:
+        """From now on `${session:…}` becomes this."""
+        self._values.add(token)
+        self._tokens[session] = token
 
     def fill(self, text: str, unique: str = "") -> str:
         """`${unique}` becomes this one, or a new one. Raises UsageError for an unset variable or an unreadable file."""
@@ -56,7 +63,7 @@ class Secrets:
             return "${"
         if match.group(1) is None:
             return unique or new_id()
-        value = _read(match.group(1), match.group(2))
+        value = self._tokens[match.group(2)] if match.group(1) == "session" else _read(match.group(1), match.group(2))
         if value:
             self._values.add(value)
         return value
@@ -82,14 +89,14 @@ class Secrets:
 
 
 def references(data: Any) -> Iterator[tuple[str, str]]:
-    """Every (kind, name) of a secret in the data."""
+    """Every (kind, name) of a secret in the data that must be there beforehand."""
     if isinstance(data, dict):
         data = list(data.values())
     if isinstance(data, list):
         for item in data:
             yield from references(item)
     if isinstance(data, str):
-        yield from ((m.group(1), m.group(2)) for m in _REFERENCE.finditer(data) if m.group(1))
+        yield from ((m.group(1), m.group(2)) for m in _REFERENCE.finditer(data) if m.group(1) in ("env", "file"))
 
 
 def missing(kind: str, name: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.plan import Plan
+from veloz_chaos.core.session import planned
 from veloz_chaos.core.workload import PlannedWorkload
 from veloz_chaos.engine import child, order_file
 from veloz_chaos.engine.clock import moment
@@ -52,8 +53,10 @@ class Workload:
             return None
         process = child.start(["_workload"], folder / LOG, lock)
         assert process.stdin is not None
-        asked = {"run": run, "seed": made.seed, "file": str((folder / order_file.NAME).resolve())}
+        asked: dict[str, Any] = {"run": run, "seed": made.seed, "file": str((folder / order_file.NAME).resolve())}
         asked["workload"] = made.workload.model_dump(mode="json", by_alias=True)
+        sessions = planned(made.sessions, [], made.workload)
+        asked["sessions"] = {name: one.model_dump(mode="json", by_alias=True) for name, one in sessions.items()}
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(asked).encode() + b"\n")
             process.stdin.flush()

@@ -13,6 +13,7 @@ from veloz_chaos.core.length import length
 from veloz_chaos.core.loss import objective
 from veloz_chaos.core.matrix import Limits
 from veloz_chaos.core.plan import Plan, PlannedFault, PlannedStep
+from veloz_chaos.core.session import Session
 from veloz_chaos.core.size import percent
 from veloz_chaos.core.window import clauses
 from veloz_chaos.core.workload import Action, PlannedWorkload, Reading
@@ -28,8 +29,16 @@ def describe(plan: Plan, width: int = 80) -> list[str]:
         lines += ["", *_fault(fault, width)]
     if plan.workload is not None:
         lines += ["", f"orders: workload {plan.workload.name}", *labelled(_orders(plan.workload), width)]
+    for name, session in plan.sessions.items():
+        lines += ["", f"session {name}", *labelled(_session(session), width)]
     lines += ["", *labelled(limits_in_words(plan.limits), width), "", *_steps(plan, width), "", *_probes(plan, width)]
     return lines + [line for text in plan.warnings for line in ["", *wrapped(f"note: {text}", width)]]
+
+
+def _session(session: Session) -> Iterator[tuple[str, str]]:
+    yield "login", f"{session.login.method.upper()} {session.login.url}, before the first look"
+    yield "anew", f"every {length(session.refresh)}" if session.refresh else "never: its token must last the whole run"
+    yield "shown as", session.header
 
 
 def labelled(pairs: Iterable[tuple[str, str]], width: int) -> list[str]:
