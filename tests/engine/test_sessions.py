@@ -115,6 +115,7 @@ def test_a_workload_alone_logs_in_too(tmp_path: Path) -> None:
         result, _ = system.run(system.experiment(workload="orders"), environment(system, server))
         assert server.unauthorized == 0
         assert server.asked
+        assert server.logins == 1
     assert result.judgement.verdict == "passed", verdicts(result)
 
 

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from veloz_chaos.core import event as ev
+from veloz_chaos.core.session import planned
 from veloz_chaos.engine import gate
 from veloz_chaos.engine.clock import moment, now
 from veloz_chaos.engine.look import Fate, lookers
@@ -53,7 +54,8 @@ async def execute(run: Run) -> None:
 
 async def _look(run: Run, tasks: list[asyncio.Task[None]]) -> None:
     """From now on. Raises Refused for a login that fails, UsageError for a probe that cannot begin."""
-    sessions = Sessions(run.plan.sessions, run.secrets)
+    asked = [probe.arguments for probe in run.plan.probes.values()]
+    sessions = Sessions(planned(run.plan.sessions, asked, None), run.secrets)
     await sessions.open()
     tasks.append(asyncio.create_task(sessions.keep()))
     await asyncio.gather(*(looker.open() for looker in run.lookers))
