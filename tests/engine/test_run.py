@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from tests.engine.system import names, running, verdicts
 from veloz_chaos import errors
-from veloz_chaos.core.event import FaultLost, LookTaken, TargetReported
+from veloz_chaos.core.event import Event, FaultLost, LookTaken, TargetReported
 from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.engine import hand, journal, lock
 from veloz_chaos.engine.conduct import Request, planned
@@ -110,6 +110,32 @@ def test_a_system_that_nobody_restarts_fails_recovery_and_is_named(tmp_path: Pat
     assert verdicts(result)["recovery"] == "failed"
     assert result.judgement.exit_code == errors.LEFT_BEHIND
     assert result.judgement.reasons == ("system is still down",)
+
+
+@pytest.mark.parametrize("back", ["nobody", "late", "procedure"])
+def test_a_service_that_stays_dead_is_named_though_the_steady_state_does_not_look_at_it(
+    back: str, tmp_path: Path
+) -> None:
+    matrix = Path("experiments/response-matrix.yaml").read_text()
+    (tmp_path / "response-matrix.yaml").write_text(matrix.replace("recovery: 10s", "recovery: 3s"))
+    quiet = {"detection": {"signals": ["reported-down"], "optional": True}, "impact": "none"}
+    with running(tmp_path, restarts_after=None, lying=("/health", "/status")) as system:
+
+        def revive(event: Event) -> None:
+            if event.event == "service-restored" or (back == "late" and event.event == "injection-returned"):
+                threading.Timer(1.0, fake.restart, [system.name]).start()
+
+        bound = {"fake": {"id": system.name}} | ({"restore": "start"} if back == "procedure" else {})
+        procedures = {"start": {"command": ["{python}", "-c", "pass"]}}
+        environment = system.environment(services={"system": bound}, procedures=procedures)
+        result, _ = system.run(system.experiment(expect=quiet), environment, observe=revive)
+    if back == "late":
+        assert result.judgement.verdict == "passed", verdicts(result)
+    elif back == "nobody":
+        assert result.judgement.exit_code == errors.LEFT_BEHIND
+        assert result.judgement.reasons == ("system is still down",)
+    else:
+        assert (result.judgement.exit_code, verdicts(result)["recovery"]) == (errors.FAILED, "failed")
 
 
 def test_without_a_steady_state_nothing_is_touched(tmp_path: Path) -> None:

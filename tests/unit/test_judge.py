@@ -213,6 +213,29 @@ def test_a_masked_fault_that_ended_early_is_inconclusive() -> None:
     assert held("+" * 60, last_seen=1400, gone=1500).finding("impact").verdict == "inconclusive"
 
 
+def test_a_fault_that_ended_early_was_not_in_place_for_as_long_as_it_should_have_been() -> None:
+    gone = held(recovers_after(4), last_seen=1400, gone=1500)
+    assert gone.finding("in place").verdict == "inconclusive"
+    assert gone.judge().verdict == "inconclusive"
+    assert held(recovers_after(24)).judge().verdict == "passed"
+
+
+@pytest.mark.parametrize("may", [(), ("target-restarted",)])
+def test_a_restart_of_the_target_may_end_it_early_where_the_experiment_says_so(may: tuple[str, ...]) -> None:
+    restarted = held(recovers_after(4), last_seen=1400, gone=1500, may=may).add(reported(1450))
+    assert restarted.finding("in place").verdict == ("passed" if may else "inconclusive")
+    lost = held(recovers_after(4), last_seen=1400, gone=1500, may=may)
+    assert lost.finding("in place").verdict == "inconclusive"
+
+
+def test_what_breaks_after_a_fault_that_ended_early_may_be_somebody_else_s_doing() -> None:
+    broken = BEFORE + "+" * 5 + "-" * 5 + "+" * 40
+    assert held(broken, last_seen=1400, gone=1500, impact="none").finding("impact").verdict == "inconclusive"
+    assert held(broken, impact="none").finding("impact").verdict == "failed"
+    surely = BEFORE + "-" * 2 + "+" * 40
+    assert held(surely, last_seen=1400, gone=1500, impact="none").finding("impact").verdict == "failed"
+
+
 def test_a_fault_that_was_out_of_sight_for_most_of_its_hold_proves_nothing_that_needs_all_of_it() -> None:
     lost_sight = held("+" * 60, last_seen=1200, gone=3030, impact="none")
     found = lost_sight.finding("impact")

@@ -22,15 +22,19 @@ from veloz_chaos.core.interval import Interval, Nanoseconds
 from veloz_chaos.core.length import length as long
 from veloz_chaos.core.measure import Measurement, struck
 from veloz_chaos.core.plan import Plan
+from veloz_chaos.core.presence import died_under, surely_ended_early
 from veloz_chaos.core.trace import SHOWN
 from veloz_chaos.core.window import Quantifier, Ruling, clauses, interior, rule
+
+#: Of `may`: the target may restart under the fault.
+RESTARTED = "target-restarted"
 
 
 def expectations(plan: Plan, history: History, m: Measurement, found: Flow) -> Iterator[Finding]:
     if plan.steps:
         yield from _of_steps(plan, history, m, found)
         return
-    yield _in_place(history, m)
+    yield _in_place(plan, history, m)
     if plan.detection is not None:
         yield _unless_cut_short(_detection(plan, history, m), m)
     yield _impact(plan, history, m, found)
@@ -55,12 +59,16 @@ def _of_steps(plan: Plan, history: History, m: Measurement, found: Flow) -> Iter
     yield from alerts.findings(plan, history, m)
 
 
-def _in_place(history: History, m: Measurement) -> Finding:
+def _in_place(plan: Plan, history: History, m: Measurement) -> Finding:
+    """Until it was taken out; a restart of its target may end it before if the experiment says `target-restarted`."""
     if not m.in_place:
         return Finding("in place", "inconclusive", not_in_place(history))
     records = history.faults.values()
     evidence = "; ".join(record.evidence for record in records if record.evidence)
     seen = [look.entry for record in records for look in record.presence if look.outcome == SHOWN]
+    held = [history.fault(fault.id) for fault in plan.faults if fault.held]
+    if any(map(surely_ended_early, held)) and not (RESTARTED in plan.may and any(map(died_under, held))):
+        return Finding("in place", "inconclusive", f"it ended early: {m.early}", entries=tuple(seen[:3]))
     evidence += f"; it ended early: {m.early}" if m.early else ""
     return Finding("in place", "passed", evidence, entries=tuple(seen[:3]))
 
@@ -122,8 +130,11 @@ def _unless_cut_short(finding: Finding, m: Measurement) -> Finding:
 
 def _impact(plan: Plan, history: History, m: Measurement, found: Flow) -> Finding:
     entries, hurt = tuple(m.entries.get("impact", ())), m.impact is not None
-    if hurt and plan.impact == "none":
+    if m.impact and plan.impact == "none":
         reason = "the steady state broke, but no impact is expected"
+        if m.early and not (m.ended and m.impact.at_most <= m.ended.at_least):
+            reason = f"{reason}; the fault ended early, and that may be why: {m.early}"
+            return Finding("impact", "inconclusive", reason, m.time_to_impact, None, entries)
         return Finding("impact", "failed", reason, m.time_to_impact, None, entries)
     if hurt:
         return Finding("impact", "passed", "the steady state broke", m.time_to_impact, None, entries)
@@ -156,6 +167,10 @@ def unseen(plan: Plan, history: History, m: Measurement, probes: Sequence[str], 
 
 def _recovery(plan: Plan, history: History, m: Measurement, found: Flow) -> Finding:
     length, limit = m.time_to_recover, nanoseconds(plan.limits.recovery_or_give_up)
+    if history.restored and not m.outages:
+        restored = history.restored[0]
+        reason = f"the steady state held, but {restored.service} stayed dead; `{restored.procedure}` was run"
+        return Finding("recovery", "failed", reason, None, limit)
     if m.recovery is None or length is None or not (m.outages or found.hurt or m.replaced):
         reason = "nothing broke, so there is nothing to recover from"
         return Finding("recovery", "passed" if plan.impact == "none" else "inconclusive", reason, None, limit)

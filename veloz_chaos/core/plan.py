@@ -40,6 +40,8 @@ class PlannedFault(Written):
     #: what the environment says a stand-in models; empty for the real thing
     models: str = ""
     reference: Reference
+    #: of what kills: how the environment finds whoever takes its place
+    selector: dict[str, Any] = Field(default_factory=dict)
     offer: Offer
     #: False: strikes once
     held: bool

@@ -39,6 +39,7 @@ from veloz_chaos.core.plan import (
     PlannedRestore,
     PlannedStep,
 )
+from veloz_chaos.core.presence import DEADLY
 from veloz_chaos.core.survey import Found, Inventory, Wanted
 from veloz_chaos.core.vocabulary import Vocabulary
 from veloz_chaos.core.workload import PlannedWorkload
@@ -211,6 +212,7 @@ def _planned(
     if isinstance(call.pick, int) and len(picked) < call.pick:
         reasons.append(f"{call.kind} is to hit {call.pick} targets of {call.on}; there are only {len(picked)}")
     of = sum(found.reference.backend == able[0].reference.backend for found in candidates)
+    deadly = needs in DEADLY and not kind.held
     reasons += blast(written.experiment.blast_radius, call, len(picked), of)
     return [
         PlannedFault(
@@ -221,6 +223,7 @@ def _planned(
             of=of,
             models=item.models,
             reference=found.reference,
+            selector=_selector(written.environment, call, found.reference.backend) if deadly else {},
             offer=found.offers[needs],
             held=kind.held,
             hold=_hold(call),
@@ -228,6 +231,11 @@ def _planned(
         )
         for n, found in enumerate(picked)
     ]
+
+
+def _selector(environment: Environment, call: FaultCall, backend: str) -> dict[str, Any]:
+    binding = environment.services[call.on] if call.service else environment.links[call.on]
+    return next(dict(way.arguments) for way in ways(binding) if way.type == backend)
 
 
 def by_one_way(able: Sequence[Found]) -> list[Found]:

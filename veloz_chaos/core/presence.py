@@ -14,7 +14,7 @@ from veloz_chaos.core.trace import NOT_SHOWN, Look, is_shown
 #: For so long it may be out of sight in any case; so much is too long in any hold; in between, half of it. Nanoseconds.
 SILENCES = (3 * SECOND // 2, 5 * SECOND)
 #: What strikes as these do is in place as soon as its target is dead, which the platform may tell us of.
-_DEADLY = ("Killable", "Exhaustible")
+DEADLY = ("Killable", "Exhaustible")
 
 
 def hull(intervals: Sequence[Interval | None]) -> Interval | None:
@@ -50,7 +50,7 @@ def fault_began(fault: PlannedFault, record: FaultRecord) -> Interval | None:
     returned = record.inject_returned
     if fault.offer.at_once and returned is not None and at_least <= returned <= first.asked:
         at_most = min(at_most, returned)
-    if fault.offer.capability in _DEADLY:
+    if fault.offer.capability in DEADLY:
         died = (report.at for report in record.reports if report.what == "died" and report.at >= at_least)
         at_most = min([at_most, *died])
     return Interval(at_least, at_most)
@@ -79,15 +79,19 @@ def fault_ended(fault: PlannedFault, record: FaultRecord) -> Interval | None:
 
 
 def ended_early(record: FaultRecord) -> str:
-    """Why a held fault was gone before anybody took it out; empty if it was not."""
-    if cause := died_under(record):
-        return cause
-    gone = _gone(record)
-    if record.lost or gone is None or record.revert_began is None:
-        return record.lost
-    if gone.answered < record.revert_began:
-        return "its effect was gone before it was taken out"
+    """Why a held fault was gone before anybody took it out, or may have been; empty if it was not."""
+    known = surely_ended_early(record)
+    if known or _gone(record) is None or record.revert_began is None:
+        return known
     return _out_of_sight(record, record.revert_began)
+
+
+def surely_ended_early(record: FaultRecord) -> str:
+    """The same where somebody saw that it was gone."""
+    gone, cause = _gone(record), died_under(record) or record.lost
+    if not cause and gone is not None and record.revert_began is not None and gone.answered < record.revert_began:
+        return "its effect was gone before it was taken out"
+    return cause
 
 
 def _out_of_sight(record: FaultRecord, until: int) -> str:

@@ -33,8 +33,9 @@ from veloz_chaos.engine.hand import Backends, Hand, signed, take, take_out
 from veloz_chaos.engine.journal import Journal
 from veloz_chaos.engine.look import Lag, Looker, longest
 from veloz_chaos.engine.secrets import Secrets
+from veloz_chaos.engine.survey import found_again
 from veloz_chaos.engine.workload import Workload
-from veloz_chaos.errors import Refused, TargetError
+from veloz_chaos.errors import Missing, Refused, TargetError
 
 if TYPE_CHECKING:
     from veloz_chaos.engine.mirror import Mirror
@@ -421,7 +422,7 @@ class Run:
 
     async def restore(self) -> list[str]:
         """What stayed dead is brought back by the environment's procedure; returns the services still down."""
-        if not self.broken():
+        if not self.broken() and not await self._stayed_dead():
             return []
         for service, planned in self.plan.restores.items():
             outcome = await asyncio.to_thread(procedure.run, planned.command, planned.timeout, planned.cwd)
@@ -436,8 +437,31 @@ class Run:
             )
         deadline = now() + (RESTORED_WITHIN if self.plan.restores else 0)
         if await self.until(lambda: not self.broken(), deadline):
-            return []
+            return await self._stayed_dead(deadline)
         return sorted({fault.on for fault in self.plan.faults})
+
+    async def _stayed_dead(self, deadline: int = 0) -> list[str]:
+        """What a fault has killed and of which nothing lives, though its time to recover is over: the steady state need
+        not look at it."""
+        killed = {fault.on: fault for fault in self.plan.faults if fault.selector and self._struck(fault)}
+        limit = nanoseconds(self.plan.limits.recovery) if self.plan.limits.recovery else RESTORED_WITHIN
+        while dead := await asyncio.to_thread(lambda: [name for name, one in killed.items() if self._dead(one)]):
+            if now() > max(deadline, max(self._struck(killed[name]) or 0 for name in dead) + limit):
+                break
+            await asyncio.sleep(HELD_EVERY)
+        return sorted(dead)
+
+    def _struck(self, fault: PlannedFault) -> int | None:
+        return self.history.fault(fault.id).inject_began
+
+    def _dead(self, fault: PlannedFault) -> bool:
+        """Blocking. Of a platform that does not answer nobody knows."""
+        try:
+            return not any(target.alive() for target in found_again(fault, self.registry))
+        except Missing:
+            return True
+        except TargetError:
+            return False
 
     def broken(self) -> bool:
         """Is the steady state broken by each broken probe's very last look?"""

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from veloz_chaos.core.capability import Target
+from veloz_chaos.core.plan import PlannedFault
 from veloz_chaos.core.survey import Found, Inventory, Wanted
 from veloz_chaos.errors import TargetError
 
@@ -52,7 +53,14 @@ def _name(one: Wanted, backends: Backends) -> Mapping[str, str] | str:
         return str(error)
 
 
-def _selector(one: Wanted, backend: Any) -> Any:
+def found_again(fault: PlannedFault, backends: Backends) -> list[Target]:
+    """Whoever stands now where a fault struck. Raises TargetError."""
+    backend = backends.backend(fault.reference.backend)
+    found: list[Target] = backend.find(fault.on, _selector(fault, backend))
+    return found
+
+
+def _selector(one: Wanted | PlannedFault, backend: Any) -> Any:
     return backend.Selector.__pydantic_validator__.validate_python(dict(one.selector))
 
 

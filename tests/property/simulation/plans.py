@@ -65,6 +65,7 @@ def plan(
     placebo: bool = False,
     while_: Mapping[str, Mapping[str, Any]] | None = None,
     keeps: Sequence[str] = (),
+    may: Sequence[str] = (),
 ) -> Plan:
     look = PlannedProbe(type="http", arguments={}, ok="status == 200", every=ms(period), timeout=ms(timeout))
     names = dict.fromkeys((*STEADY, *SIGNALS, *steady, *signals, *keeps, "refused"))
@@ -84,6 +85,7 @@ def plan(
         detection=Detection(signals=list(signals), optional=optional) if signals else None,
         while_={name: While.model_validate(said) for name, said in (while_ or {}).items()},
         keeps=list(keeps),
+        may=list(may),
         impact=impact,
         orders=orders,
         lock="sandbox",
