@@ -131,6 +131,12 @@ def test_the_restart_policy_acts(name: str, create: Create) -> None:
         docker.reopen(target.reference)
 
 
+@pytest.mark.parametrize(("how", "told"), [(ALWAYS, "its restart policy starts it"), ({}, "it has no restart policy")])
+def test_who_starts_it_again_is_told_by_its_restart_policy(how: dict[str, Any], told: str, create: Create) -> None:
+    (offer,) = (offer for offer in of(create(**how)).offered() if offer.capability == "Killable")
+    assert told in offer.undo
+
+
 def test_a_kill_is_over_when_it_returns(create: Create) -> None:
     container = create()
     target = of(container)

@@ -65,17 +65,20 @@ class Selector:
         return Wanted(self.name, self.label, self.project, self.service)
 
 
+KILLED = Offer(
+    capability="Killable",
+    mechanism="signal to its first process from the host's pid namespace, by a helper container: the restart policy "
+    "acts",
+    touches="this container; the others in its pid namespace die with its first process",
+    undo="nothing to undo: its restart policy starts it again",
+)
+
+
 class Container(OnDocker, Contained, Killable, Pausable):
     """One start of one container."""
 
     offers = (
-        Offer(
-            capability="Killable",
-            mechanism="signal to its first process from the host's pid namespace, by a helper container: the restart "
-            "policy acts",
-            touches="this container; the others in its pid namespace die with its first process",
-            undo="nothing to undo: its restart policy starts it again",
-        ),
+        KILLED,
         Offer(
             capability="Pausable",
             mechanism="docker pause: the kernel's freezer, for all processes of the container",
@@ -92,7 +95,12 @@ class Container(OnDocker, Contained, Killable, Pausable):
         self._lacks: Mapping[str, str] | None = None
 
     def offered(self) -> Sequence[Offer]:
-        return [offer for offer in self.offers if offer.capability not in self.lacks]
+        return [self._worded(offer) for offer in self.offers if offer.capability not in self.lacks]
+
+    def _worded(self, offer: Offer) -> Offer:
+        if offer is not KILLED or self.beside.state()["HostConfig"]["RestartPolicy"]["Name"] not in ("", "no"):
+            return offer
+        return offer.model_copy(update={"undo": "nothing to undo: it has no restart policy, so somebody must start it"})
 
     @property
     def lacks(self) -> Mapping[str, str]:
