@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,18 @@ def test_a_tool_that_comes_to_no_verdict_is_noted(
     (note,) = of(report["notes"], "files-unchecked")
     assert said in note
     assert of(report["findings"], "file-refused") == []
+
+
+@pytest.mark.prometheus
+@pytest.mark.usefixtures("tools")
+def test_what_can_be_read_once_only_is_not_asked_about(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "r.yml")
+    writer = threading.Thread(target=(tmp_path / "r.yml").write_text, args=[RULES], daemon=True)
+    writer.start()
+    report = json.loads(call("lint", "alerts", "--json", "--rules", str(tmp_path / "r.yml")).stdout)
+    writer.join(30)
+    (note,) = of(report["notes"], "files-unchecked")
+    assert note.startswith("r.yml:0: reads plain files only: ")
 
 
 def test_the_words_of_the_tools() -> None:
