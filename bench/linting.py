@@ -19,6 +19,7 @@ from bench import stand
 SERVICES = 100
 _GLOBAL = "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [rules.yml]\n"
 _SENDS = "alerting: {alertmanagers: [{static_configs: [{targets: ['localhost:9093']}]}]}\n"
+_SLACK = "global: {slack_api_url: 'http://localhost/x'}\n"
 _EXPRESSIONS = (
     "histogram_quantile(0.99, sum by (le, instance) (rate(s{n}_request_seconds_bucket[1m]))) > 0.5",
     'sum(rate(s{n}_requests_total{{status=~"5.."}}[1m])) / sum(rate(s{n}_requests_total[1m])) > 0.05',
@@ -72,7 +73,7 @@ def _routing(routes: int) -> str:
         for n in range(20)
     )
     inhibited = f"inhibit_rules:\n{muted}"
-    return f"route:\n  receiver: r1\n  routes:\n{tree}receivers:\n{named}{inhibited}"
+    return f"{_SLACK}route:\n  receiver: r1\n  routes:\n{tree}receivers:\n{named}{inhibited}"
 
 
 def main() -> None:

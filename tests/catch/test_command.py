@@ -133,6 +133,40 @@ def test_a_chunked_body_without_an_end_is_cut_off() -> None:
         assert running.get("/api/status")["oversized"] == 1
 
 
+HEAD = b"POST /slack/a HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (HEAD + b"Content-Length: -5\r\n\r\nhello", "no HTTP: Invalid character in Content-Length: b'"),
+        (HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", "no HTTP: "),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n", "no HTTP: "),
+        (HEAD + b"X: " + b"x" * 20_000 + b"\r\n\r\n", "no HTTP: "),
+        (HEAD + b"\x1b[2J\r\n\r\n", "no HTTP: "),
+        (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", "no HTTP: "),
+        (b"GET /api/status HTTP/1.1\r\nHost: x\r\n\r\nhello\r\n\r\n", "no HTTP: "),
+        (HEAD + b"Content-Length: 30\r\n\r\n{}", "/slack/a: the body breaks off"),
+    ],
+)  # fmt: skip
+def test_what_is_no_http_is_one_line_and_counted(sent: bytes, said: str) -> None:
+    with catching() as running:
+        with closing(socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2])))) as wire:
+            wire.settimeout(30)
+            wire.sendall(sent)
+            wire.shutdown(socket.SHUT_WR)
+            while wire.recv(65536):
+                pass
+        status = running.get("/api/status")
+        assert (status["received"], status["malformed"], status["last"]) == (0, 1, 0)
+        assert running.post("/slack/a", {"text": "still there"}) == (200, "ok")
+        first, *rest = running.end().splitlines()
+    assert first.startswith(f"refused: malformed: {said}")
+    assert first.isprintable()
+    assert len(first) < 300
+    assert rest == ["1 firing slack a: still there", "1 notifications"]
+
+
 def test_a_compressed_body_is_not_unpacked() -> None:
     import gzip
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = [*(ROOT / "veloz_chaos/core").glob("linting*.py"), *(ROOT / "veloz_chaos/engine").glob("linting*.py")]
 _CODE = re.compile(
     r'"((?:row|resolves|channel|inhibited|muted|metrics?|label|never|always|fires|rule|job|severity|routes?|receiver|secrets?|no'
-    r'|alertmanagers?)-[a-z-]+|inhibited)"'
+    r'|alertmanagers?|files?)-[a-z-]+|inhibited)"'
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import secrets
 import time
@@ -17,6 +18,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.log import server_logger
 
 from veloz_chaos import __version__
 from veloz_chaos.catch.kept import Caught, Kept
@@ -79,8 +82,7 @@ class Catcher:
             at = time.clock_gettime_ns(_CLOCK)
             found = read(body)
         except Malformed as error:
-            self._malformed += 1
-            self._refused(f"malformed: {request.path}: {error}")
+            self.malformed(f"{request.path}: {error}")
             raise
         except web.HTTPRequestEntityTooLarge:
             self._oversized += 1
@@ -90,6 +92,10 @@ class Catcher:
         for one in found:
             self._told(self.kept.add(one, name, at))
         return body
+
+    def malformed(self, why: str) -> None:
+        self._malformed += 1
+        self._refused(f"malformed: {why}")
 
     async def notifications(self, request: web.Request) -> web.Response:
         """`last` is the last of this answer: ask with `after` so again, until nothing comes."""
@@ -118,7 +124,7 @@ class Catcher:
 
 
 async def _whole(request: web.Request) -> bytes:
-    """Raises HTTPRequestEntityTooLarge, and HTTPRequestTimeout for a body that does not come."""
+    """Raises HTTPRequestEntityTooLarge, HTTPRequestTimeout for a body that does not come, Malformed for a half."""
     if (request.content_length or 0) > LONGEST:
         raise web.HTTPRequestEntityTooLarge(LONGEST, request.content_length or 0)
     try:
@@ -126,6 +132,8 @@ async def _whole(request: web.Request) -> bytes:
             return await request.read()
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
+    except (ConnectionError, HttpProcessingError, web.RequestPayloadError):
+        raise Malformed("the body breaks off") from None
 
 
 def _parsed(body: bytes) -> Any:
@@ -157,6 +165,34 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         return _json(error.status, {"error": error.reason})
 
 
+class _NoHttp(logging.Handler):
+    """Hears of each request that aiohttp can't read, which no handler ever sees; all else is logged as ever."""
+
+    def __init__(self, catcher: Catcher) -> None:
+        super().__init__()
+        self._catcher = catcher
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            self._catcher.malformed(f"no HTTP: {_in_one_line(error.message)}")
+        elif server_logger.isEnabledFor(record.levelno):
+            server_logger.handle(record)
+
+
+def _in_one_line(message: str) -> str:
+    """The parser's words without the mark that it puts below what it quotes."""
+    line = " ".join(message.split()).removesuffix(" ^")
+    return line if len(line) <= 200 else line[:199] + "…"
+
+
+def _logger(catcher: Catcher) -> logging.Logger:
+    """Of this listener alone: what is no HTTP at all, aiohttp tells on the level of debugging."""
+    logger = logging.Logger("veloz_chaos.catch", logging.DEBUG)
+    logger.addHandler(_NoHttp(catcher))
+    return logger
+
+
 def application(catcher: Catcher) -> web.Application:
     app = web.Application(middlewares=[_guarded], client_max_size=LONGEST)
     post, get = app.router.add_post, app.router.add_get
@@ -174,8 +210,9 @@ async def serve(catcher: Catcher, host: str, port: int, stop: asyncio.Event, rea
     """Listen until `stop` is set; `ready` is called with the port. Raises OSError if it can't be listened on."""
     app = application(catcher)
     runner = web.AppRunner(
-        app, access_log=None, handle_signals=False, shutdown_timeout=0.2, auto_decompress=False, keepalive_timeout=60
-    )
+        app, access_log=None, logger=_logger(catcher), handle_signals=False, shutdown_timeout=0.2,
+        auto_decompress=False, keepalive_timeout=60,
+    )  # fmt: skip
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

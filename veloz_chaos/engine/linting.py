@@ -13,7 +13,7 @@ from veloz_chaos.core.linting_exports import Exports
 from veloz_chaos.core.linting_setup import Alertmanager, Finding, Prometheus, Site
 from veloz_chaos.core.linting_whole import Whole
 from veloz_chaos.core.matrix import ResponseMatrix
-from veloz_chaos.engine import linting_files, linting_live
+from veloz_chaos.engine import linting_files, linting_live, linting_tools
 from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.errors import UsageError
 from veloz_chaos.mechanisms.monitoring_api import PATIENCE, Server
@@ -51,14 +51,22 @@ def gather(files: Files, alerts: Alerts, matrix: ResponseMatrix) -> tuple[Whole,
 async def _gathered(files: Files, alerts: Alerts, matrix: ResponseMatrix) -> tuple[Whole, list[Finding]]:
     secrets = Secrets()
     manager, found = await _manager(files, alerts, secrets)
+    refused = asyncio.create_task(_refused_routes(files, manager))
     if files.of_prometheus:
         written = await asyncio.to_thread(linting_files.prometheus, files.prometheus, files.rules, files.metrics)
         prometheus, exports, found = written.prometheus, written.exports, [*found, *written.findings]
+        found += await linting_tools.prometheus(files.prometheus, written.rules, prometheus.rules, prometheus.literals)
     else:
         asked = linting_routes.names(manager) if manager else []
         prometheus, exports = await _running(alerts, asked, secrets)
     site = Site(matrix, alerts.severities, alerts.channels, alerts.rules)
-    return Whole(prometheus, exports, manager, site), found
+    return Whole(prometheus, exports, manager, site), [*found, *await refused]
+
+
+async def _refused_routes(files: Files, manager: Alertmanager | None) -> list[Finding]:
+    if files.alertmanager is None or manager is None:
+        return []
+    return await linting_tools.alertmanager(files.alertmanager, manager.literals)
 
 
 async def _manager(files: Files, alerts: Alerts, secrets: Secrets) -> tuple[Alertmanager | None, list[Finding]]:

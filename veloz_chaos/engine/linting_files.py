@@ -50,6 +50,8 @@ class Written:
     prometheus: Prometheus
     exports: Exports
     findings: tuple[Finding, ...] = ()
+    #: where the rules are
+    rules: tuple[Path, ...] = ()
 
 
 def prometheus(config: Path | None, rules: Sequence[str], pages: Sequence[str]) -> Written:
@@ -68,7 +70,7 @@ def prometheus(config: Path | None, rules: Sequence[str], pages: Sequence[str]) 
     gathering.done()
     made = replace(made, rules=tuple(read_rules))
     exports = _exports(made.jobs, pages)
-    return Written(replace(made, jobs=exports.jobs), exports, tuple(notes))
+    return Written(replace(made, jobs=exports.jobs), exports, tuple(notes), tuple(files))
 
 
 def _configured(config: Path) -> tuple[Prometheus, list[Node], tuple[int, int]]:
