@@ -7,6 +7,7 @@ import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -104,22 +105,46 @@ def terminable() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        if not _LATE.held:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def catch() -> None:
-    """To be called again after each run: a run's own handlers end with it."""
+    """From now on they unwind; a run has handlers of its own, and gives these back."""
+    _LATE.held = False
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _unwind)
 
 
+def hold() -> None:
+    """A run has ended: no signal takes its verdict away. They wait for `interrupted`, or for nobody."""
+    _LATE.held = True
+
+
+def interrupted() -> bool:
+    """Did one come since `hold`? That ends what was to follow. From now on they unwind again."""
+    _LATE.held = False
+    came, _LATE.came = _LATE.came, False
+    return came
+
+
+@dataclass
+class _Late:
+    held: bool = False
+    came: bool = False
+
+
+_LATE = _Late()
 #: The signals that came since `terminable`. What they raise is lost where Python runs a destructor just then.
 _CAME: list[str] = []
 
 
 def _unwind(number: int, _: FrameType | None) -> None:
+    if _LATE.held:
+        _LATE.came = True
+        return
     _CAME.append(signal.Signals(number).name)
     raise KeyboardInterrupt(_CAME[-1])
 
