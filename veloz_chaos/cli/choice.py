@@ -16,6 +16,7 @@ from veloz_chaos.errors import InvalidFile, Refused, UsageError
 
 #: Where `sandbox up` puts it.
 SANDBOX = Path(".sandbox")
+_NAME = "sandbox"
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def environment(name: str | None, flaws: Sequence[str] = (), *, backups: bool = 
     if name is not None:
         if flaws:
             raise UsageError("--flaw seeds the sandbox that is started for this command; leave -e out")
-        yield files.find("environments", name)
+        yield named(name, backups)
         return
     found = None if flaws else running(backups)
     if found is not None:
@@ -33,6 +34,13 @@ def environment(name: str | None, flaws: Sequence[str] = (), *, backups: bool = 
         return
     with _own(flaws, backups) as started:
         yield started
+
+
+def named(name: str, backups: bool = False) -> Path:
+    """A file, or the name of one in `environments/`. The sandbox's is that of the one that is up here, whose ports may
+    be others: nobody is hurt here and measured there. Raises UsageError or Refused."""
+    found, own = files.find("environments", name), files.find("environments", _NAME)
+    return (running(backups) if found.resolve() == own.resolve() else None) or found
 
 
 def destroys(experiments: Sequence[Path]) -> bool:
@@ -60,7 +68,7 @@ def running(backups: bool = False) -> Path | None:
 def _own(flaws: Sequence[str], backups: bool) -> Iterator[Path]:
     from veloz_chaos.sandbox import control
 
-    base, watched = files.find("environments", "sandbox"), monitoring(flaws)
+    base, watched = files.find("environments", _NAME), monitoring(flaws)
     folder = Path(tempfile.gettempdir()) / f"veloz-chaos-sandbox-{os.urandom(4).hex()}"
     with terminable():
         try:
