@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
+from types import FrameType
 
 
 def main() -> None:
@@ -24,11 +26,20 @@ def main() -> None:
         from veloz_chaos.cli._workload import place
 
         os._exit(place())
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end_at_once)
     from veloz_chaos.cli.app import start
 
     code = start(arguments)
     sys.stdout.flush()
     os._exit(code)  # everything is closed and flushed: taking the interpreter apart is no use to anybody
+
+
+def _end_at_once(number: int, _: FrameType | None) -> None:  # noqa: ARG001
+    """Ctrl-C while all is being imported, where an exception may be lost or told as a traceback: nothing is begun yet.
+    A command that has been found hears of it as KeyboardInterrupt."""
+    os.write(2, b"interrupted\n")
+    os._exit(5)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Error                    what the user reads instead of a traceback
 ├── UsageError       2   wrong usage
 │   └── InvalidFile  2   a file says something it may not; carries every problem at once
 ├── Refused          4   steady state, guard or lock says no; nothing was touched
+├── Interrupted      5   Ctrl-C came before it was begun
 └── TargetError      -   a target could not do what it was asked
     ├── Gone         -   the incarnation no longer exists
     ├── Unavailable  -   the platform's API does not answer, or answers nonsense
@@ -58,6 +59,10 @@ class InvalidFile(UsageError):
 
 class Refused(Error):
     exit_code = REFUSED
+
+
+class Interrupted(Error):
+    exit_code = ABORTED
 
 
 class TargetError(Error):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
@@ -11,6 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,8 +58,9 @@ def until(holds: Callable[[], object], seconds: float = 40) -> None:
         time.sleep(0.02)
 
 
-def start(stack: Sandbox, experiment: Path, limit: int | None = None) -> subprocess.Popen[str]:
-    """A run in a process of its own. `limit`: no file may grow beyond so many bytes, as on a full disk."""
+def start(stack: Sandbox, experiment: Path, *options: str, limit: int | None = None) -> subprocess.Popen[str]:
+    """A run in a process of its own, quiet if no options are given. `limit`: no file may grow beyond so many bytes, as
+    on a full disk."""
 
     def prepare() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -65,7 +68,8 @@ def start(stack: Sandbox, experiment: Path, limit: int | None = None) -> subproc
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     runs = stack.directory.parent / "runs"
-    command = [*PRODUCT, "run", str(experiment), "-e", str(stack.environment), "--runs", str(runs), "--json", "-q"]
+    command = [*PRODUCT, "run", str(experiment), "-e", str(stack.environment), "--runs", str(runs)]
+    command += options or ("--json", "-q")
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, preexec_fn=prepare
     )
@@ -97,6 +101,40 @@ def test_a_signal_takes_the_fault_out_and_ends_as_aborted(
     document = json.loads(output)["runs"][0]
     assert document["verdict"] == "aborted"
     assert number.name in document["reasons"][0]
+
+
+def test_a_run_that_has_ended_keeps_its_verdict(stack: Sandbox) -> None:
+    """From its last line to the exit of the process, with a signal every few milliseconds."""
+    run = start(stack, ROOT / "experiments" / "engine-crash.yaml", "--repeat", "1")
+    assert run.stderr is not None
+    assert any(line.endswith("completed\n") for line in run.stderr)
+    pester(run)
+    output, errors = run.communicate(timeout=60)
+    assert (run.returncode, errors) == (0, "")
+    assert "PASSED engine-crash on sandbox" in output
+    assert str(folder(stack)) in output.splitlines()[-1]
+
+
+def test_a_signal_after_the_first_of_two_runs_ends_the_second_alone(stack: Sandbox) -> None:
+    run = start(stack, ROOT / "experiments" / "engine-crash.yaml", "--repeat", "2")
+    assert run.stderr is not None
+    assert any(line.endswith("completed\n") for line in run.stderr)
+    run.send_signal(signal.SIGINT)
+    output, errors = run.communicate(timeout=60)
+    assert (run.returncode, errors) == (5, "interrupted\n")
+    assert "PASSED engine-crash on sandbox" in output
+    assert "1 passed, 1 not run" in output
+    assert folder(stack).is_dir()
+
+
+def pester(run: subprocess.Popen[str]) -> None:
+    """SIGINT, SIGTERM and SIGHUP in turn, until it is gone."""
+    numbers = itertools.cycle([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    deadline = time.monotonic() + 60
+    while run.poll() is None and time.monotonic() < deadline:
+        run.send_signal(next(numbers))
+        with suppress(subprocess.TimeoutExpired):
+            run.wait(0.002)
 
 
 def test_abort_from_elsewhere_reverts_first(stack: Sandbox, experiment: Path) -> None:

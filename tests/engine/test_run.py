@@ -109,7 +109,9 @@ def test_a_system_that_nobody_restarts_fails_recovery_and_is_named(tmp_path: Pat
         result, _ = system.run(system.experiment())
     assert verdicts(result)["recovery"] == "failed"
     assert result.judgement.exit_code == errors.LEFT_BEHIND
-    assert result.judgement.reasons == ("system is still down",)
+    (reason,) = result.judgement.reasons
+    assert reason.startswith("system is still down; nothing is known that brings it back")
+    assert "services: {system: {restore: PROCEDURE}}" in reason
 
 
 @pytest.mark.parametrize("back", ["nobody", "late", "procedure"])

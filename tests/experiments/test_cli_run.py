@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.unit.test_cli_app import ROOT, call
 
@@ -148,6 +149,33 @@ def own(scratch: Path) -> Iterator[Path]:
     assert call("sandbox", "up", "--free-ports", "--dir", str(scratch / "sandbox")).returncode == 0
     yield scratch / "sandbox"
     assert call("sandbox", "down", "--dir", str(scratch / "sandbox")).returncode == 0
+
+
+@pytest.fixture
+def here(scratch: Path) -> Iterator[Path]:
+    """A folder with files of its own, where a sandbox is up on free ports."""
+    assert call("init", cwd=scratch).returncode == 0
+    assert call("sandbox", "up", "--free-ports", cwd=scratch).returncode == 0
+    yield scratch
+    assert call("sandbox", "down", cwd=scratch).returncode == 0
+
+
+def test_the_sandbox_by_name_is_the_one_that_is_up_here(here: Path) -> None:
+    values = yaml.safe_load((here / ".sandbox/environment.yaml").read_text())["values"]
+    for name in ("sandbox", "environments/sandbox.yaml", ".sandbox/environment.yaml"):
+        answer = call("plan", "engine-crash", "-e", name, "--json", cwd=here)
+        assert answer.returncode == 0, answer.stderr
+        assert values["gateway"] in answer.stdout
+        assert ":18080" not in answer.stdout
+    doctor = call("doctor", "-e", "sandbox", cwd=here)
+    assert "BAD" not in doctor.stdout
+
+
+def test_the_sandbox_by_name_is_its_file_where_none_is_up(scratch: Path) -> None:
+    assert call("init", cwd=scratch).returncode == 0
+    answer = call("plan", "engine-crash", "-e", "sandbox", cwd=scratch)
+    assert answer.returncode != 0
+    assert ".sandbox/engine.pid" in answer.stderr
 
 
 def test_production_wants_its_name(own: Path) -> None:

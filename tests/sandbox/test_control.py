@@ -141,7 +141,9 @@ def test_says_which_port_is_in_use(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         if ports.free(PORTS["supervisor"]):
             stack.enter_context(socket.create_server(("127.0.0.1", PORTS["supervisor"])))
-        with pytest.raises(UsageError, match=r"port \d+ \(sandbox [\w-]+\) is in use; stop what listens there"):
+        with pytest.raises(
+            UsageError, match=r"port \d+ \(sandbox [\w-]+\) is in use; stop what listens there.* --free-ports"
+        ):
             control.up(tmp_path / "sandbox")
     assert not (tmp_path / "sandbox").exists()
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
+import signal
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,6 +106,30 @@ def test_what_the_user_did_wrong_is_said_in_plain_lines(arguments: tuple[str, ..
     assert message in answer.stderr
     assert "Traceback" not in answer.stderr
     assert answer.stdout == ""
+
+
+def interrupted_at(module: str, handler: Any, *arguments: str) -> tuple[int, str]:
+    """The exit code, and what is told after Ctrl-C came as that module had just been imported."""
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "veloz_chaos", *arguments],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, handler),
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert any(line.rstrip().endswith(f" {module}") for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    return process.returncode, "".join(line for line in told.splitlines(True) if not line.startswith("import time:"))
+
+
+@pytest.mark.parametrize("module", ["veloz_chaos.cli", "typer.core", "typer", "pydantic", "asyncio.events"])
+def test_an_interrupt_while_it_starts_is_told_in_a_word(module: str, tmp_path: Path) -> None:
+    runs = ("--runs", str(tmp_path / "runs"))
+    assert interrupted_at(module, signal.default_int_handler, "run", "engine-crash", *runs) == (5, "interrupted\n")
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored() -> None:
+    assert interrupted_at("veloz_chaos.cli", signal.SIG_IGN, "run", "--help") == (0, "")
 
 
 def test_a_bug_is_one_line_and_a_file(tmp_path: Path) -> None:

@@ -31,3 +31,25 @@ def test_what_came_before_is_forgotten() -> None:
     with choice.terminable():
         choice._unwind_at_last()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_signal_that_is_held_back_is_remembered_once_and_takes_nothing_away() -> None:
+    with choice.terminable():
+        choice.hold()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert choice.interrupted()
+        assert not choice.interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_what_is_held_back_stays_so_beyond_the_sandbox() -> None:
+    try:
+        with choice.terminable():
+            choice.hold()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert choice.interrupted()
+    finally:
+        with choice.terminable():
+            pass
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

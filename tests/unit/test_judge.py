@@ -16,6 +16,7 @@ from veloz_chaos.core.history import of
 from veloz_chaos.core.interval import Interval
 from veloz_chaos.core.judge import judge, worst
 from veloz_chaos.core.matrix import ResponseMatrix, Row
+from veloz_chaos.core.plan import PlannedRestore
 
 BEFORE = "+" * 10
 UNSEEN = "-" * 40
@@ -332,14 +333,37 @@ def test_a_fault_that_was_not_taken_out_has_its_own_exit_code_and_says_how_to_me
     assert journal.finding("reverted").verdict == "failed"
 
 
-def test_a_service_that_is_still_down_is_left_behind() -> None:
-    journal = (
-        Journal(plan())
-        .baseline()
-        .strikes()
-        .add(ev.RunEnded(cause="completed", by="runner", down=["engine"], **clock(9)))
-    )
-    assert (journal.judge().exit_code, journal.judge().reasons) == (errors.LEFT_BEHIND, ("engine is still down",))
+RESTORE = PlannedRestore(procedure="start-engine", command=["start", "the engine"], timeout=ms(9), cwd="/srv")
+#: what is said of `engine`, by what its `restore` came to; None: it was not run
+DOWN = [
+    ({}, None, "engine is still down; nothing is known that brings it back"),
+    ({}, None, "services: {engine: {restore: PROCEDURE}}"),
+    ({"engine": RESTORE}, None, "engine is still down; bring it back by: cd /srv && start 'the engine'"),
+    ({"engine": RESTORE}, False, "engine is still down; `start-engine` failed; bring it back by: cd /srv && start"),
+    ({"engine": RESTORE}, True, "engine is still down though `start-engine` was run; bring it back by: cd /srv && "),
+]
+
+
+@pytest.mark.parametrize(("restores", "succeeded", "said"), DOWN)
+def test_a_service_that_is_still_down_is_left_behind_and_says_what_mends_it(
+    restores: dict[str, PlannedRestore], succeeded: bool | None, said: str
+) -> None:
+    journal = Journal(plan().model_copy(update={"restores": restores})).baseline().strikes()
+    if succeeded is not None:
+        journal.add(ev.ServiceRestored(service="engine", procedure="start-engine", succeeded=succeeded, **clock(8)))
+    judgement = journal.add(ev.RunEnded(cause="completed", by="runner", down=["engine"], **clock(9))).judge()
+    assert judgement.exit_code == errors.LEFT_BEHIND
+    (reason,) = judgement.reasons
+    assert said in reason
+
+
+def test_a_link_is_not_down_but_what_it_connects_does_not_cope() -> None:
+    ended = ev.RunEnded(cause="completed", by="runner", down=["clients->web"], **clock(9))
+    judgement = Journal(plan()).baseline().strikes().add(ended).judge()
+    assert judgement.exit_code == errors.LEFT_BEHIND
+    (reason,) = judgement.reasons
+    assert reason.startswith("the steady state does not hold again since clients->web was struck")
+    assert "down" not in reason
 
 
 @pytest.mark.parametrize(

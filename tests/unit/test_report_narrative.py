@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from tests.unit.cli_runs import BEGAN, SECOND, Paper, events
-from veloz_chaos.core.event import FaultCleared
+from veloz_chaos.core.event import FaultCleared, RunEnded
 from veloz_chaos.reports.narrative import Narrator
 from veloz_chaos.reports.scene import Scene
 
@@ -36,6 +36,11 @@ def test_what_remains_of_a_fault_that_is_gone_is_told() -> None:
     for note, line in (("", "f1: gone"), ("one ended entry remains", "f1: gone; one ended entry remains")):
         event = FaultCleared.model_validate({"fault": "f1", "by": "runner", "note": note, **plain})
         assert str(narrator.tell(event)).endswith(line)
+
+
+def test_what_stays_down_is_told_of_services_and_of_links() -> None:
+    event = RunEnded(cause="completed", by="runner", down=["a->b", "web"], at=BEGAN, wall=0.0)
+    assert str(Narrator().tell(event)).endswith("completed; still down: web; not recovered from: a->b")
 
 
 def test_the_scene_counts_against_the_limits() -> None:

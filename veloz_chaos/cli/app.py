@@ -6,6 +6,7 @@ test holds both together.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Annotated, Any
@@ -54,7 +55,10 @@ class LazyGroup(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        return load(cmd_name) if cmd_name in COMMANDS else None
+        command = load(cmd_name) if cmd_name in COMMANDS else None
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # all is imported: what has begun is to unwind
+        return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in COMMANDS and not args[0].startswith("-"):

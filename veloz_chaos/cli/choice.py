@@ -7,6 +7,7 @@ import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -15,6 +16,7 @@ from veloz_chaos.errors import InvalidFile, Refused, UsageError
 
 #: Where `sandbox up` puts it.
 SANDBOX = Path(".sandbox")
+_NAME = "sandbox"
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def environment(name: str | None, flaws: Sequence[str] = (), *, backups: bool = 
     if name is not None:
         if flaws:
             raise UsageError("--flaw seeds the sandbox that is started for this command; leave -e out")
-        yield files.find("environments", name)
+        yield named(name, backups)
         return
     found = None if flaws else running(backups)
     if found is not None:
@@ -32,6 +34,13 @@ def environment(name: str | None, flaws: Sequence[str] = (), *, backups: bool = 
         return
     with _own(flaws, backups) as started:
         yield started
+
+
+def named(name: str, backups: bool = False) -> Path:
+    """A file, or the name of one in `environments/`. The sandbox's is that of the one that is up here, whose ports may
+    be others: nobody is hurt here and measured there. Raises UsageError or Refused."""
+    found, own = files.find("environments", name), files.find("environments", _NAME)
+    return (running(backups) if found.resolve() == own.resolve() else None) or found
 
 
 def destroys(experiments: Sequence[Path]) -> bool:
@@ -59,7 +68,7 @@ def running(backups: bool = False) -> Path | None:
 def _own(flaws: Sequence[str], backups: bool) -> Iterator[Path]:
     from veloz_chaos.sandbox import control
 
-    base, watched = files.find("environments", "sandbox"), monitoring(flaws)
+    base, watched = files.find("environments", _NAME), monitoring(flaws)
     folder = Path(tempfile.gettempdir()) / f"veloz-chaos-sandbox-{os.urandom(4).hex()}"
     with terminable():
         try:
@@ -104,22 +113,46 @@ def terminable() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        if not _LATE.held:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def catch() -> None:
-    """To be called again after each run: a run's own handlers end with it."""
+    """From now on they unwind; a run has handlers of its own, and gives these back."""
+    _LATE.held = False
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _unwind)
 
 
+def hold() -> None:
+    """A run has ended: no signal takes its verdict away. They wait for `interrupted`, or for nobody."""
+    _LATE.held = True
+
+
+def interrupted() -> bool:
+    """Did one come since `hold`? That ends what was to follow. From now on they unwind again."""
+    _LATE.held = False
+    came, _LATE.came = _LATE.came, False
+    return came
+
+
+@dataclass
+class _Late:
+    held: bool = False
+    came: bool = False
+
+
+_LATE = _Late()
 #: The signals that came since `terminable`. What they raise is lost where Python runs a destructor just then.
 _CAME: list[str] = []
 
 
 def _unwind(number: int, _: FrameType | None) -> None:
+    if _LATE.held:
+        _LATE.came = True
+        return
     _CAME.append(signal.Signals(number).name)
     raise KeyboardInterrupt(_CAME[-1])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from veloz_chaos.cli import diagnosis, options, screen
+from veloz_chaos.cli import choice, diagnosis, options, screen
 from veloz_chaos.cli.diagnosis import Check
 from veloz_chaos.engine import files
 from veloz_chaos.errors import FAILED, PASSED
@@ -17,7 +17,7 @@ def command(environment: options.Environment = None, runs: options.Runs = Path("
     checks = [*diagnosis.machine(runs), *diagnosis.guardian()]
     screen.out(*_lines(checks))
     if environment is not None:
-        read = files.environment(files.find("environments", environment)).environment
+        read = files.environment(choice.named(environment)).environment
         reached, found = diagnosis.reach(read)
         for on, faults in reached:
             screen.out("", on, *labelled(faults, screen.width()))

@@ -40,6 +40,7 @@ def plan(
     end: Annotated[str, typer.Option("--to", metavar="TIME", help="Not after that.")] = "",
 ) -> int:
     """Write the plan that is to be approved; touch nothing."""
+    from veloz_chaos.cli import choice
     from veloz_chaos.core import drill
     from veloz_chaos.engine import drill as drills
     from veloz_chaos.engine import files
@@ -53,7 +54,7 @@ def plan(
     if window.from_ and window.to and window.from_ >= window.to:
         raise UsageError(f"--to {end} is not after --from {begin}")
     roles = dict(_role(text) for text in role or ())
-    place, path = files.find("environments", environment), files.find("experiments", experiment)
+    place, path = choice.named(environment), files.find("experiments", experiment)
     at = datetime.fromisoformat(window.from_) if window.from_ else now
     request, registry = Request(path, place, options.assignments(settings), seed, at=at), Registry()
     made = planned(request, registry, drill=True)

@@ -79,7 +79,7 @@ def _alerts(name: str | None, from_files: bool) -> Alerts:
 
     if name is None and from_files:
         return Alerts()
-    path = files.find("environments", name) if name else choice.running()
+    path = choice.named(name) if name else choice.running()
     if path is None:
         raise UsageError(
             "what shall be looked at? Name an environment with -e, give --prometheus-config and --alertmanager-config, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from veloz_chaos import errors
 from veloz_chaos.cli import choice, screen
 from veloz_chaos.cli.operator import Operator
 from veloz_chaos.cli.progress import shown
+from veloz_chaos.core import event as ev
 from veloz_chaos.engine import files
 from veloz_chaos.engine import journal as journals
 from veloz_chaos.engine.conduct import Request, conduct
@@ -54,18 +56,29 @@ class Outcome:
 
 
 def one(request: Request, *, quiet: bool, verbose: bool, minutes: bool = False) -> Outcome:
+    """Once its run has ended no signal keeps the verdict from being told; it ends what would follow."""
     began, clock = time.time(), time.monotonic()
     try:
+        if choice.interrupted():
+            raise errors.Interrupted("interrupted")
+        choice.catch()
         with shown(quiet=quiet, verbose=verbose, minutes=minutes) as observe:
-            result = conduct(request, Registry(), Operator(request.runs, observe))
+            result = conduct(request, Registry(), Operator(request.runs, _holding(observe)))
     except errors.Error as error:
         return Outcome(request.experiment, request.environment, None, error, began, time.monotonic() - clock)
-    finally:
-        choice.catch()
     plan = result.history.plan
     assert plan is not None
     recorded = Recorded(result.judgement, plan, result.folder, result.note)
     return Outcome(request.experiment, request.environment, recorded, None, began, time.monotonic() - clock)
+
+
+def _holding(observe: Callable[[ev.Event], None]) -> Callable[[ev.Event], None]:
+    def heard(event: ev.Event) -> None:
+        if isinstance(event, ev.RunEnded):
+            choice.hold()
+        observe(event)
+
+    return heard
 
 
 def note(outcome: Outcome) -> None:
@@ -100,7 +113,7 @@ def told(outcome: Outcome, occasion: str = "") -> Told:
 
     result, when = outcome.result, (outcome.started, outcome.seconds)
     if result is None:
-        verdict = "refused" if outcome.exit_code == errors.REFUSED else "invalid"
+        verdict = {errors.REFUSED: "refused", errors.ABORTED: "aborted"}.get(outcome.exit_code, "invalid")
         reasons = tuple(str(outcome.error).splitlines()) if outcome.error else ()
         names = outcome.experiment.stem, outcome.environment.stem
         return Told(*names, verdict, outcome.exit_code, reasons, None, None, "", *when, occasion)

@@ -94,7 +94,7 @@ class Scheduler:
         while True:
             bound, standing, next_ = self._turn()
             if bound is None or standing is None:
-                if not _waited(self.asked.clock(), next_, until):
+                if choice.interrupted() or not _waited(self.asked.clock(), next_, until):
                     return
                 continue
             if why := self._for_people(bound):

@@ -84,7 +84,7 @@ def _no_verdict(history: History) -> tuple[str, list[str]]:
         for name, record in history.faults.items()
         if record.prepared and record.inject_began is not None and not record.cleared and _held(history, name)
     ]
-    down = [f"{service} is still down" for service in (history.ended.down if history.ended else [])]
+    down = [_down(history, name) for name in (history.ended.down if history.ended else [])]
     left += [_owed(history.owed)] if history.owed else []
     if history.ended is not None and (left or down):
         return "left-behind", left + down
@@ -98,6 +98,25 @@ def _no_verdict(history: History) -> tuple[str, list[str]]:
         mended = f", and `{history.mended[-1].procedure}` was run" if history.mended else ""
         return "aborted", [f"the runner died; what it had injected was taken out{mended}"]
     return "", []
+
+
+def _down(history: History, name: str) -> str:
+    """And what would mend it. A link is not down: what it connects does not cope."""
+    if "->" in name:
+        return (
+            f"the steady state does not hold again since {name} was struck; no procedure is known that mends it: "
+            "look at what it connects"
+        )
+    planned = history.plan.restores.get(name) if history.plan else None
+    if planned is None:
+        return (
+            f"{name} is still down; nothing is known that brings it back: do it by hand, and say how in the "
+            f"environment for the next time: services: {{{name}: {{restore: PROCEDURE}}}}"
+        )
+    tried = next((event for event in reversed(history.restored) if event.service == name), None)
+    why = f" though `{planned.procedure}` was run" if tried and tried.succeeded else ""
+    why = f"; `{planned.procedure}` failed" if tried and not tried.succeeded else why
+    return f"{name} is still down{why}; bring it back by: {planned.by_hand}"
 
 
 def _owed(planned: PlannedRestore) -> str:

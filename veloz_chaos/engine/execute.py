@@ -12,6 +12,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import FrameType
 
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.session import planned
@@ -30,7 +31,7 @@ async def execute(run: Run) -> None:
     """The whole run; every way out is in the journal. Raises UsageError for what a probe's own type refuses."""
     run.loop = asyncio.get_running_loop()
     run.loop.set_default_executor(ThreadPoolExecutor(THREADS + 2 * len(run.plan.faults), thread_name_prefix="run"))
-    with _signals(run.loop, run):
+    with _signals(run):
         tasks: list[asyncio.Task[None]] = []
         try:
             all_lookers = lookers(
@@ -151,17 +152,23 @@ async def _after_abort(run: Run) -> list[str]:
 
 
 @contextmanager
-def _signals(loop: asyncio.AbstractEventLoop, run: Run) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP ask the run to end; a second one changes nothing, the revert goes on."""
-    names = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+def _signals(run: Run) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP ask the run to end; a second one changes nothing, the revert goes on. One that comes
+    too late for the run is for whoever heard them before.
 
-    def ask(name: signal.Signals) -> None:
-        run.stop = run.stop or f"{name.name} received"
+    No handler of the loop: taking that away leaves an instant in which a signal does what nobody wants.
+    """
+    came: list[int] = []
 
-    for name in names:
-        loop.add_signal_handler(name, ask, name)
+    def ask(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        run.stop = run.stop or f"{signal.Signals(number).name} received"
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        for name in names:
-            loop.remove_signal_handler(name)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came and run.history.ended is not None and not run.history.aborted:
+            signal.raise_signal(came[0])

@@ -48,7 +48,7 @@ def no_run(experiment: str, environment: str, exit_code: int, reasons: Sequence[
         "folder": None,
         "experiment": experiment,
         "environment": environment,
-        "verdict": "refused" if exit_code == 4 else "invalid",
+        "verdict": {4: "refused", 5: "aborted"}.get(exit_code, "invalid"),
         "exit_code": exit_code,
         "reasons": list(reasons),
         "findings": [],

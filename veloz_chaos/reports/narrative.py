@@ -85,7 +85,10 @@ def _short(text: str) -> str:
 
 
 def _ended(event: ev.RunEnded, _: str) -> str:
-    down = f"; still down: {', '.join(event.down)}" if event.down else ""
+    links = [name for name in event.down if "->" in name]
+    services = [name for name in event.down if "->" not in name]
+    down = f"; still down: {', '.join(services)}" if services else ""
+    down += f"; not recovered from: {', '.join(links)}" if links else ""
     by = "" if event.by == "runner" else f" by the {event.by}"
     return f"{event.cause}{by}{down}"
 

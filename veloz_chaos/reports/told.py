@@ -16,7 +16,7 @@ from veloz_chaos.core.told import summary
 class Told:
     experiment: str
     environment: str
-    #: of the judgement; or `refused` or `invalid`
+    #: of the judgement; or `refused`, `aborted` or `invalid`
     verdict: str
     exit_code: int
     #: why it never became a run

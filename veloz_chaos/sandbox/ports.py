@@ -24,7 +24,8 @@ def fixed(monitored: bool = False) -> Mapping[str, int]:
         if not free(port):
             raise UsageError(
                 f"port {port} (sandbox {service}) is in use; "
-                "stop what listens there, run `veloz-chaos sandbox down`, or ask for free ports"
+                "stop what listens there, run `veloz-chaos sandbox down`, "
+                "or take others: veloz-chaos sandbox up --free-ports"
             )
     return _all(monitored)
 
