@@ -79,6 +79,11 @@ def wanted(written: Written, known: Vocabulary) -> list[Wanted]:
     return list(found.values())
 
 
+def struck(written: Written, known: Vocabulary) -> list[tuple[str, str]]:
+    """What each fault is to hit, and the capability that it needs there."""
+    return [(one.call.on, capability_of(known.fault(one.call.kind).needs)) for one in _bound(written, known, [])]
+
+
 def _bound(written: Written, known: Vocabulary, problems: list[Problem]) -> list[_Bound]:
     found = []
     for path, call in calls(written.experiment):

@@ -18,7 +18,7 @@ from veloz_chaos.core.checking import Written
 from veloz_chaos.core.environment import Environment
 from veloz_chaos.core.history import History, of
 from veloz_chaos.core.plan import Occasion, Plan
-from veloz_chaos.core.planning import Choices, lock_key, plan, wanted
+from veloz_chaos.core.planning import Choices, lock_key, plan, struck, wanted
 from veloz_chaos.core.vocabulary import Vocabulary
 from veloz_chaos.engine import files, lock, rights
 from veloz_chaos.engine import journal as journals
@@ -32,7 +32,7 @@ from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.engine.survey import survey
 from veloz_chaos.engine.telling import telling
 from veloz_chaos.engine.workload import Workload
-from veloz_chaos.errors import Refused
+from veloz_chaos.errors import InvalidFile, Refused
 from veloz_chaos.mechanisms import proc
 from veloz_chaos.mechanisms.haste import haste
 
@@ -104,8 +104,14 @@ def _plan(
     inventory = survey(asked, registry, identify=bool(written.environment.identity))
     try:
         return plan(written, inventory, registry, choices)
-    except Refused as refusal:
-        help_ = rights.refusal(rights.to_look(asked, written.environment, registry))
+    except (Refused, InvalidFile) as refusal:
+        needed = rights.to_look(asked, written.environment, registry)
+        needed += rights.to_act(asked, [] if request.placebo else struck(written, registry), registry)
+        file = isinstance(refusal, InvalidFile)  # it stays that, unless the account may not see what it means
+        told = rights.places((one for one in asked if one.name in inventory.missing), registry)
+        help_ = rights.refusal(needed, {one.place for one in needed} if file else told)
+        if not help_:
+            raise
         raise Refused("\n".join([str(refusal), *help_])) from None
 
 
@@ -155,7 +161,7 @@ def _approved(written: Written, parameters: Mapping[str, Any], request: Request,
     try:
         made = _plan(written, parameters, request, registry, drill=True)
     except Refused as refusal:
-        raise Refused("\n".join([str(refusal), *request.drill.objections(None)])) from None
+        raise Refused("\n".join([*request.drill.objections(None), str(refusal)])) from None
     if reasons := request.drill.objections(made):
         raise Refused("\n".join(reasons))
     return made

@@ -231,6 +231,15 @@ class Api:
         answer = self.post(path("selfsubjectaccessreviews.authorization.k8s.io"), review)
         return bool(answer["status"]["allowed"])
 
+    def user(self) -> str:
+        """Who we are, by the server's own word (a SelfSubjectReview); empty if it does not tell."""
+        kind = "selfsubjectreviews.authentication.k8s.io"
+        try:
+            answer = self.post(path(kind), {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"})
+            return str(answer["status"]["userInfo"]["username"])
+        except (TargetError, KeyError, TypeError):
+            return ""
+
     def ask(
         self,
         method: str,
