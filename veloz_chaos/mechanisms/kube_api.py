@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
 from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
+from veloz_chaos.mechanisms.kube_config import Plugin, heard, no_kubeconfig, plugin_of, useless
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -133,22 +134,36 @@ def _client(place: Place) -> Api:
     config: Any = import_module("kubernetes.config")
     settings = sdk.Configuration()
     inside = os.path.exists(f"{SERVICE_ACCOUNT}/token") and not (place.context or place.kubeconfig)  # noqa: PTH110
+    plugin = None
     try:
         if inside and not os.environ.get("KUBECONFIG"):
             config.load_incluster_config(client_configuration=settings)
         else:
             # the SDK has read KUBECONFIG when it was imported, which may be long ago
             file = place.kubeconfig or os.environ.get("KUBECONFIG")
-            config.load_kube_config(file or None, place.context or None, settings, persist_config=False)
-    except (ConfigException, OSError, YAMLError, ValueError, TypeError, KeyError) as error:
+            with heard() as complaints:
+                config.load_kube_config(file or None, place.context or None, settings, persist_config=False)
+            plugin = plugin_of(_file(place), place.context)
+    except (ConfigException, OSError, YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise TargetError(_unconfigured(place, error)) from None
+    if plugin and complaints:
+        raise TargetError(useless(plugin, complaints))
     settings.retries = False
-    return Api(sdk.ApiClient(settings))
+    return Api(sdk.ApiClient(settings), plugin)
+
+
+def _file(place: Place) -> str:
+    return place.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
 
 
 def _unconfigured(place: Place, error: Exception) -> str:
     config: Any = import_module("kubernetes.config")
-    file = place.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    file = _file(place)
+    if wrong := no_kubeconfig(file):
+        return (
+            f"no cluster: {wrong} is no kubeconfig: it must hold clusters, contexts and users; set KUBECONFIG or write "
+            "kubeconfig:"
+        )
     try:
         there = ", ".join(sorted(context["name"] for context in config.list_kube_config_contexts(file)[0]))
     except Exception:  # noqa: BLE001 -- whatever it is, the file cannot be read
@@ -164,6 +179,7 @@ class Api:
     """One server, as one user. All calls raise Forbidden, Conflict, Expired, Gone (of pods), Missing, Unavailable."""
 
     sdk: ApiClient
+    plugin: Plugin | None = None
     #: A token that an exec plug-in or a file refreshes is asked for by one thread at a time.
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -173,8 +189,10 @@ class Api:
 
     def headers(self) -> dict[str, str]:
         found = {"User-Agent": "veloz-chaos", "Accept": "application/json"}
-        with self._lock:
+        with self._lock, heard() as complaints:
             settings = self.sdk.configuration.auth_settings()
+        if self.plugin and complaints:
+            raise Unavailable(useless(self.plugin, complaints))
         for one in settings.values():
             if one["in"] == "header" and one["value"]:
                 found[one["key"]] = one["value"]
