@@ -68,6 +68,13 @@ def test_a_refusal_says_what_it_means(status: int, body: bytes, kind: type[Targe
         raise error
 
 
+def test_a_namespace_that_is_not_there_comes_with_a_remedy() -> None:
+    error = refusal(404, said('namespaces "x" not found'), "create", path("pods", "x"), "h")
+    assert str(error) == 'namespaces "x" not found; create it (kubectl create namespace x), or name another one'
+    assert type(error) is Missing
+    assert str(refusal(404, said('deployments.apps "x" not found'), "get", "", "h")) == 'deployments.apps "x" not found'
+
+
 def test_what_is_not_a_pod_is_missing_rather_than_gone() -> None:
     assert type(refusal(404, said("x"), "get", path("services", "v", "a"), "h")) is Missing
 

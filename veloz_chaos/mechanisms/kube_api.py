@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -340,8 +341,12 @@ def refusal(status: int, data: bytes, verb: str, where: str, host: str) -> Targe
         return Unavailable(f"the API server {host} does not know us ({said}); the token has expired: log in again")
     if status == 403 and "violates PodSecurity" not in said and "is forbidden: User" in said:
         return Forbidden(said, rule(verb, where))
+    if status == 404 and "/pods/" in where:
+        return Gone(said)
     if status == 404:
-        return Gone(said) if "/pods/" in where else Missing(said)
+        nowhere = re.fullmatch(r'namespaces "(\S+)" not found', said)
+        made = f"; create it (kubectl create namespace {nowhere[1]}), or name another one" if nowhere else ""
+        return Missing(said + made)
     if status == 429 and "DisruptionBudget" in cause:
         return Held(said)
     kinds: Mapping[int, type[TargetError]] = {409: Conflict, 410: Expired}
