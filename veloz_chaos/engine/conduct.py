@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -119,7 +120,7 @@ def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], 
     """One run. `observe` sees every event as it is written. Raises errors.Error for what never became a run."""
     written, parameters = files.written(request.experiment, request.environment, request.settings)
     run_id = os.urandom(4).hex()
-    with _locked(written.environment, run_id) as (held, lease):
+    with _locked(written.environment, run_id, request.runs) as (held, lease):
         refuse_leftovers(request.runs, lock_key(written.environment))
         _refuse_mirrored(written.environment, request.environment)
         made = _approved(written, parameters, request, registry)
@@ -180,11 +181,12 @@ def _keep(judgement: Judgement, folder: Path) -> None:
 
 
 @contextmanager
-def _locked(environment: Environment, run_id: str) -> Iterator[tuple[int, Lease | None]]:
+def _locked(environment: Environment, run_id: str, runs: Path) -> Iterator[tuple[int, Lease | None]]:
     """On this machine, and in the cluster that the environment names. Raises Refused with the holder's name."""
     with ExitStack() as locks:
         mine = f"run {run_id} (pid {os.getpid()} on {socket.gethostname()})"
-        held = locks.enter_context(lock.held(lock_key(environment), mine))
+        end = shlex.join(["veloz-chaos", "abort", run_id, "--runs", str(runs.absolute())])
+        held = locks.enter_context(lock.held(lock_key(environment), mine, end))
         if environment.kubernetes is None:
             yield held, None
             return
