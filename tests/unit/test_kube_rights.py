@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,10 +13,13 @@ from tests.unit.cli_runs import Paper, events
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.environment import Environment
 from veloz_chaos.core.survey import Wanted
+from veloz_chaos.engine.conduct import Request, planned
 from veloz_chaos.engine.rights import of_plan, places, refusal, to_act, to_look
+from veloz_chaos.errors import Refused
 from veloz_chaos.mechanisms import kube_api, kube_rights
 from veloz_chaos.mechanisms.kube_api import Place
 from veloz_chaos.mechanisms.kube_rights import CLASSES, Right, merged, of_class, right, rights, roles, to_find
+from veloz_chaos.registry import Registry
 from veloz_chaos.targets import fake, kubernetes
 
 HERE = Place()
@@ -206,3 +210,28 @@ def test_before_anything_is_found_a_fault_s_needs_are_known_if_there_is_one_way_
 def test_what_lies_in_no_cluster_needs_nothing_and_asks_nobody() -> None:
     environment = Environment.model_validate({"kind": "Environment", "version": 1, "name": "a", "tier": "staging"})
     assert refusal(to_look([Wanted("x", "service", "fake", {"id": "x"})], environment, Backends())) == []
+
+
+def test_a_cluster_that_does_not_answer_is_told_once_by_a_plan(tmp_path: Path) -> None:
+    """By its targets, its lease and its identity."""
+    config = tmp_path / "config"
+    config.write_text("hello")
+    look = {"every": "50ms", "timeout": "1s", "http": {"get": "http://127.0.0.1:1/"}}
+    environment = {
+        "kind": "Environment", "version": 1, "name": "a", "tier": "development", "identity": {"kube-system-uid": "u"},
+        "kubernetes": {"lease": {"namespace": "a"}, "kubeconfig": str(config)},
+        "services": {"s": {"kubernetes": {"namespace": "a", "selector": {"a": "b"}, "kubeconfig": str(config)}}},
+        "probes": {"up": {"ok": "status == 200", **look}, "down": {"ok": "status == 503", **look}},
+    }  # fmt: skip
+    experiment = {
+        "kind": "Experiment", "version": 1, "name": "e", "title": "A pod is killed", "failure": "exchange-down",
+        "allowed-on": ["development"], "steady-state": ["up"], "baseline": "300ms", "fault": {"kill": {"service": "s"}},
+        "blast-radius": {"last-replica": True}, "expect": {"detection": ["down"], "recovery": {"hold": "300ms"}},
+    }  # fmt: skip
+    files = tmp_path / "experiment.yaml", tmp_path / "environment.yaml"
+    for file, data in zip(files, (experiment, environment), strict=True):
+        file.write_text(json.dumps(data))
+    with pytest.raises(Refused) as refused:
+        planned(Request(*files), Registry())
+    assert str(refused.value).count("is no kubeconfig") == 1, refused.value
+    assert "can't be told" not in str(refused.value)
