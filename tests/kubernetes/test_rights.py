@@ -72,6 +72,7 @@ def test_plan_run_and_doctor_name_the_role_that_is_missing_and_with_it_all_is_we
     run = system.call("run", experiment, "-e", environment, "-q")
     assert run.returncode == 4
     assert 'a Role must grant: {apiGroups: ["coordination.k8s.io"], resources: ["leases"]' in run.stderr
+    assert role.strip() in run.stderr
     doctor = system.call("doctor", "-e", environment)
     assert doctor.returncode == 1
     assert role.strip() in doctor.stdout

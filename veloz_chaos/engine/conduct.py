@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from veloz_chaos.engine.drill import Drill
     from veloz_chaos.engine.mirror import Mirror
     from veloz_chaos.mechanisms.kube_lease import Lease
+    from veloz_chaos.mechanisms.kube_rights import Right
 
 
 class Registry(Vocabulary, Backends, Protocol):
@@ -106,8 +108,7 @@ def _plan(
     try:
         return plan(written, inventory, registry, choices)
     except (Refused, InvalidFile) as refusal:
-        needed = rights.to_look(asked, written.environment, registry)
-        needed += rights.to_act(asked, [] if request.placebo else struck(written, registry), registry)
+        needed = _needed(written, request, registry)
         file = isinstance(refusal, InvalidFile)  # it stays that, unless the account may not see what it means
         told = rights.places((one for one in asked if one.name in inventory.missing), registry)
         help_ = rights.refusal(needed, {one.place for one in needed} if file else told)
@@ -116,11 +117,19 @@ def _plan(
         raise Refused("\n".join([str(refusal), *help_])) from None
 
 
+def _needed(written: Written, request: Request, registry: Registry) -> list[Right]:
+    """Of clusters, as far as it is known before anything was looked for."""
+    asked = wanted(written, registry)
+    acts = rights.to_act(asked, [] if request.placebo else struck(written, registry), registry)
+    return [*rights.to_look(asked, written.environment, registry), *acts]
+
+
 def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], None] = lambda _: None) -> Result:
     """One run. `observe` sees every event as it is written. Raises errors.Error for what never became a run."""
     written, parameters = files.written(request.experiment, request.environment, request.settings)
     run_id = os.urandom(4).hex()
-    with _locked(written.environment, run_id, request.runs) as (held, lease):
+    needed = partial(_needed, written, request, registry)
+    with _locked(written.environment, run_id, request.runs, needed) as (held, lease):
         refuse_leftovers(request.runs, lock_key(written.environment))
         _refuse_mirrored(written.environment, request.environment)
         made = _approved(written, parameters, request, registry)
@@ -181,8 +190,11 @@ def _keep(judgement: Judgement, folder: Path) -> None:
 
 
 @contextmanager
-def _locked(environment: Environment, run_id: str, runs: Path) -> Iterator[tuple[int, Lease | None]]:
-    """On this machine, and in the cluster that the environment names. Raises Refused with the holder's name."""
+def _locked(
+    environment: Environment, run_id: str, runs: Path, needed: Callable[[], list[Right]]
+) -> Iterator[tuple[int, Lease | None]]:
+    """On this machine, and in the cluster that the environment names. Raises Refused with the holder's name, or, where
+    the account may not have the lease, with the Roles that grant all that is `needed`."""
     with ExitStack() as locks:
         mine = f"run {run_id} (pid {os.getpid()} on {socket.gethostname()})"
         end = shlex.join(["veloz-chaos", "abort", run_id, "--runs", str(runs.absolute())])
@@ -193,7 +205,13 @@ def _locked(environment: Environment, run_id: str, runs: Path) -> Iterator[tuple
         from veloz_chaos.engine import cluster
 
         name = cluster.holder(f"run {run_id}", socket.gethostname())
-        yield held, locks.enter_context(cluster.leased(environment.kubernetes, name))
+        try:
+            lease = locks.enter_context(cluster.leased(environment.kubernetes, name))
+        except Refused as refusal:
+            if not cluster.forbidden(refusal):
+                raise
+            raise Refused("\n".join([str(refusal), *rights.refusal(needed())])) from None
+        yield held, lease
 
 
 def _refuse_mirrored(environment: Environment, file: Path) -> None:
