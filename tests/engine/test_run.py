@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from tests.engine.system import names, running, verdicts
 from veloz_chaos import errors
-from veloz_chaos.core.event import Event, FaultLost, LookTaken, TargetReported
+from veloz_chaos.core.event import Event, FaultLost, LookTaken, RunStarted, TargetReported
 from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.engine import hand, journal, lock
 from veloz_chaos.engine.conduct import Request, planned
@@ -329,9 +329,25 @@ def test_a_second_runner_is_refused_with_the_holders_name(tmp_path: Path) -> Non
         request = Request(system.experiment(), system.environment())
         with (
             lock.held(planned(request, Registry()).lock, "run 1234abcd (pid 1 on here)"),
-            pytest.raises(errors.Refused, match="run 1234abcd"),
+            pytest.raises(errors.Refused, match=r"run 1234abcd .*with `veloz-chaos abort --runs"),
         ):
             system.run(request.experiment, request.environment)
+
+
+def test_a_run_that_is_in_the_way_says_by_which_command_it_is_ended(tmp_path: Path) -> None:
+    with running(tmp_path) as system:
+        refusals: list[str] = []
+
+        def again(event: Event) -> None:
+            if isinstance(event, RunStarted):
+                with pytest.raises(errors.Refused) as refused:
+                    system.run(system.experiment(), runs=tmp_path / "elsewhere")
+                refusals.append(str(refused.value))
+
+        result, _ = system.run(system.experiment(), runs=tmp_path / "all runs", observe=again)
+    run = result.folder.name.rpartition("-")[2]
+    assert f"in use by run {run} (pid " in refusals[0]
+    assert f"end it with `veloz-chaos abort {run} --runs '{tmp_path / 'all runs'}'`" in refusals[0]
 
 
 def test_runs_that_can_not_be_written_refuse_the_start(tmp_path: Path) -> None:

@@ -148,3 +148,32 @@ def test_a_pod_that_is_deleted_in_the_midst_takes_the_fault_along(namespace: Nam
 def test_a_namespace_that_is_not_there_is_told_with_those_that_are(namespace: Namespace) -> None:
     with pytest.raises(Missing, match=r"there is no namespace t-nothing; there are: .*kube-system"):
         found(namespace, namespace="t-nothing")
+
+
+def test_an_owner_that_is_not_there_is_told_with_those_that_are(namespace: Namespace, tmp_path: Path) -> None:
+    namespace.pod("app")
+    meant = {"selector": {}, "owner": "deployment/web"}
+    with pytest.raises(Missing, match=f"no deployment/web in namespace {namespace.name}; there are: deployment/app$"):
+        found(namespace, **meant)  # type: ignore[arg-type]
+    with pytest.raises(Missing, match=r"there is no namespace t-nothing; there are: .*kube-system"):
+        found(namespace, **meant, namespace="t-nothing")  # type: ignore[arg-type]
+    namespace.kubectl("create", "role", "r", "--verb=get,list", "--resource=pods")
+    namespace.kubectl("create", "role", "o", "--verb=get", "--resource=deployments.apps")
+    for name in "ro":
+        account = f"--serviceaccount={namespace.name}:default"
+        namespace.kubectl("create", "rolebinding", name, f"--role={name}", account)
+    config = yaml.safe_load(Path(namespace.config).read_text())
+    config["users"][0]["user"] = {"token": namespace.kubectl("create", "token", "default")}
+    file = tmp_path / "kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    with pytest.raises(Missing, match=r"no deployment/web in namespace .*; there are the pods: app-"):
+        found(namespace, **meant, kubeconfig=str(file))  # type: ignore[arg-type]
+
+
+def test_a_namespace_for_helpers_that_is_not_there_is_told_with_what_to_do(namespace: Namespace) -> None:
+    namespace.pod("app")
+    target = found(namespace, container="app", helpers="t-nothing")
+    with pytest.raises(
+        Missing, match=r"in t-nothing: there is no such namespace; create it, .* another one in helpers:"
+    ):
+        target.arm(SIGN)

@@ -39,7 +39,9 @@ def spec(api: Api, space: str, name: str) -> dict[str, object]:
 def test_a_second_holder_is_refused_at_once_by_the_first_one_s_name(kubernetes: Api, space: str) -> None:
     first = take(kubernetes, space, "second", "run 1 (a@b)")
     began = time.monotonic()
-    with pytest.raises(Refused, match=r"in use by run 1 \(a@b\) until \d\d:\d\d:\d\d UTC"):
+    with pytest.raises(
+        Refused, match=r"in use by run 1 \(a@b\) until \d\d:\d\d:\d\d UTC.* end it on b with `veloz-chaos abort 1 "
+    ):
         take(kubernetes, space, "second", "run 2 (c@d)")
     assert time.monotonic() - began < 1
     first.release()
@@ -128,7 +130,7 @@ def test_a_namespace_that_is_not_there_refuses_the_run(system: Paused) -> None:
     system.namespace = "t-nowhere"
     answer = system.call("run", str(system.experiment()), "-e", str(system.environment()), "-q")
     assert answer.returncode == 4
-    assert 'namespaces "t-nowhere" not found' in answer.stderr
+    assert 'namespaces "t-nowhere" not found; create it (kubectl create namespace t-nowhere)' in answer.stderr
 
 
 # --- whole runs ----------------------------------------------------------------------------------------------------

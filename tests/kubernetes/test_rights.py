@@ -7,11 +7,13 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.infra import cluster
+from tests.infra.cluster import Namespace
 from tests.kubernetes.deployed import Deployed, deployed
 from tests.kubernetes.paused import Paused, paused
 from veloz_chaos.errors import TargetError
@@ -62,24 +64,60 @@ def test_plan_run_and_doctor_name_the_role_that_is_missing_and_with_it_all_is_we
     assert planned.returncode == 4
     assert "pause on system" in planned.stdout
     role = planned.stderr[planned.stderr.index("apiVersion:") :]
-    asked = yaml.safe_load(role)
+    asked, bound = yaml.safe_load_all(role)
     assert asked["metadata"]["namespace"] == system.namespace
     assert {name for rule in asked["rules"] for name in rule["resources"]} == {"leases", "configmaps"}
+    assert bound["subjects"] == [{"kind": "ServiceAccount", "name": "bare", "namespace": system.namespace}]
 
     run = system.call("run", experiment, "-e", environment, "-q")
     assert run.returncode == 4
     assert 'a Role must grant: {apiGroups: ["coordination.k8s.io"], resources: ["leases"]' in run.stderr
+    assert role.strip() in run.stderr
     doctor = system.call("doctor", "-e", environment)
     assert doctor.returncode == 1
     assert role.strip() in doctor.stdout
 
     (system.folder / "role.yaml").write_text(role)
     kubectl("apply", "-f", str(system.folder / "role.yaml"))
-    kubectl("-n", system.namespace, "create", "rolebinding", "veloz-chaos", "--role=veloz-chaos",
-            f"--serviceaccount={system.namespace}:bare")  # fmt: skip
     assert system.call("plan", experiment, "-e", environment, runs=None).returncode == 0
     doctor = system.call("doctor", "-e", environment)
     assert "Role" not in doctor.stdout, doctor.stdout
+
+
+def test_what_a_plan_prints_is_enough_at_once_and_takes_nothing_away(
+    system: Paused, kubernetes: Api, namespace: Namespace
+) -> None:
+    """Pods in one namespace, helpers in another, the lease in a third."""
+    namespace.pod("app")
+    config = account(kubernetes, system.namespace, "bare", system.folder)
+    target = {"namespace": namespace.name, "owner": "deployment/app", "container": "app", "helpers": system.namespace}
+    with cluster.namespace() as lease:
+        changes: dict[str, Any] = {
+            "kubernetes": {"lease": {"namespace": lease.name}, "kubeconfig": str(config)},
+            "services": {"system": {"kubernetes": {**target, "kubeconfig": str(config)}}},
+            "permit": {"helpers": {"node": True}},
+        }
+        experiment, environment = str(system.experiment()), str(system.environment(**changes))
+        planned = system.call("plan", experiment, "-e", environment, runs=None)
+        assert planned.returncode == 4, planned
+        printed = system.folder / "roles.yaml"
+        printed.write_text(planned.stderr[planned.stderr.index("apiVersion:") :])
+        kinds = [(one["kind"], one["metadata"]["namespace"]) for one in yaml.safe_load_all(printed.read_text())]
+        spaces = sorted([namespace.name, system.namespace, lease.name])
+        assert kinds == [(kind, space) for space in spaces for kind in ("Role", "RoleBinding")]
+        kubectl("apply", "-f", str(printed))
+        planned = system.call("plan", experiment, "-e", environment, runs=None)
+        assert planned.returncode == 0, planned
+
+        role = path("roles.rbac.authorization.k8s.io", namespace.name, "veloz-chaos")
+        rules = kubernetes.get(role)["rules"]
+        kubernetes.patch(role, {"rules": [rule for rule in rules if rule["apiGroups"] == [""]]})
+        planned = system.call("plan", experiment, "-e", environment, runs=None)
+        assert planned.returncode == 4, planned
+        printed.write_text(planned.stderr[planned.stderr.index("apiVersion:") :])
+        kubectl("apply", "-f", str(printed))
+        assert kubernetes.get(role)["rules"] == rules
+        assert system.call("plan", experiment, "-e", environment, runs=None).returncode == 0
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from veloz_chaos import __version__
+from veloz_chaos import __version__, errors
+from veloz_chaos.cli import screen
 from veloz_chaos.cli.app import COMMANDS
 
 ROOT = Path(__file__).parents[2]
@@ -165,3 +166,9 @@ def test_list_is_one_json_document() -> None:
     assert {"kill", "latency"} <= set(listed["faults"])
     assert "signal through a pidfd" in listed["faults"]["kill"]["process"]
     assert "http" in listed["probes"]
+
+
+def test_yaml_to_be_copied_stands_as_it_is_in_a_refusal() -> None:
+    told = screen.message(errors.Refused("this is lacking:\napiVersion: v1\nrules:\n  - a\n---\nkind: B"))
+    assert told[1:] == ["  this is lacking:", "apiVersion: v1", "rules:", "  - a", "---", "kind: B"]
+    assert screen.message(errors.Refused("a\nb"))[1:] == ["  a", "  b"]

@@ -68,6 +68,13 @@ def test_a_refusal_says_what_it_means(status: int, body: bytes, kind: type[Targe
         raise error
 
 
+def test_a_namespace_that_is_not_there_comes_with_a_remedy() -> None:
+    error = refusal(404, said('namespaces "x" not found'), "create", path("pods", "x"), "h")
+    assert str(error) == 'namespaces "x" not found; create it (kubectl create namespace x), or name another one'
+    assert type(error) is Missing
+    assert str(refusal(404, said('deployments.apps "x" not found'), "get", "", "h")) == 'deployments.apps "x" not found'
+
+
 def test_what_is_not_a_pod_is_missing_rather_than_gone() -> None:
     assert type(refusal(404, said("x"), "get", path("services", "v", "a"), "h")) is Missing
 
@@ -107,6 +114,60 @@ def test_a_file_that_is_no_kubeconfig_is_told(text: str, tmp_path: Path) -> None
     file.write_text(text)
     with pytest.raises(TargetError, match=f"{file}"):
         kube_api.client(Place(None, str(file)))
+
+
+@pytest.mark.parametrize("text", ["hello", "- a", "3", "clusters: 3"])
+def test_what_is_no_mapping_of_clusters_is_said_to_be_no_kubeconfig(text: str, tmp_path: Path) -> None:
+    file, other = tmp_path / "other", config(tmp_path)
+    file.write_text(text)
+    with pytest.raises(TargetError, match=f"{file} is no kubeconfig: it must hold clusters"):
+        kube_api.client(Place(None, str(file)))
+    with pytest.raises(TargetError, match=f"{file} is no kubeconfig"):
+        kube_api.client(Place(None, f"{other}:{file}"))
+
+
+def plugged(folder: Path, script: str, **more: str) -> Path:
+    """A kubeconfig with a credential plug-in; without a script there is none."""
+    program = folder / "aws-nope"
+    if script:
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    command = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(program), **more}
+    return config(folder, users=[{"name": "u", "user": {"exec": command}}])
+
+
+TOKEN = (
+    """echo '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "t"%s}}'"""
+)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("", r"aws-nope of the kubeconfig .* can't be run: No such file or directory; install it \(see x\), or name"),
+        (
+            "echo no session >&2; exit 3",
+            r"aws-nope of .* gives no credentials: exec: process returned 3. no session; log",
+        ),
+        (TOKEN % "" + " | sed s/token/nothing/", "aws-nope of .* gives no credentials: exec: missing token"),
+    ],
+)
+def test_a_credential_plug_in_that_gives_nothing_is_told_and_nothing_is_logged(
+    script: str, words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = plugged(tmp_path, script, installHint="see\n x")
+    with pytest.raises(TargetError, match=words):
+        kube_api.client(Place(None, str(file)))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_credential_plug_in_that_works_is_asked_again_when_its_token_has_expired(tmp_path: Path) -> None:
+    file = plugged(tmp_path, TOKEN % ', "expirationTimestamp": "2020-01-01T00:00:00Z"')
+    api = kube_api.client(Place(None, str(file)))
+    assert api.headers()["authorization"] == "Bearer t"
+    (tmp_path / "aws-nope").unlink()
+    with pytest.raises(Unavailable, match=r"aws-nope of .* can't be run"):
+        api.headers()
 
 
 def test_words_to_begin_a_command_by_hand() -> None:

@@ -153,7 +153,7 @@ def allowed(environment: Environment) -> tuple[list[Check], list[str]]:
     ]
     if blocked := [name for name in lacking if name not in vital]:
         checks.append(Check("note", "rights", f"missing for {', '.join(blocked)}; what would grant them is below"))
-    return checks, rights.granting(lacking)
+    return checks, rights.granting(needs, lacking)
 
 
 def _together(missing: Mapping[str, str]) -> dict[str, str]:

@@ -127,7 +127,7 @@ def run(
         try:
             outcome.confirm(request.environment, confirmed)
         except Refused as refusal:
-            raise Refused("\n".join([str(refusal), *asked.objections(None)])) from None
+            raise Refused("\n".join([*asked.objections(None), str(refusal)])) from None
         done = outcome.one(request, quiet=quiet, verbose=False, minutes=True)
     outcome.note(done)
     if as_json:

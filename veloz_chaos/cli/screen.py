@@ -35,12 +35,13 @@ def tell(error: errors.Error) -> int:
 
 
 def message(error: errors.Error) -> list[str]:
-    """One line per problem; for a file's problems their number at the end."""
+    """One line per problem; for a file's problems their number at the end. YAML to be copied stands as it is."""
     lines = str(error).splitlines()
     if isinstance(error, errors.InvalidFile) and len(error.problems) > 1:
         lines.append(f"{len(error.problems)} problems")
     if isinstance(error, errors.Refused):
-        lines = ["refused, nothing was touched:", *(f"  {line}" for line in lines)]
+        said = next((n for n, line in enumerate(lines) if line.startswith("apiVersion:")), len(lines))
+        lines = ["refused, nothing was touched:", *(f"  {line}" for line in lines[:said]), *lines[said:]]
     return lines
 
 

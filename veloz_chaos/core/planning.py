@@ -80,6 +80,11 @@ def wanted(written: Written, known: Vocabulary) -> list[Wanted]:
     return list(found.values())
 
 
+def struck(written: Written, known: Vocabulary) -> list[tuple[str, str]]:
+    """What each fault is to hit, and the capability that it needs there."""
+    return [(one.call.on, capability_of(known.fault(one.call.kind).needs)) for one in _bound(written, known, [])]
+
+
 def _bound(written: Written, known: Vocabulary, problems: list[Problem]) -> list[_Bound]:
     found = []
     for path, call in calls(written.experiment):
@@ -162,6 +167,7 @@ def plan(written: Written, inventory: Inventory, known: Vocabulary, choices: Cho
     reasons = [
         f"{item.call.on}: {inventory.missing[item.call.on]}" for item in bound if item.call.on not in inventory.found
     ]
+    unseen = tuple(f"can't be told: {why}" for name, why in inventory.missing.items() if f"{name}: {why}" in reasons)
     if choices.placebo and written.experiment.steps:
         reasons.append("steps have no placebo: what they wait for would never come; run a single fault's instead")
     faults: list[PlannedFault] = []
@@ -174,7 +180,8 @@ def plan(written: Written, inventory: Inventory, known: Vocabulary, choices: Cho
     if problems:
         raise InvalidFile(problems)
     result = _assemble(written, faults, of_step, choices)
-    reasons += guard(written, result, inventory, at=choices.at, drill=choices.drill)
+    objections = guard(written, result, inventory, at=choices.at, drill=choices.drill)
+    reasons += [text for text in objections if not text.endswith(unseen)]
     if reasons:
         raise Refused("\n".join(dict.fromkeys(reasons)))
     return result

@@ -13,7 +13,7 @@ from veloz_chaos.core import event as ev
 from veloz_chaos.core.cluster import Cluster
 from veloz_chaos.errors import Error, Refused, TargetError
 from veloz_chaos.mechanisms import kube_lease
-from veloz_chaos.mechanisms.kube_api import Api, Place, client
+from veloz_chaos.mechanisms.kube_api import Api, Forbidden, Place, client
 from veloz_chaos.mechanisms.kube_lease import Lease, Wait
 
 
@@ -50,6 +50,11 @@ def _take(cluster: Cluster, holder: str, *, wait: Wait | None) -> Lease:
         return kube_lease.take(server(cluster), asked.namespace, asked.name, holder, wait=wait)
     except TargetError as error:
         raise Refused(f"the lease {asked.namespace}/{asked.name} can't be taken: {error}") from error
+
+
+def forbidden(refusal: Refused) -> bool:
+    """Is it for want of a right that a lease can't be taken?"""
+    return isinstance(refusal.__cause__, Forbidden)
 
 
 @contextmanager

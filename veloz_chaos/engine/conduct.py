@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,7 +20,7 @@ from veloz_chaos.core.checking import Written
 from veloz_chaos.core.environment import Environment
 from veloz_chaos.core.history import History, of
 from veloz_chaos.core.plan import Occasion, Plan
-from veloz_chaos.core.planning import Choices, lock_key, plan, wanted
+from veloz_chaos.core.planning import Choices, lock_key, plan, struck, wanted
 from veloz_chaos.core.vocabulary import Vocabulary
 from veloz_chaos.engine import files, lock, rights
 from veloz_chaos.engine import journal as journals
@@ -32,7 +34,7 @@ from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.engine.survey import survey
 from veloz_chaos.engine.telling import telling
 from veloz_chaos.engine.workload import Workload
-from veloz_chaos.errors import Refused
+from veloz_chaos.errors import InvalidFile, Refused
 from veloz_chaos.mechanisms import proc
 from veloz_chaos.mechanisms.haste import haste
 
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from veloz_chaos.engine.drill import Drill
     from veloz_chaos.engine.mirror import Mirror
     from veloz_chaos.mechanisms.kube_lease import Lease
+    from veloz_chaos.mechanisms.kube_rights import Right
 
 
 class Registry(Vocabulary, Backends, Protocol):
@@ -104,16 +107,29 @@ def _plan(
     inventory = survey(asked, registry, identify=bool(written.environment.identity))
     try:
         return plan(written, inventory, registry, choices)
-    except Refused as refusal:
-        help_ = rights.refusal(rights.to_look(asked, written.environment, registry))
+    except (Refused, InvalidFile) as refusal:
+        needed = _needed(written, request, registry)
+        file = isinstance(refusal, InvalidFile)  # it stays that, unless the account may not see what it means
+        told = rights.places((one for one in asked if one.name in inventory.missing), registry)
+        help_ = rights.refusal(needed, {one.place for one in needed} if file else told)
+        if not help_:
+            raise
         raise Refused("\n".join([str(refusal), *help_])) from None
+
+
+def _needed(written: Written, request: Request, registry: Registry) -> list[Right]:
+    """Of clusters, as far as it is known before anything was looked for."""
+    asked = wanted(written, registry)
+    acts = rights.to_act(asked, [] if request.placebo else struck(written, registry), registry)
+    return [*rights.to_look(asked, written.environment, registry), *acts]
 
 
 def conduct(request: Request, registry: Registry, observe: Callable[[ev.Event], None] = lambda _: None) -> Result:
     """One run. `observe` sees every event as it is written. Raises errors.Error for what never became a run."""
     written, parameters = files.written(request.experiment, request.environment, request.settings)
     run_id = os.urandom(4).hex()
-    with _locked(written.environment, run_id) as (held, lease):
+    needed = partial(_needed, written, request, registry)
+    with _locked(written.environment, run_id, request.runs, needed) as (held, lease):
         refuse_leftovers(request.runs, lock_key(written.environment))
         _refuse_mirrored(written.environment, request.environment)
         made = _approved(written, parameters, request, registry)
@@ -155,7 +171,7 @@ def _approved(written: Written, parameters: Mapping[str, Any], request: Request,
     try:
         made = _plan(written, parameters, request, registry, drill=True)
     except Refused as refusal:
-        raise Refused("\n".join([str(refusal), *request.drill.objections(None)])) from None
+        raise Refused("\n".join([*request.drill.objections(None), str(refusal)])) from None
     if reasons := request.drill.objections(made):
         raise Refused("\n".join(reasons))
     return made
@@ -174,18 +190,28 @@ def _keep(judgement: Judgement, folder: Path) -> None:
 
 
 @contextmanager
-def _locked(environment: Environment, run_id: str) -> Iterator[tuple[int, Lease | None]]:
-    """On this machine, and in the cluster that the environment names. Raises Refused with the holder's name."""
+def _locked(
+    environment: Environment, run_id: str, runs: Path, needed: Callable[[], list[Right]]
+) -> Iterator[tuple[int, Lease | None]]:
+    """On this machine, and in the cluster that the environment names. Raises Refused with the holder's name, or, where
+    the account may not have the lease, with the Roles that grant all that is `needed`."""
     with ExitStack() as locks:
         mine = f"run {run_id} (pid {os.getpid()} on {socket.gethostname()})"
-        held = locks.enter_context(lock.held(lock_key(environment), mine))
+        end = shlex.join(["veloz-chaos", "abort", run_id, "--runs", str(runs.absolute())])
+        held = locks.enter_context(lock.held(lock_key(environment), mine, end))
         if environment.kubernetes is None:
             yield held, None
             return
         from veloz_chaos.engine import cluster
 
         name = cluster.holder(f"run {run_id}", socket.gethostname())
-        yield held, locks.enter_context(cluster.leased(environment.kubernetes, name))
+        try:
+            lease = locks.enter_context(cluster.leased(environment.kubernetes, name))
+        except Refused as refusal:
+            if not cluster.forbidden(refusal):
+                raise
+            raise Refused("\n".join([str(refusal), *rights.refusal(needed())])) from None
+        yield held, lease
 
 
 def _refuse_mirrored(environment: Environment, file: Path) -> None:

@@ -14,8 +14,10 @@ from veloz_chaos.errors import Refused
 
 #: The guardian of the run before may need a moment to leave. Seconds.
 PATIENCE = 1.0
-_IN_USE = "this environment is in use by {}; wait for it, or end it with `veloz-chaos abort`"
-_AT_WORK = "another scheduler is at work on these runs: {}; wait for it"
+_IN_USE = "this environment is in use by {holder}; wait for it, or end it with `{end}`"
+_AT_WORK = "another scheduler is at work on these runs: {holder}; wait for it"
+#: Where the holder does not say how it is ended.
+_END = "veloz-chaos abort --runs THE-ONE-IT-WAS-STARTED-WITH"
 
 
 def _folder() -> Path:
@@ -27,9 +29,10 @@ def _folder() -> Path:
 
 
 @contextmanager
-def held(key: str, holder: str) -> Iterator[int]:
-    """Yields the lock's file descriptor, inheritable. Raises Refused with the holder's name."""
-    with _held(_folder() / f"{key}.lock", holder, _IN_USE) as descriptor:
+def held(key: str, holder: str, end: str = "") -> Iterator[int]:
+    """Yields the lock's file descriptor, inheritable. Raises Refused with the holder's name, and with the command that
+    ends it, as the holder has given it."""
+    with _held(_folder() / f"{key}.lock", f"{holder}\n{end}", _IN_USE) as descriptor:
         os.set_inheritable(descriptor, True)
         yield descriptor
 
@@ -53,7 +56,8 @@ def _held(path: Path, holder: str, refusal: str) -> Iterator[int]:
         deadline = time.monotonic() + PATIENCE
         while not _taken(descriptor):
             if time.monotonic() > deadline:
-                raise Refused(refusal.format(_holder(descriptor)))
+                holder, end = _holder(descriptor)
+                raise Refused(refusal.format(holder=holder, end=end))
             time.sleep(0.02)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, holder.encode(), 0)
@@ -70,5 +74,7 @@ def _taken(descriptor: int) -> bool:
     return True
 
 
-def _holder(descriptor: int) -> str:
-    return os.pread(descriptor, 500, 0).decode(errors="replace").strip() or "another run"
+def _holder(descriptor: int) -> tuple[str, str]:
+    """Its name, and the command that ends it."""
+    holder, _, end = os.pread(descriptor, 8192, 0).decode(errors="replace").partition("\n")
+    return holder.strip() or "another run", end.strip() or _END

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from veloz_chaos.core.environment import Environment
@@ -10,7 +10,14 @@ from veloz_chaos.core.plan import Plan
 from veloz_chaos.core.survey import Wanted
 
 if TYPE_CHECKING:
+    from veloz_chaos.mechanisms.kube_api import Place
     from veloz_chaos.mechanisms.kube_rights import Right
+
+
+_LACKING = (
+    "this account may not do all that the run needs; whoever may grants it: `kubectl apply -f` (replaces a Role of "
+    "that name; `veloz-chaos doctor` prints one for all faults of the environment):"
+)
 
 
 class Backends(Protocol):
@@ -31,6 +38,21 @@ def to_look(wanted: Sequence[Wanted], environment: Environment, backends: Backen
     """What every run needs, whatever it injects."""
     looking = [right for one in wanted for right in of_target(one, "", backends)]
     return [*of_environment(environment), *looking]
+
+
+def to_act(wanted: Sequence[Wanted], struck: Iterable[tuple[str, str]], backends: Backends) -> list[Right]:
+    """What the faults need, as far as it is known before anything was found: which of several ways is taken is not.
+    `struck`: names, and the capabilities needed there."""
+    found: list[Right] = []
+    for name, capability in struck:
+        ways = [one for one in wanted if one.name == name]
+        found += of_target(ways[0], capability, backends) if len(ways) == 1 else []
+    return found
+
+
+def places(wanted: Iterable[Wanted], backends: Backends) -> set[Place]:
+    """The clusters that they are in."""
+    return {right.place for one in wanted for right in of_target(one, "", backends)}
 
 
 def of_target(one: Wanted, capability: str, backends: Backends) -> list[Right]:
@@ -55,28 +77,27 @@ def of_environment(environment: Environment) -> Iterator[Right]:
         yield from rights(place(cluster), cluster.mirror.namespace, "mirror")
 
 
-def refusal(needed: Iterable[Right]) -> list[str]:
-    """Why a run would be refused, with the Role that it lacks; nothing if it may do all of it."""
+def refusal(needed: Iterable[Right], told: Collection[Place] = ()) -> list[str]:
+    """Why a run would be refused, with the Roles that it lacks; nothing if it may do all of it. `told`: clusters of
+    which it is told already why they can't be asked."""
     asked = list(needed)
     if not asked:
         return []
     from veloz_chaos.mechanisms import kube_rights
 
     lacking, unknown = kube_rights.told(asked)
-    if unknown:
-        return [f"whether this account may do what the run needs can't be told: {unknown}"]
-    if not lacking:
-        return []
-    return ["this account may not do all that the run needs; what would grant the rest:", *kube_rights.roles(lacking)]
+    why = dict.fromkeys(reason for place, reason in unknown.items() if place not in told)
+    untold = [f"whether this account may do what the run needs can't be told: {reason}" for reason in why]
+    return [*untold, *([_LACKING, *kube_rights.granting(asked, lacking)] if lacking else [])]
 
 
-def granting(lacking: Mapping[str, Iterable[Right]]) -> list[str]:
+def granting(needed: Mapping[str, Iterable[Right]], lacking: Mapping[str, Iterable[Right]]) -> list[str]:
     """Lines of YAML: the Roles that would."""
     if not lacking:
         return []
     from veloz_chaos.mechanisms import kube_rights
 
-    return kube_rights.roles(one for many in lacking.values() for one in many)
+    return kube_rights.granting(*([one for many in each.values() for one in many] for each in (needed, lacking)))
 
 
 def lacking(needed: Mapping[str, Iterable[Right]]) -> tuple[dict[str, list[Right]], str]:
@@ -86,4 +107,5 @@ def lacking(needed: Mapping[str, Iterable[Right]]) -> tuple[dict[str, list[Right
     from veloz_chaos.mechanisms import kube_rights
 
     found, unknown = kube_rights.told(one for many in needed.values() for one in many)
-    return {name: short for name, many in needed.items() if (short := [one for one in many if one in found])}, unknown
+    short = {name: few for name, many in needed.items() if (few := [one for one in many if one in found])}
+    return short, "; ".join(dict.fromkeys(unknown.values()))

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from veloz_chaos.errors import Gone, TargetError, Unavailable
+from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
 from veloz_chaos.mechanisms import kube_api, kube_pods, kube_stream
 from veloz_chaos.mechanisms.beside import ENDING, READY, Found, Helper
 from veloz_chaos.mechanisms.beside_pod import SOON, Beside, attached, default_image
@@ -117,6 +117,12 @@ class OnNode(Beside):
         where, spec = path("pods", self.helpers), manifest["spec"]
         try:
             self.api.post(where, {**manifest, "spec": {**spec, "priorityClassName": CRITICAL}})
+        except Missing:
+            raise Missing(
+                f"no helper pod may be made in {self.helpers}: there is no such namespace; create it, labelled "
+                "pod-security.kubernetes.io/enforce=privileged (deploy/kubernetes/node-helpers has one), or name "
+                "another one in helpers:"
+            ) from None
         except TargetError as error:
             if "violates PodSecurity" in str(error):
                 raise TargetError(

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from veloz_chaos.errors import Gone, Missing, Unavailable
-from veloz_chaos.mechanisms.kube_api import Api, Conflict, Json, Place, path
+from veloz_chaos.mechanisms.kube_api import Api, Conflict, Json, Place
+from veloz_chaos.mechanisms.kube_find import absent
 from veloz_chaos.mechanisms.kube_objects import KINDS, Owner
 
 #: So often may somebody else be faster.
@@ -34,9 +35,7 @@ def existing(api: Api, namespace: str, owner: Owner) -> Json:
     try:
         return api.get(owner.path(namespace))
     except Missing:
-        there = api.listed(path(KINDS[owner.kind], namespace)).items
-        names = ", ".join(f"{owner.kind}/{one['metadata']['name']}" for one in there) or "none"
-        raise Missing(f"there is no {owner} in namespace {namespace}; there are: {names}") from None
+        raise absent(api, namespace, KINDS[owner.kind], str(owner)) from None
 
 
 def amend(api: Api, where: str, uid: str, change: Callable[[Json], Mapping[str, Any] | None]) -> None:

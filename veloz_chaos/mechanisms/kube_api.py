@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
 from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
+from veloz_chaos.mechanisms.kube_config import Plugin, heard, no_kubeconfig, plugin_of, useless
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -133,22 +135,36 @@ def _client(place: Place) -> Api:
     config: Any = import_module("kubernetes.config")
     settings = sdk.Configuration()
     inside = os.path.exists(f"{SERVICE_ACCOUNT}/token") and not (place.context or place.kubeconfig)  # noqa: PTH110
+    plugin = None
     try:
         if inside and not os.environ.get("KUBECONFIG"):
             config.load_incluster_config(client_configuration=settings)
         else:
             # the SDK has read KUBECONFIG when it was imported, which may be long ago
             file = place.kubeconfig or os.environ.get("KUBECONFIG")
-            config.load_kube_config(file or None, place.context or None, settings, persist_config=False)
-    except (ConfigException, OSError, YAMLError, ValueError, TypeError, KeyError) as error:
+            with heard() as complaints:
+                config.load_kube_config(file or None, place.context or None, settings, persist_config=False)
+            plugin = plugin_of(_file(place), place.context)
+    except (ConfigException, OSError, YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise TargetError(_unconfigured(place, error)) from None
+    if plugin and complaints:
+        raise TargetError(useless(plugin, complaints))
     settings.retries = False
-    return Api(sdk.ApiClient(settings))
+    return Api(sdk.ApiClient(settings), plugin)
+
+
+def _file(place: Place) -> str:
+    return place.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
 
 
 def _unconfigured(place: Place, error: Exception) -> str:
     config: Any = import_module("kubernetes.config")
-    file = place.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    file = _file(place)
+    if wrong := no_kubeconfig(file):
+        return (
+            f"no cluster: {wrong} is no kubeconfig: it must hold clusters, contexts and users; set KUBECONFIG or write "
+            "kubeconfig:"
+        )
     try:
         there = ", ".join(sorted(context["name"] for context in config.list_kube_config_contexts(file)[0]))
     except Exception:  # noqa: BLE001 -- whatever it is, the file cannot be read
@@ -164,6 +180,7 @@ class Api:
     """One server, as one user. All calls raise Forbidden, Conflict, Expired, Gone (of pods), Missing, Unavailable."""
 
     sdk: ApiClient
+    plugin: Plugin | None = None
     #: A token that an exec plug-in or a file refreshes is asked for by one thread at a time.
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -173,8 +190,10 @@ class Api:
 
     def headers(self) -> dict[str, str]:
         found = {"User-Agent": "veloz-chaos", "Accept": "application/json"}
-        with self._lock:
+        with self._lock, heard() as complaints:
             settings = self.sdk.configuration.auth_settings()
+        if self.plugin and complaints:
+            raise Unavailable(useless(self.plugin, complaints))
         for one in settings.values():
             if one["in"] == "header" and one["value"]:
                 found[one["key"]] = one["value"]
@@ -230,6 +249,15 @@ class Api:
         }
         answer = self.post(path("selfsubjectaccessreviews.authorization.k8s.io"), review)
         return bool(answer["status"]["allowed"])
+
+    def user(self) -> str:
+        """Who we are, by the server's own word (a SelfSubjectReview); empty if it does not tell."""
+        kind = "selfsubjectreviews.authentication.k8s.io"
+        try:
+            answer = self.post(path(kind), {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"})
+            return str(answer["status"]["userInfo"]["username"])
+        except (TargetError, KeyError, TypeError):
+            return ""
 
     def ask(
         self,
@@ -313,8 +341,12 @@ def refusal(status: int, data: bytes, verb: str, where: str, host: str) -> Targe
         return Unavailable(f"the API server {host} does not know us ({said}); the token has expired: log in again")
     if status == 403 and "violates PodSecurity" not in said and "is forbidden: User" in said:
         return Forbidden(said, rule(verb, where))
+    if status == 404 and "/pods/" in where:
+        return Gone(said)
     if status == 404:
-        return Gone(said) if "/pods/" in where else Missing(said)
+        nowhere = re.fullmatch(r'namespaces "(\S+)" not found', said)
+        made = f"; create it (kubectl create namespace {nowhere[1]}), or name another one" if nowhere else ""
+        return Missing(said + made)
     if status == 429 and "DisruptionBudget" in cause:
         return Held(said)
     kinds: Mapping[int, type[TargetError]] = {409: Conflict, 410: Expired}

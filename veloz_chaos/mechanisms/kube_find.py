@@ -54,13 +54,38 @@ def _candidates(
     if wanted.pod:
         return api.listed(where, fieldSelector=f"metadata.name={wanted.pod}").items, lambda _: True
     kind, _, name = str(wanted.owner).partition("/")
-    owner = api.get(path(OWNERS[kind], namespace, name))
+    try:
+        owner = api.get(path(OWNERS[kind], namespace, name))
+    except Missing:
+        raise absent(api, namespace, OWNERS[kind], str(wanted.owner)) from None
     uids = {owner["metadata"]["uid"]}
     chosen = kube_objects.selector(owner)
     if kind == "deployment":
         sets = api.listed(path("replicasets.apps", namespace), labelSelector=chosen).items
         uids = {one["metadata"]["uid"] for one in sets if kube_pods.owner_of(one) in uids}
     return api.listed(where, labelSelector=chosen).items, lambda pod: kube_pods.owner_of(pod) in uids
+
+
+def absent(api: Api, namespace: str, kind: str, owner: str) -> Missing:
+    """Says what there is instead of this owner, as far as we may know. `kind`: as in paths."""
+    try:
+        _require_namespace(api, namespace)
+    except Missing as error:
+        return error
+    word = owner.partition("/")[0]
+    try:
+        names = sorted(one["metadata"]["name"] for one in api.listed(path(kind, namespace)).items)
+        there = f"there are: {', '.join(f'{word}/{name}' for name in names) or 'none'}"
+    except TargetError:
+        there = f"there are the pods: {_pods(api, namespace)}"
+    return Missing(f"there is no {owner} in namespace {namespace}; {there}")
+
+
+def _pods(api: Api, namespace: str) -> str:
+    try:
+        return kube_pods.listed(api.listed(path("pods", namespace)).items)
+    except TargetError:
+        return "not to be listed by this account"
 
 
 def _require_namespace(api: Api, namespace: str) -> None:

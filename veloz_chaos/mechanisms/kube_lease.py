@@ -6,6 +6,7 @@ clock. A holder whose lease may have been taken says so (`lost`).
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -179,11 +180,22 @@ def _end(spec: Json) -> datetime | None:
 
 def _refusal(found: Json) -> str:
     spec, about = found["spec"], found["metadata"]
-    end = _end(spec)
+    end, holder = _end(spec), str(spec.get("holderIdentity"))
     until = f" until {end.astimezone(UTC):%H:%M:%S} UTC, and longer if it lives" if end else ""
     return (
-        f"this environment is in use by {spec.get('holderIdentity')}{until} "
-        f"(lease {about['namespace']}/{about['name']}); wait for it, or end it"
+        f"this environment is in use by {holder}{until} "
+        f"(lease {about['namespace']}/{about['name']}); wait for it, or end it {_ending(holder)}"
+    )
+
+
+def _ending(holder: str) -> str:
+    """How: that can be done only where it was started. `holder`: as `engine.cluster.holder` has it."""
+    run = re.fullmatch(r"run (\w+) \(.*@(.*)\)", holder)
+    if run is None:
+        return "where it was started"
+    return (
+        f"on {run[2]} with `veloz-chaos abort {run[1]} --runs DIR` (DIR: its own --runs); if it is a Job, by `kubectl "
+        "delete job`: it takes its faults out first"
     )
 
 

@@ -6,6 +6,8 @@ function of its module, `rights(selector, capability)`; without a capability: wh
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from veloz_chaos.mechanisms.kube_api import Place, path
 from veloz_chaos.mechanisms.kube_find import OWNERS
 
 Rules = Mapping[str, Sequence[str]]
+GROUP = "rbac.authorization.k8s.io"
+_SERVICE_ACCOUNT = "system:serviceaccount:"
 _ATTACH = ("get", "create")
 #: All but `nodes` in a namespace. Class -> resource (`pods`, `pods/eviction`, `deployments.apps`) -> verbs.
 CLASSES: Mapping[str, Rules] = {
@@ -97,33 +101,74 @@ def missing(wanted: Iterable[Right]) -> list[Right]:
     return [one for one, allowed in zip(asked, answers, strict=True) if not allowed]
 
 
-def told(wanted: Iterable[Right]) -> tuple[list[Right], str]:
-    """The same, and why it is not known."""
-    try:
-        return missing(wanted), ""
-    except TargetError as error:
-        return [], str(error)
+def told(wanted: Iterable[Right]) -> tuple[list[Right], dict[Place, str]]:
+    """The same, and of which clusters it is not known, and why."""
+    of: dict[Place, list[Right]] = {}
+    for one in wanted:
+        of.setdefault(one.place, []).append(one)
+    lacking: list[Right] = []
+    unknown: dict[Place, str] = {}
+    for place, asked in of.items():
+        try:
+            lacking += missing(asked)
+        except TargetError as error:
+            unknown[place] = str(error)
+    return lacking, unknown
 
 
-def roles(lacking: Iterable[Right]) -> list[str]:
-    """Lines of YAML: a Role for each namespace, a ClusterRole for what has none, that grants just these."""
-    of: dict[str, list[Right]] = {}
-    for one in sorted(set(lacking), key=lambda one: (one.namespace, one.path, one.verb)):
-        of.setdefault(one.namespace, []).append(one)
+def granting(needed: Iterable[Right], lacking: Iterable[Right]) -> list[str]:
+    """Lines of YAML that grant what is lacking. In its namespaces they hold all of `needed`: `kubectl apply` replaces a
+    Role, so one of what is lacking alone would take away what an earlier one has granted."""
+    short = {(one.place, one.namespace) for one in lacking}
+    users = {place: kube_api.client(place).user() for place in {place for place, _ in short}}
+    return roles((one for one in needed if (one.place, one.namespace) in short), users)
+
+
+def roles(needed: Iterable[Right], users: Mapping[Place, str] | None = None) -> list[str]:
+    """Lines of YAML: a Role for each namespace, a ClusterRole for what has none, that grants just these; and who is
+    bound to it. `users`: who we are in each cluster, as far as it is known."""
+    of: dict[tuple[str, str], list[Right]] = {}
+    for one in sorted(set(needed), key=lambda one: (one.place.words, one.namespace, one.path, one.verb)):
+        of.setdefault((one.place.words, one.namespace), []).append(one)
+    several = len({words for words, _ in of}) > 1
     lines: list[str] = []
-    for namespace, needed in of.items():
+    for (words, namespace), those in of.items():
         lines += ["---"] if lines else []
-        lines += _role(namespace, needed)
+        lines += [f"# in the cluster of: {words}"] if several else []
+        lines += [*_role(namespace, those), *_binding(namespace, (users or {}).get(those[0].place, ""))]
     return lines
 
 
 def _role(namespace: str, needed: Sequence[Right]) -> Iterator[str]:
-    yield "apiVersion: rbac.authorization.k8s.io/v1"
-    yield f"kind: {'Role' if namespace else 'ClusterRole'}"
+    yield f"apiVersion: {GROUP}/v1"
+    yield f"kind: {_kind(namespace)}"
     yield "metadata: {name: veloz-chaos" + (f", namespace: {namespace}}}" if namespace else "}")
     yield "rules:"
     for rule in merged(kube_api.rule(one.verb, one.path) | {"verbs": [one.verb]} for one in needed):
         yield f"  - {kube_api.written(rule)}"
+
+
+def _binding(namespace: str, user: str) -> Iterator[str]:
+    """A service account's has its name: whoever else is bound to that Role stays so. Others are for kubectl to bind."""
+    kind = _kind(namespace)
+    space, _, account = user.removeprefix(_SERVICE_ACCOUNT).partition(":")
+    if not (user.startswith(_SERVICE_ACCOUNT) and space and account):
+        place = f" -n {namespace}" if namespace else ""
+        who = shlex.quote(user) if user else "YOUR-NAME-THERE"
+        command = f"{kind.lower()}binding veloz-chaos --{kind.lower()} veloz-chaos --user {who}"
+        yield f"# and bind it to this account: kubectl{place} create {command}"
+        return
+    name = json.dumps(f"veloz-chaos:{space}:{account}")
+    yield "---"
+    yield f"apiVersion: {GROUP}/v1"
+    yield f"kind: {kind}Binding"
+    yield f"metadata: {{name: {name}" + (f", namespace: {namespace}}}" if namespace else "}")
+    yield f"roleRef: {{apiGroup: {GROUP}, kind: {kind}, name: veloz-chaos}}"
+    yield f"subjects: [{{kind: ServiceAccount, name: {account}, namespace: {space}}}]"
+
+
+def _kind(namespace: str) -> str:
+    return "Role" if namespace else "ClusterRole"
 
 
 def merged(rules: Iterable[Mapping[str, Sequence[str]]]) -> list[dict[str, list[str]]]:

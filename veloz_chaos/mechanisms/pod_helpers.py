@@ -76,6 +76,11 @@ def rights(place: Place, namespace: str, helpers: str | Within | None) -> list[R
     return kube_rights.rights(place, helpers, "node-helpers") if helpers else []
 
 
+def to_look(place: Place, helpers: str | Within | None) -> list[Right]:
+    """What it needs to see whether any helper is left there."""
+    return [kube_rights.right(place, helpers, "list", "pods")] if isinstance(helpers, str) and helpers else []
+
+
 class OnKubernetes(helpers.Neighbour):
     """Mixed into every target whose helpers are beside a container of a pod; `identity` is what its reference holds."""
 

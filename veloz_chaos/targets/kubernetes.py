@@ -245,12 +245,14 @@ def system(selector: Selector) -> dict[str, str]:
 
 def rights(selector: Selector, capability: str) -> list[Right]:
     """What an account needs for that; without a capability: to find what is meant."""
+    helpers = pod_helpers.rights(selector.place, selector.namespace, selector.helpers)
     if not capability:
-        return kube_rights.to_find(selector.place, selector.namespace, selector.owner)
+        looks = helpers if selector.process else pod_helpers.to_look(selector.place, selector.helpers)
+        return [*kube_rights.to_find(selector.place, selector.namespace, selector.owner), *looks]
     if capability == "Killable" and not (selector.container or selector.process):
         resource = "pods/eviction" if selector.kill == "evict" else "pods"
         return kube_rights.rights(selector.place, selector.namespace, "pod-kill", [resource])
-    return pod_helpers.rights(selector.place, selector.namespace, selector.helpers)
+    return helpers
 
 
 def reopen(reference: Reference) -> Part:

@@ -123,7 +123,8 @@ def system(selector: Selector) -> dict[str, str]:
 def rights(selector: Selector, capability: str) -> list[Right]:
     """What an account needs for that; without a capability: to find what is meant."""
     if not capability:
-        return kube_rights.to_find(selector.place, selector.namespace, selector.owner)
+        found = kube_rights.to_find(selector.place, selector.namespace, selector.owner)
+        return [*found, *pod_helpers.to_look(selector.place, selector.helpers)]
     return pod_helpers.rights(selector.place, selector.namespace, selector.helpers)
 
 
