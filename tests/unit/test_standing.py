@@ -63,7 +63,7 @@ def test_states(now: datetime, records: list[Record], state: str, problem: str) 
         assert "so it went" in told.said
     assert (told.state, told.problem) == (state, problem)
     assert told.runnable == (state in ("due", "overdue"))
-    assert told.upcoming.start > now
+    assert told.upcoming is not None and told.upcoming.start > now
 
 
 def test_what_began_later_is_not_due_yet() -> None:
@@ -124,8 +124,30 @@ def test_what_was_left_out_for_a_blackout_is_not_missing() -> None:
     blackouts = [{"title": "freeze", "from": "2026-03-01", "to": "2026-03-20"}]
     told = stand(DUE + 60 * HOUR, record(DUE - WEEK), blackouts=blackouts)
     assert (told.state, told.problem) == ("run", "")
+    assert told.upcoming is not None
     assert told.upcoming.start == datetime(2026, 3, 21, tzinfo=UTC)
     assert told.upcoming.due == DUE + 2 * WEEK
+
+
+def test_what_blackouts_leave_no_time_for_is_told() -> None:
+    ever = [{"title": "freeze", "from": "2026-02-28", "to": "9999-12-31"}]
+    told = stand(DUE + HOUR, blackouts=ever)
+    assert (told.state, told.upcoming, told.runnable) == ("overdue", None, False)  # from before it
+    assert told.held_back.startswith("in the blackout freeze, and it never ends")
+    assert stand(DUE + HOUR, record(DUE - WEEK), blackouts=ever).problem == ""
+    for every in ("day", "week", "month", "quarter", "year"):
+        never = entry(every=every, window="1h")  # always over by the blackout's end, though that ends
+        told = stand(DUE + HOUR, only=never, blackouts=[{"every": "day", "from": "09:00", "to": "12:00"}])
+        assert (told.state, told.problem, told.upcoming) == ("waiting", "missing", None)
+        assert told.said == "never startable: its blackouts leave no time to start"
+
+
+def test_a_blackout_of_many_years_ends() -> None:
+    for every in ("day", "week", "month", "quarter", "year"):
+        told = stand(DUE, only=entry(every=every), blackouts=[{"from": "2026-01-01", "to": "2049-12-31"}])
+        assert told.upcoming is not None
+        assert told.upcoming.start >= datetime(2050, 1, 1, tzinfo=UTC)
+        assert told.upcoming.due < datetime(2051, 1, 2, tzinfo=UTC)
 
 
 def test_before_its_jitter_has_passed_the_one_before_counts() -> None:
@@ -133,9 +155,11 @@ def test_before_its_jitter_has_passed_the_one_before_counts() -> None:
     made = schedule(only)
     current, upcoming = around(made, "s", only, DUE + timedelta(seconds=1))
     assert current is not None
+    assert upcoming is not None
     assert (current.due, upcoming.due) == (DUE - WEEK, DUE)
     current, upcoming = around(made, "s", only, DUE + 3 * HOUR)
     assert current is not None
+    assert upcoming is not None
     assert (current.due, upcoming.due) == (DUE, DUE + WEEK)
 
 
@@ -156,6 +180,7 @@ def test_another_schedule_s_run_counts_by_its_time() -> None:
 @pytest.mark.parametrize("every", ["day", "week", "month", "quarter", "year"])
 def test_there_is_always_a_next_one(every: str) -> None:
     told = stand(DUE, only=entry(every=every))
+    assert told.upcoming is not None
     assert told.upcoming.start > DUE
     assert told.current is not None
     assert told.current.start <= DUE

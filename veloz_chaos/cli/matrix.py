@@ -91,8 +91,8 @@ def _length(text: str | None) -> float | None:
 
 def _now(text: str | None) -> datetime:
     try:
-        return instant.parse(text or "now", datetime.now(UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
+        return instant.as_of(text, datetime.now(UTC))
+    except ValueError as error:
         raise UsageError(f"--now: {error}") from None
 
 

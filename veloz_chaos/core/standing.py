@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Literal
 
-from veloz_chaos.core.occurrence import Occurrence, before, occurrences, out_of_blackouts
+from veloz_chaos.core.blackout import FAR, ahead
+from veloz_chaos.core.occurrence import Occurrence, before, later, occurrences, out_of_blackouts
 from veloz_chaos.core.record import UNDER_WAY, Record
 from veloz_chaos.core.schedule import Entry, Schedule
 
@@ -21,6 +21,8 @@ State = Literal["waiting", "due", "overdue", "under-way", "run"]
 Problem = Literal["", "failed", "overdue", "missing", "inconclusive", "unproven"]
 #: Occurrences before the current one that may have been left out for a blackout.
 _BACK = 400
+#: What is said of an entry that will never be started.
+NEVER = "never startable: its blackouts leave no time to start"
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Standing:
     state: State
     #: whose turn it is; None: nothing was due yet
     current: Occurrence | None
-    #: the next one whose turn has not come
-    upcoming: Occurrence
+    #: the next one whose turn has not come; None: blackouts leave no time for one
+    upcoming: Occurrence | None
     #: the latest run that was judged
     last: Record | None
     #: the latest run for the current occurrence, whatever came of it
@@ -52,22 +54,22 @@ def standing(schedule: Schedule, name: str, entry: Entry, records: Sequence[Reco
     own = sorted((r for r in records if _does(r, entry) and not r.placebo), key=lambda r: _turn(r, name, entry))
     told = [r for r in own if current is not None and _for(r, current, upcoming, name, entry)]
     ran = [r for r in told if r.verdict != "refused"]
-    last = next((r for r in reversed(own) if r.judged and _turn(r, name, entry) < upcoming.due.timestamp()), None)
+    last = next((r for r in reversed(own) if r.judged and _earlier(_turn(r, name, entry), upcoming)), None)
     state = _state(current, ran, now)
     problem, said = _judged(state, current, upcoming, ran, last)
     held = _held_back(schedule, entry, current, upcoming, now) if current and state in ("due", "overdue") else ""
     return Standing(entry, state, current, upcoming, last, told[-1] if told else None, problem, said, held)
 
 
-def around(schedule: Schedule, name: str, entry: Entry, now: datetime) -> tuple[Occurrence | None, Occurrence]:
+def around(schedule: Schedule, name: str, entry: Entry, now: datetime) -> tuple[Occurrence | None, Occurrence | None]:
     """The one whose turn it is, and the next: what was left out for a blackout has no turn."""
-    moment: datetime | None = now
+    moment = now
     for _ in range(_BACK):
-        due = before(schedule, entry, moment) if moment else None
-        if due is None:
+        due = before(schedule, entry, moment)
+        if due is None or now - due > FAR:
             break
-        found = next(occurrences(schedule, name, entry, _just_before(due)))
-        if not found.skipped and found.start <= now:
+        found = next(occurrences(schedule, name, entry, _just_before(due)), None)
+        if found is not None and not found.skipped and found.start <= now:
             return found, _after(schedule, name, entry, found.due, now)
         moment = _just_before(due)
     return None, _after(schedule, name, entry, None, now)
@@ -77,9 +79,27 @@ def _just_before(due: datetime) -> datetime:
     return datetime.fromtimestamp(due.timestamp() - 1, UTC)
 
 
-def _after(schedule: Schedule, name: str, entry: Entry, due: datetime | None, now: datetime) -> Occurrence:
+def _after(schedule: Schedule, name: str, entry: Entry, due: datetime | None, now: datetime) -> Occurrence | None:
+    """None: blackouts leave no time for one, for as long as anybody plans."""
     coming = occurrences(schedule, name, entry, due or _some_time_before(now))
-    return next(o for o in islice(coming, 2 * _BACK) if not o.skipped and o.start > now)
+    limit: datetime | None = None
+    while (found := next(coming, None)) is not None:
+        limit = limit or ahead(max(found.due, now), FAR)
+        if not found.skipped and found.start > now:
+            return found
+        if found.due > limit:
+            return None
+        if not found.skipped:
+            continue
+        over, _ = out_of_blackouts(schedule, entry, found.due + later(name, entry, found.due))
+        if over is None:
+            return None
+        last = before(schedule, entry, over)
+        if last is not None and last > found.due:  # what lies between is left out as well
+            coming = occurrences(schedule, name, entry, _just_before(last))
+        if over - found.due > FAR:  # one that does not recur: look as far beyond it
+            limit = None
+    return None
 
 
 def _some_time_before(now: datetime) -> datetime:
@@ -101,9 +121,13 @@ def _turn(record: Record, name: str, entry: Entry) -> float:
     return record.due if _linked(record, name, entry) and record.due is not None else record.started
 
 
-def _for(record: Record, current: Occurrence, upcoming: Occurrence, name: str, entry: Entry) -> bool:
+def _for(record: Record, current: Occurrence, upcoming: Occurrence | None, name: str, entry: Entry) -> bool:
     turn = _turn(record, name, entry)
-    return current.due.timestamp() <= turn < upcoming.due.timestamp()
+    return current.due.timestamp() <= turn and _earlier(turn, upcoming)
+
+
+def _earlier(turn: float, upcoming: Occurrence | None) -> bool:
+    return upcoming is None or turn < upcoming.due.timestamp()
 
 
 def _state(current: Occurrence | None, ran: Sequence[Record], now: datetime) -> State:
@@ -117,12 +141,14 @@ def _state(current: Occurrence | None, ran: Sequence[Record], now: datetime) -> 
 def _judged(
     state: State,
     current: Occurrence | None,
-    upcoming: Occurrence,
+    upcoming: Occurrence | None,
     ran: Sequence[Record],
     last: Record | None,
 ) -> tuple[Problem, str]:
+    if current is None and upcoming is None:
+        return "missing", NEVER
     if current is None:
-        return "", f"not due before {_when(upcoming.start)}"
+        return "", f"not due before {_when(upcoming.start)}" if upcoming else ""
     if state == "overdue":
         was = f"was due {_when(current.start)}, overdue since {_when(current.overdue)}"
         if last is None:
@@ -139,10 +165,15 @@ def _judged(
     return "", f"passed {_when_run(last)}" if last else "under way"
 
 
-def _held_back(schedule: Schedule, entry: Entry, current: Occurrence, upcoming: Occurrence, now: datetime) -> str:
+def _held_back(
+    schedule: Schedule, entry: Entry, current: Occurrence, upcoming: Occurrence | None, now: datetime
+) -> str:
     if current.until is not None and now >= current.until:
-        return f"its window ended {_when(current.until)}; run it by hand, or wait until {_when(upcoming.start)}"
+        instead = f", or wait until {_when(upcoming.start)}" if upcoming else f"; {NEVER}"
+        return f"its window ended {_when(current.until)}; run it by hand{instead}"
     end, title = out_of_blackouts(schedule, entry, now)
+    if end is None:
+        return f"in the blackout {title}, and it never ends: the blackouts leave no time to start"
     return f"in the blackout {title} until {_when(end)}" if title else ""
 
 
