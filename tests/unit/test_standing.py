@@ -11,7 +11,7 @@ import pytest
 from tests.unit.test_occurrence import entry, schedule
 from veloz_chaos.core.record import Record
 from veloz_chaos.core.schedule import Entry
-from veloz_chaos.core.standing import Standing, around, standing
+from veloz_chaos.core.standing import Standing, around, same, standing
 
 #: A Monday.
 DUE = datetime(2026, 3, 2, 10, tzinfo=UTC)
@@ -30,8 +30,10 @@ def record(at: datetime, verdict: str = "passed", *, due: datetime | None = None
     return Record(**plain | more)
 
 
-def stand(now: datetime, *records: Record, only: Entry = WEEKLY, **said: Any) -> Standing:
-    return standing(schedule(only, **said), "s", only, records, now)
+def stand(
+    now: datetime, *records: Record, only: Entry = WEEKLY, parameters: dict[str, Any] | None = None, **said: Any
+) -> Standing:
+    return standing(schedule(only, **said), "s", only, records, now, parameters)
 
 
 STATES = [
@@ -170,6 +172,41 @@ def test_a_run_with_other_parameters_is_another_matter() -> None:
     only = entry(every="week", day="monday", **{"with": {"delay": "2s"}})
     assert stand(DUE + HOUR, record(DUE), only=only).state == "due"
     assert stand(DUE + HOUR, record(DUE, parameters={"delay": "2s", "other": 1}), only=only).state == "run"
+
+
+@pytest.mark.parametrize(
+    ("given", "state"),
+    [
+        ({"signal": "KILL", "delay": "2s"}, "run"),
+        ({"signal": "KILL", "delay": "2000ms"}, "run"),
+        ({"signal": "KILL", "delay": "2s", "gone": 1}, "run"),
+        ({"signal": "KILL"}, "run"),  # from before the experiment had the other one
+        ({}, "run"),
+        ({"signal": "TERM", "delay": "2s"}, "due"),
+        ({"signal": "KILL", "delay": "2001ms"}, "due"),
+    ],
+)
+def test_a_run_by_hand_has_the_parameters_that_the_entry_s_would_have(given: dict[str, Any], state: str) -> None:
+    effective = {"signal": "KILL", "delay": "2s"}
+    assert stand(DUE + HOUR, record(DUE, parameters=given), parameters=effective).state == state
+    assert stand(DUE + HOUR, record(DUE, parameters=given)).state == "run"  # a file that can't be read
+
+
+def test_a_run_for_the_entry_stays_its_own_whatever_becomes_of_the_defaults() -> None:
+    told = stand(DUE + HOUR, record(DUE, due=DUE, parameters={"signal": "TERM"}), parameters={"signal": "KILL"})
+    assert told.state == "run"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("2s", "2000ms", True), ("1m30s", "90s", True), ("1KB", "1000B", True), ("50%", "50.0%", True), (1, "1", True),
+        (1, 1.0, True), (True, "True", True), ("2s", "2m", False), ("1B", "100%", False), ("KILL", "TERM", False),
+        (None, "KILL", False), (1, 2, False), ("1", "1s", False),
+    ],
+)  # fmt: skip
+def test_values_are_compared_as_they_are_read(one: Any, other: Any, alike: bool) -> None:
+    assert same(one, other) is alike
 
 
 def test_another_schedule_s_run_counts_by_its_time() -> None:

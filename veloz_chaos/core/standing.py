@@ -7,20 +7,28 @@ however it went; one that was refused was not run. A clock that jumps changes no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
+from veloz_chaos.core import duration
 from veloz_chaos.core.blackout import FAR, ahead
 from veloz_chaos.core.occurrence import Occurrence, before, later, occurrences, out_of_blackouts
 from veloz_chaos.core.record import UNDER_WAY, Record
 from veloz_chaos.core.schedule import Entry, Schedule
+from veloz_chaos.core.size import parse_share, parse_size
 
 State = Literal["waiting", "due", "overdue", "under-way", "run"]
 Problem = Literal["", "failed", "overdue", "missing", "inconclusive", "unproven"]
 #: Occurrences before the current one that may have been left out for a blackout.
 _BACK = 400
+#: Texts that are the same as others.
+_READ: tuple[tuple[str, Callable[[str], Any]], ...] = (
+    ("duration", duration.parse),
+    ("size", parse_size),
+    ("share", parse_share),
+)
 #: What is said of an entry that will never be started.
 NEVER = "never startable: its blackouts leave no time to start"
 
@@ -48,10 +56,19 @@ class Standing:
         return self.state in ("due", "overdue") and not self.held_back
 
 
-def standing(schedule: Schedule, name: str, entry: Entry, records: Sequence[Record], now: datetime) -> Standing:
-    """`records`: runs of the entry's experiment on its environment, in any order. `name`: the schedule's."""
+def standing(
+    schedule: Schedule,
+    name: str,
+    entry: Entry,
+    records: Sequence[Record],
+    now: datetime,
+    parameters: Mapping[str, Any] | None = None,
+) -> Standing:
+    """`records`: runs of the entry's experiment on its environment, in any order. `name`: the schedule's.
+    `parameters`: all that a run of the entry is given; None: nobody knows more than the entry itself says."""
     current, upcoming = around(schedule, name, entry, now)
-    own = sorted((r for r in records if _does(r, entry) and not r.placebo), key=lambda r: _turn(r, name, entry))
+    does = [r for r in records if not r.placebo and _does(r, name, entry, parameters)]
+    own = sorted(does, key=lambda r: _turn(r, name, entry))
     told = [r for r in own if current is not None and _for(r, current, upcoming, name, entry)]
     ran = [r for r in told if r.verdict != "refused"]
     last = next((r for r in reversed(own) if r.judged and _earlier(_turn(r, name, entry), upcoming)), None)
@@ -107,9 +124,28 @@ def _some_time_before(now: datetime) -> datetime:
     return datetime.fromtimestamp(now.timestamp() - 400 * 86_400, UTC)
 
 
-def _does(record: Record, entry: Entry) -> bool:
-    """Was it run as the entry asks for?"""
-    return all(str(record.parameters.get(key)) == str(value) for key, value in entry.with_.items())
+def _does(record: Record, name: str, entry: Entry, parameters: Mapping[str, Any] | None) -> bool:
+    """Was it run as the entry asks for? One that was started for it need not know what a default became later; a
+    parameter that its experiment did not have yet is no other one."""
+    known = entry.with_ if parameters is None or _linked(record, name, entry) else parameters
+    wanted = {key: value for key, value in known.items() if key in record.parameters or key in entry.with_}
+    return all(same(record.parameters.get(key), value) for key, value in wanted.items())
+
+
+def same(one: Any, other: Any) -> bool:
+    """Two values of a parameter, as an experiment reads them: 2s is 2000ms."""
+    return _as_read(one) == _as_read(other)
+
+
+def _as_read(value: Any) -> tuple[str, Any]:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    for kind, read in _READ:
+        try:
+            return kind, read(str(value))
+        except ValueError:
+            continue
+    return "", str(value)
 
 
 def _linked(record: Record, name: str, entry: Entry) -> bool:

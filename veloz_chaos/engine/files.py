@@ -66,7 +66,7 @@ def peek(path: Path) -> Document:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[Document]:
+def reading(path: Path) -> Iterator[Document]:
     """The same for a body that finds more: what is wrong as YAML joins what the body raises, one problem a place."""
     found = peek(path)
     try:
@@ -97,12 +97,23 @@ def matrix(near: Path | None = None) -> ResponseMatrix:
 
 def experiment(path: Path, *overrides: Mapping[str, Any]) -> tuple[Experiment, Document, dict[str, Any]]:
     """With its parameters filled in: default < environment < schedule < --set, in the order given."""
-    with _reading(path) as written:
+    with reading(path) as written:
         parameters = _parameters(written, overrides)
         filled = substitute(written.data | {"parameters": {}}, parameters, written, kept, again=True)
         if "parameters" in written.data:
             filled["parameters"] = written.data["parameters"]
         return validate(Experiment, written, filled), written, parameters
+
+
+def parameters(path: Path, *overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """An experiment's alone, in the same order. Raises InvalidFile."""
+    return _parameters(document(path), overrides)
+
+
+def parameters_on(environment_path: Path, experiment_path: Path) -> Mapping[str, Any]:
+    """Those that an environment has for an experiment. Raises InvalidFile."""
+    name = str(document(experiment_path).data.get("name"))
+    return environment(environment_path).environment.experiments.get(name, {})
 
 
 def _parameters(read: Document, overrides: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -262,8 +273,7 @@ def written(
 ) -> tuple[Written, dict[str, Any]]:
     """Both files, checked alone; the environment's own parameters for the experiment are under `--set`'s."""
     read = environment(environment_path)
-    name = document(experiment_path).data.get("name")
-    own = read.environment.experiments.get(str(name), {})
+    own = parameters_on(environment_path, experiment_path)
     parsed, file, parameters = experiment(experiment_path, own, settings)
     return Written(parsed, file, read.environment, read.file, matrix(experiment_path), read.homes), parameters
 
