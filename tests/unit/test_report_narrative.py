@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Any
+
+import pytest
 
 from tests.unit.cli_runs import BEGAN, SECOND, Paper, events
-from veloz_chaos.core.event import FaultCleared
+from veloz_chaos.core.event import FaultCleared, ProcedureEnded
 from veloz_chaos.reports.narrative import Narrator
 from veloz_chaos.reports.scene import Scene
 
@@ -36,6 +39,21 @@ def test_what_remains_of_a_fault_that_is_gone_is_told() -> None:
     for note, line in (("", "f1: gone"), ("one ended entry remains", "f1: gone; one ended entry remains")):
         event = FaultCleared.model_validate({"fault": "f1", "by": "runner", "note": note, **plain})
         assert str(narrator.tell(event)).endswith(line)
+
+
+@pytest.mark.parametrize(
+    ("output", "status", "said"),
+    [
+        ("started", 7, "half failed (exit 7): started"),
+        ("started", -9, "half failed (signal 9): started"),
+        ("ended with 7", 7, "half failed: ended with 7"),
+        ("started killed after 1 s", None, "half failed: started killed after 1 s"),
+    ],
+)
+def test_a_procedure_that_failed_is_told_with_its_status(output: str, status: int | None, said: str) -> None:
+    about: dict[str, Any] = {"procedure": "half", "step": "do", "by": "runner", "succeeded": False}
+    event = ProcedureEnded(**about, status=status, output=output, at=BEGAN, wall=0.0)
+    assert Narrator().say(event) == said
 
 
 def test_the_scene_counts_against_the_limits() -> None:

@@ -26,6 +26,8 @@ def entry(words: str) -> str:
 
 
 WRONG = [
+    (HEAD.replace("version: 1", "version: 99") + GOOD, "`version` must be 1, not 99"),
+    (entry("every: 7, at: '10:00'"), "`quarter` or `year`, not 7"),
     (HEAD.replace("UTC", "Europe/Berln") + GOOD, "there is no time zone `Europe/Berln`; did you mean `Europe/Berlin`?"),
     (HEAD.replace("UTC", "'../../etc/passwd'") + GOOD, "there is no time zone"),
     (entry("every: week, day: mon, at: '10:00'"), "`day`"),
