@@ -163,3 +163,22 @@ def test_all_of_a_file_is_told_at_once(tmp_path: Path) -> None:
     text = entry("every: fortnight, at: 10:00") + "blackouts: [{from: 13:30, to: friday}]\n"
     found = problems(tmp_path, text)
     assert len(found) == 4, found
+
+
+def test_what_a_run_is_given_is_the_default_then_the_environment_s_then_the_entry_s(tmp_path: Path) -> None:
+    env = tmp_path / "env.yaml"
+    head = "kind: Environment\nversion: 1\nname: lab\ntier: staging\n"
+    path = tmp_path / "s.yaml"
+    words = f"experiment: network-latency, environment: {env}, every: week, at: '10:00'"
+    path.write_text(f"{HEAD}  - {{{words}, name: plain}}\n  - {{{words}, with: {{delay: 2s}}}}\n")
+
+    def given() -> list[object]:
+        return [one.parameters for one in schedules.bind(path, known=Registry())]
+
+    assert given() == [None, None]  # there is no such file yet
+    env.write_text(head)
+    assert given() == [{"delay": "600ms", "jitter": "50ms"}, {"delay": "2s", "jitter": "50ms"}]
+    again = tmp_path / "again.yaml"  # an environment is read once
+    again.write_text(head + "experiments: {network-latency: {delay: 700ms, jitter: 10ms}}\n")
+    path.write_text(path.read_text().replace(str(env), str(again)))
+    assert given() == [{"delay": "700ms", "jitter": "10ms"}, {"delay": "2s", "jitter": "10ms"}]
