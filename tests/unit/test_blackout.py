@@ -242,6 +242,8 @@ def test_those_of_the_files_it_uses_count_too(tmp_path: Path) -> None:
     ("said", "place", "told"),
     [
         ("{every: day, from: '13:30', to: '13:30'}", "5:13", "`from` and `to` are the same; nothing would ever start"),
+        ("{every: day, from: 13:30, to: '25:00'}", "5:32", "`13:30` is read as 810; quote it"),
+        ("{every: day, from: 13:30, to: '25:00'}", "5:13", "`25:00` is no edge of a blackout every day"),
         ("{from: friday, to: monday}", "5:13", '`friday` is no edge of a blackout; write "2026-12-24"'),
         ("{every: day, from: '1:00', to: '2:00', timezone: Europe/Berln}", "5:62", "there is no time zone"),
         ("{every: day, from: '01:00', to: '02:00', environments: [x]}", "5:54", "environments"),

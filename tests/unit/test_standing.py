@@ -137,6 +137,11 @@ def test_what_blackouts_leave_no_time_for_is_told() -> None:
     assert (told.state, told.upcoming, told.runnable) == ("overdue", None, False)  # from before it
     assert told.held_back.startswith("in the blackout freeze, and it never ends")
     assert stand(DUE + HOUR, record(DUE - WEEK), blackouts=ever).problem == ""
+    assert stand(DUE + HOUR, record(DUE - WEEK), blackouts=ever).never == (
+        "never startable again: its blackouts leave no time to start"
+    )
+    soon = stand(DUE + HOUR, blackouts=[{"from": "2026-03-03", "to": "9999-12-31"}])
+    assert (soon.upcoming, soon.runnable, soon.never) == (None, True, "")
     for every in ("day", "week", "month", "quarter", "year"):
         never = entry(every=every, window="1h")  # always over by the blackout's end, though that ends
         told = stand(DUE + HOUR, only=never, blackouts=[{"every": "day", "from": "09:00", "to": "12:00"}])

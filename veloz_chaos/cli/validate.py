@@ -26,7 +26,7 @@ ROOMS = ("experiments", "environments", "schedules")
 _KNOWN = Registry()
 _KINDS = ("Experiment", "Environment", "ResponseMatrix", "Schedule")
 #: What is wrong with these as YAML is told together with all else.
-_READ_ON = ("Experiment", "Schedule")
+_READ_ON = ("Experiment", "Environment", "Schedule")
 
 
 def command(
@@ -132,7 +132,8 @@ def _experiment(path: Path, against: Path | None) -> Sequence[Problem]:
 def _environment(read: Document, path: Path) -> Sequence[Problem]:
     """Alone, or as a part that others use (it has no name then)."""
     if "name" not in read.data and "tier" not in read.data:
-        validate(EnvironmentPart, read)
+        with files.joined([read]):
+            validate(EnvironmentPart, read)
         return []
     whole = files.environment_as_written(path)
     return [*whole.unpermitted, *_bindings(whole), *_probes(whole), *_workloads(whole)]

@@ -52,6 +52,13 @@ class Standing:
     held_back: str = ""
 
     @property
+    def never(self) -> str:
+        """That it is not to be started any more, if that is so and `held_back` does not say it."""
+        if self.upcoming is not None or self.runnable or self.held_back:
+            return ""
+        return NEVER if self.current is None else NEVER.replace("startable", "startable again")
+
+    @property
     def runnable(self) -> bool:
         return self.state in ("due", "overdue") and not self.held_back
 

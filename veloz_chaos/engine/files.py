@@ -67,16 +67,23 @@ def peek(path: Path) -> Document:
 
 @contextmanager
 def reading(path: Path) -> Iterator[Document]:
-    """The same for a body that finds more: what is wrong as YAML joins what the body raises, one problem a place."""
+    """The same for a body that finds more: what is wrong as YAML joins what the body raises."""
     found = peek(path)
-    try:
+    with joined([found]):
         yield found
+
+
+@contextmanager
+def joined(documents: Sequence[Document]) -> Iterator[None]:
+    """What is wrong with these as YAML, with what the body raises: one problem a place."""
+    found = {(p.file, p.line, p.column): p for document in documents for p in document.problems}
+    try:
+        yield
     except InvalidFile as error:
-        places = {(problem.line, problem.column) for problem in found.problems}
-        more = [problem for problem in error.problems if (problem.line, problem.column) not in places]
-        raise InvalidFile([*found.problems, *more]) from None
-    if found.problems:
-        raise InvalidFile(found.problems)
+        more = [p for p in error.problems if (p.file, p.line, p.column) not in found]
+        raise InvalidFile([*found.values(), *more]) from None
+    if found:
+        raise InvalidFile(list(found.values()))
 
 
 def _text(path: Path) -> str:
@@ -155,6 +162,11 @@ def environment(path: Path) -> ReadEnvironment:
 def environment_as_written(path: Path) -> ReadEnvironment:
     """With the files it `uses` merged in and `${values}` filled; its own entries win only with `replace: true`."""
     documents = _used(path, [])
+    with joined(documents):
+        return _environment(documents)
+
+
+def _environment(documents: Sequence[Document]) -> ReadEnvironment:
     values: dict[str, Any] = {}
     for read in documents:
         own = read.data.get("values")
@@ -199,7 +211,7 @@ def _namespaces(said: Any, place: Place) -> Iterator[Place]:
 
 def _used(path: Path, above: list[Path]) -> list[Document]:
     """The document and all that it uses, the used ones first."""
-    read = document(path)
+    read = peek(path)
     if path.resolve() in above:
         raise InvalidFile([read.problem(("uses",), f"{path} uses itself", "leave it out")])
     found: list[Document] = []

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from veloz_chaos.core.record import Record
-from veloz_chaos.core.standing import NEVER, Standing
+from veloz_chaos.core.standing import Standing
 from veloz_chaos.reports import history
 from veloz_chaos.reports.table import table
 from veloz_chaos.reports.verdict import wrapped
@@ -48,7 +48,7 @@ def when(moment: datetime) -> str:
 def due(standings: Sequence[Standing], width: int = 80) -> list[str]:
     """What is due or overdue, the oldest first; else what comes next."""
     found = [s for s in in_turn(standings) if s.state in ("due", "overdue")]
-    never = [line for s in standings if not s.upcoming for line in wrapped(f"{s.entry.id}: {NEVER}", width)]
+    never = [line for s in standings if s.never for line in wrapped(f"{s.entry.id}: {s.never}", width)]
     if not found:
         coming = [(s.upcoming.start, s.entry.id) for s in standings if s.upcoming]
         start, entry = min(coming, key=lambda pair: pair[0], default=(None, ""))
