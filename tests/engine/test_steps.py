@@ -274,7 +274,7 @@ def test_a_procedure_that_leaves_a_service_behind_is_not_waited_for(system: Syst
 def test_a_procedure_that_fails_half_way_or_is_not_there_fails_its_step(system: System) -> None:
     result, told = run_procedure(system, python("print('half of it')", "raise SystemExit(7)"))
     assert (told.status, told.output) == (7, "half of it")
-    assert reason(result, "step do") == "do failed: half of it"
+    assert reason(result, "step do") == "do failed (exit 7): half of it"
     result, told = run_procedure(system, {"command": ["./no-such-program"]})
     assert told.output == "./no-such-program: No such file or directory"
     assert result.judgement.exit_code == errors.FAILED

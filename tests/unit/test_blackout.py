@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time as clock
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -64,7 +66,7 @@ def test_a_daily_one_is_what_another_library_says(begin: str, end: str, zone: st
     known = [ends for begins, ends in elsewhere(begin, end, zone, moment) if begins <= moment < ends]
     found, name = out_of([blackout(every="day", from_=begin, to=end)], zone, moment)
     assert bool(name) == bool(known)
-    assert not known or found >= known[0]  # what ends where it begins again the next day goes on
+    assert found is None or not known or found >= known[0]  # what ends where it begins again the next day goes on
 
 
 @settings(max_examples=300)
@@ -89,7 +91,7 @@ def test_where_it_ends_nothing_is_in_the_way_and_until_then_something_is(
     if not name:
         assert end == moment
         return
-    if end - moment > timedelta(days=300):
+    if end is None:
         return  # together they never end
     assert end > moment
     assert out_of(several, zone, end) == (end, "")
@@ -152,6 +154,37 @@ def test_an_edge_is_of_the_blackouts_own_zone() -> None:
     )
 
 
+YEAR_ROUND = [
+    [{"every": "year", "from": "01-01", "to": "12-31"}],
+    [{"every": "week", "from": "monday", "to": "sunday"}],
+    [{"every": "month", "from": 1, "to": 31}],
+    [{"every": "day", "from": "00:00", "to": "12:00"}, {"every": "day", "from": "12:00", "to": "00:00"}],
+    [{"from": "2026-02-28", "to": "9000-12-31"}],
+    [{"from": "0001-01-01", "to": "9999-12-31"}],
+]
+
+
+@pytest.mark.parametrize("said", YEAR_ROUND, ids=str)
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Pacific/Auckland"])
+def test_those_that_never_end_say_so_soon(said: list[dict[str, Any]], zone: str) -> None:
+    several = [Blackout.model_validate(one) for one in said]
+    begun = clock.process_time()
+    end, name = out_of(several, zone, MONDAY)
+    assert end is None
+    assert name in {one.name for one in several}
+    assert clock.process_time() - begun < 3
+
+
+def test_those_that_end_after_many_years_do_end() -> None:
+    several = [
+        blackout(from_="2029-01-01", to="2049-12-31"),
+        blackout(every="year", from_="01-01", to="01-31"),
+    ]
+    assert out_of(several, "UTC", MONDAY)[0] == datetime(2050, 2, 1, tzinfo=UTC)
+    most = blackout(every="week", from_="monday", to="sunday 23:59")
+    assert out_of([most], "UTC", MONDAY)[0] == datetime(2030, 1, 13, 23, 59, tzinfo=UTC)
+
+
 # --- of an environment ---------------------------------------------------------------------------------------------
 
 IN_LAB = [("name: lab", f"name: lab\nblackouts: [{yaml.safe_dump(TRADING, default_flow_style=True).strip()}]")]
@@ -164,6 +197,20 @@ def test_the_guard_names_it_and_when_it_ends() -> None:
     assert refusal(files_, at=MONDAY.replace(hour=19, minute=59), placebo=True) == said
     assert planned(files_, at=MONDAY.replace(hour=13)).faults
     assert planned(files_, at=MONDAY.replace(hour=20)).faults
+
+
+@pytest.mark.parametrize("said", YEAR_ROUND, ids=str)
+def test_the_guard_tells_one_that_never_ends(said: list[dict[str, Any]]) -> None:
+    files_ = written((), [("name: lab", f"name: lab\nblackouts: {json.dumps(said)}")])
+    (told,) = refusal(files_, at=MONDAY)
+    assert told.endswith("; it never ends: the blackouts leave no time to start")
+
+
+def test_the_guard_tells_one_that_begins_soon_and_never_ends() -> None:
+    said = [{"title": "freeze", "from": "2030-01-07 00:01", "to": "9999-12-31"}]
+    files_ = written((), [("name: lab", f"name: lab\nblackouts: {json.dumps(said)}")])
+    (told,) = refusal(files_, at=MONDAY + timedelta(seconds=59))
+    assert told.endswith("the blackout freeze begins at 2030-01-07 00:01 UTC; it never ends; start it earlier")
 
 
 def test_the_guard_refuses_what_may_reach_into_one() -> None:
@@ -195,6 +242,8 @@ def test_those_of_the_files_it_uses_count_too(tmp_path: Path) -> None:
     ("said", "place", "told"),
     [
         ("{every: day, from: '13:30', to: '13:30'}", "5:13", "`from` and `to` are the same; nothing would ever start"),
+        ("{every: day, from: 13:30, to: '25:00'}", "5:32", "`13:30` is read as 810; quote it"),
+        ("{every: day, from: 13:30, to: '25:00'}", "5:13", "`25:00` is no edge of a blackout every day"),
         ("{from: friday, to: monday}", "5:13", '`friday` is no edge of a blackout; write "2026-12-24"'),
         ("{every: day, from: '1:00', to: '2:00', timezone: Europe/Berln}", "5:62", "there is no time zone"),
         ("{every: day, from: '01:00', to: '02:00', environments: [x]}", "5:54", "environments"),
@@ -244,6 +293,27 @@ def test_a_schedule_takes_it_for_its_own(place: Path) -> None:
     assert "not now: in the blackout trading hours" in " ".join(answer.stdout.split())
     assert "not now" not in due("2030-01-07T20:00")
     assert "*/10 * * * *" in call("schedule", "export", "small", "--to", "cron", cwd=place).stdout
+
+
+@pytest.mark.parametrize("said", YEAR_ROUND[3:5], ids=str)
+def test_a_schedule_tells_an_entry_that_can_never_start(place: Path, said: list[dict[str, Any]]) -> None:
+    text = SCHEDULE.replace("monday", "tuesday") + f"blackouts: {json.dumps(said)}\n"
+    (place / "schedules" / "small.yaml").write_text(text)
+    never = "engine-crash@lab: never startable: its blackouts leave no time to start"
+    answer = call("schedule", "due", "--now", "2030-01-07T14:00", cwd=place)
+    assert (answer.returncode, " ".join(answer.stdout.split())) == (0, f"nothing is due {never}")
+    answer = call("schedule", "check", "--now", "2030-01-07T14:00", cwd=place)
+    assert (answer.returncode, f"MISSING {never}" in " ".join(answer.stdout.split())) == (1, True)
+    answer = call("schedule", "list", "--json", "--now", "2030-01-07T14:00", cwd=place)
+    assert [one["next"] for one in json.loads(answer.stdout)["entries"]] == [None]
+    assert call("schedule", "run", "--now", "2030-01-07T14:00", cwd=place).returncode == 0
+
+
+@pytest.mark.parametrize("now", ["0001-01-01", "9999-12-31"])
+def test_a_now_beyond_all_calendars_is_refused(place: Path, now: str) -> None:
+    answer = call("schedule", "due", "--now", now, cwd=place)
+    assert answer.returncode == 2
+    assert f"--now: `{now}` is beyond the years 1970 to 9000" in answer.stderr
 
 
 def test_what_is_due_in_it_is_put_off(place: Path) -> None:

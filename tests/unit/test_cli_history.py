@@ -202,6 +202,6 @@ def test_the_journal_decides_what_goes_not_the_index(tmp_path: Path) -> None:
 
 def test_rebuild_reads_everything_again(tmp_path: Path) -> None:
     lay(tmp_path, 0)
+    assert call("history", "rebuild", "--runs", str(tmp_path)).stdout == "1 journal read; 1 run is known\n"
     lay(tmp_path, 1)
-    assert call("history", "rebuild", "--runs", str(tmp_path)).stdout == "2 journals read; 2 runs are known\n"
     assert call("history", "rebuild", "--runs", str(tmp_path)).stdout == "2 journals read; 2 runs are known\n"

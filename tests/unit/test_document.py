@@ -82,6 +82,8 @@ def test_reads_what_only_looks_odd() -> None:
         ("a: No", "f:1:4: `No` is read as false; write false or quote it"),
         ("a: [y]", "f:1:5: `y` is read as true by some readers; write true or quote it"),
         ("a: 1:30", "f:1:4: `1:30` is read as 90; write 90s or quote it"),
+        ("a: 10:00", "f:1:4: `10:00` is read as 600; quote it"),
+        ("a: 24:00", "f:1:4: `24:00` is read as 1440; write 1440s or quote it"),
         ("a: 010", "f:1:4: `010` looks octal and is read differently by different readers; write 10 or quote it"),
         ("a: 1_0", "f:1:4: `1_0` is read as 10 by some readers and as text by others; write 10 or quote it"),
         ("a: 0b11", "f:1:4: `0b11` is read as 3; write that number or quote it"),

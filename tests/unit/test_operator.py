@@ -7,6 +7,7 @@ import pty
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from veloz_chaos.core.experiment import Manual
 from veloz_chaos.core.plan import PlannedStep
 from veloz_chaos.engine import confirm
 from veloz_chaos.errors import UsageError
+from veloz_chaos.reports.minutes import minutes
 
 MANUAL = Manual.model_validate({"do": "Declare the disaster", "by": "commander", "within": "15m"})
 
@@ -89,6 +91,33 @@ def test_no_such_run_or_step(waiting: tuple[Path, list[ev.Event]]) -> None:
         drill.confirm("nowhere", "declare", runs=folder.parent)
     with pytest.raises(UsageError, match="`restore` is no manual step of this run; its manual steps: declare"):
         drill.confirm(folder.name, "restore", runs=folder.parent)
+
+
+def test_a_strike_that_waits_for_a_go_is_no_manual_step(waiting: tuple[Path, list[ev.Event]]) -> None:
+    folder, events = waiting
+    asked = ev.GoAsked(name="lose", faults=["f1"], deadline=9, **clock(2))
+    (folder / "journal.jsonl").write_text("".join(f"{ev.write(event)}\n" for event in [*events, asked]))
+    with pytest.raises(UsageError, match=r"its manual steps: declare; a go is waited for: lose$"):
+        drill.confirm(folder.name, "los", runs=folder.parent)
+
+
+@pytest.mark.parametrize(
+    ("by", "said"),
+    [("mallory", "; carol was to confirm it\n"), ("carol", "\n"), ("Carol@example.com", "\n")],
+)
+def test_who_was_to_confirm_is_told_if_somebody_else_does(
+    waiting: tuple[Path, list[ev.Event]], capsys: pytest.CaptureFixture[str], by: str, said: str
+) -> None:
+    folder, events = waiting
+    who: dict[str, Any] = {"sha256": "0", "executor": "alice", "person": "alice", "needed": 0, "approvals": []}
+    approved = ev.RunApproved(document='{"roles":{"commander":"carol"}}', **who, **clock(0))
+    whole = [events[0], approved, events[1]]
+    (folder / "journal.jsonl").write_text("".join(f"{ev.write(event)}\n" for event in whole))
+    assert drill.confirm(folder.name, "declare", by=by, runs=folder.parent) == 0
+    assert capsys.readouterr().out.endswith(f"declare is confirmed by {by}{said}")
+    ended = ev.StepEnded(step="declare", outcome="done", confirmed=by, **clock(2))
+    instead = " (carol was to confirm it)" if by == "mallory" else ""
+    assert minutes([*whole, ended])[-1].endswith(f"step declare done by {by}{instead}")
 
 
 def test_a_go_is_asked_for_and_given_by_enter_or_elsewhere(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Any
+
+import pytest
 
 from tests.unit.cli_runs import BEGAN, SECOND, Paper, events
-from veloz_chaos.core.event import FaultCleared, RunEnded
+from veloz_chaos.core.event import FaultCleared, ProcedureEnded, RunEnded
 from veloz_chaos.reports.narrative import Narrator
 from veloz_chaos.reports.scene import Scene
 
@@ -41,6 +44,21 @@ def test_what_remains_of_a_fault_that_is_gone_is_told() -> None:
 def test_what_stays_down_is_told_of_services_and_of_links() -> None:
     event = RunEnded(cause="completed", by="runner", down=["a->b", "web"], at=BEGAN, wall=0.0)
     assert str(Narrator().tell(event)).endswith("completed; still down: web; not recovered from: a->b")
+
+
+@pytest.mark.parametrize(
+    ("output", "status", "said"),
+    [
+        ("started", 7, "half failed (exit 7): started"),
+        ("started", -9, "half failed (signal 9): started"),
+        ("ended with 7", 7, "half failed: ended with 7"),
+        ("started killed after 1 s", None, "half failed: started killed after 1 s"),
+    ],
+)
+def test_a_procedure_that_failed_is_told_with_its_status(output: str, status: int | None, said: str) -> None:
+    about: dict[str, Any] = {"procedure": "half", "step": "do", "by": "runner", "succeeded": False}
+    event = ProcedureEnded(**about, status=status, output=output, at=BEGAN, wall=0.0)
+    assert Narrator().say(event) == said
 
 
 def test_the_scene_counts_against_the_limits() -> None:

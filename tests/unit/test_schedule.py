@@ -11,6 +11,7 @@ from veloz_chaos.core.document import parse, validate
 from veloz_chaos.core.schedule import Schedule
 from veloz_chaos.engine import schedules
 from veloz_chaos.errors import InvalidFile
+from veloz_chaos.registry import Registry
 
 HEAD = "kind: Schedule\nversion: 1\ntimezone: UTC\nentries:\n"
 GOOD = "  - {experiment: pod-kill, environment: staging, every: week, day: monday, at: '10:00'}\n"
@@ -25,6 +26,8 @@ def entry(words: str) -> str:
 
 
 WRONG = [
+    (HEAD.replace("version: 1", "version: 99") + GOOD, "`version` must be 1, not 99"),
+    (entry("every: 7, at: '10:00'"), "`quarter` or `year`, not 7"),
     (HEAD.replace("UTC", "Europe/Berln") + GOOD, "there is no time zone `Europe/Berln`; did you mean `Europe/Berlin`?"),
     (HEAD.replace("UTC", "'../../etc/passwd'") + GOOD, "there is no time zone"),
     (entry("every: week, day: mon, at: '10:00'"), "`day`"),
@@ -118,3 +121,64 @@ def test_what_is_not_allowed_there_is_told(tmp_path: Path) -> None:
     path.write_text(GOOD.join([HEAD, ""]).replace("staging", str(tmp_path / "env.yaml")))
     with pytest.raises(InvalidFile, match=r"pod-kill is allowed on development, staging; .*env.yaml is production"):
         schedules.read(path)
+
+
+def problems(tmp_path: Path, text: str) -> list[str]:
+    path = tmp_path / "s.yaml"
+    path.write_text(text)
+    try:
+        schedules.read(path, Registry())
+    except InvalidFile as raised:
+        return [str(problem).removeprefix(f"{path}:") for problem in raised.problems]
+    return []
+
+
+def test_a_blackout_of_an_environment_that_no_entry_is_on_protects_nothing(tmp_path: Path) -> None:
+    blackouts = "blackouts: [{every: day, from: '01:00', to: '02:00', environments: [staging, stagign]}]\n"
+    (told,) = problems(tmp_path, HEAD + GOOD + blackouts)
+    assert told.startswith("6:78: no entry is on the environment `stagign`; did you mean `staging`?")
+    assert not problems(tmp_path, HEAD + GOOD + blackouts.replace(", stagign", ""))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("{signal: KILLL}", ["5:95: engine-crash can't be run with it: `signal`"]),
+        ("{signal: [KILL]}", ["5:95: `signal` must be one value, not a list; quote it if it is text"]),
+        ("{signal: {a: b}}", ["5:95: `signal` must be one value, not a mapping"]),
+        ("{signal: null}", ["5:95: engine-crash can't be run with it: `signal`"]),
+        ("{signal: TERM}", []),
+        ("{}", []),
+    ],
+)
+def test_a_value_that_an_experiment_can_t_take_is_told(tmp_path: Path, said: str, told: list[str]) -> None:
+    words = f"experiment: engine-crash, environment: sandbox, every: week, at: '10:00', with: {said}"
+    found = problems(tmp_path, f"{HEAD}  - {{{words}}}\n")
+    assert len(found) == len(told), found
+    assert all(one.startswith(begin) for one, begin in zip(found, told, strict=True)), found
+
+
+def test_all_of_a_file_is_told_at_once(tmp_path: Path) -> None:
+    """An unquoted time hides nothing else."""
+    text = entry("every: fortnight, at: 10:00") + "blackouts: [{from: 13:30, to: friday}]\n"
+    found = problems(tmp_path, text)
+    assert len(found) == 4, found
+
+
+def test_what_a_run_is_given_is_the_default_then_the_environment_s_then_the_entry_s(tmp_path: Path) -> None:
+    env = tmp_path / "env.yaml"
+    head = "kind: Environment\nversion: 1\nname: lab\ntier: staging\n"
+    path = tmp_path / "s.yaml"
+    words = f"experiment: network-latency, environment: {env}, every: week, at: '10:00'"
+    path.write_text(f"{HEAD}  - {{{words}, name: plain}}\n  - {{{words}, with: {{delay: 2s}}}}\n")
+
+    def given() -> list[object]:
+        return [one.parameters for one in schedules.bind(path, known=Registry())]
+
+    assert given() == [None, None]  # there is no such file yet
+    env.write_text(head)
+    assert given() == [{"delay": "600ms", "jitter": "50ms"}, {"delay": "2s", "jitter": "50ms"}]
+    again = tmp_path / "again.yaml"  # an environment is read once
+    again.write_text(head + "experiments: {network-latency: {delay: 700ms, jitter: 10ms}}\n")
+    path.write_text(path.read_text().replace(str(env), str(again)))
+    assert given() == [{"delay": "700ms", "jitter": "10ms"}, {"delay": "2s", "jitter": "10ms"}]

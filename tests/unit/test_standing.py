@@ -11,7 +11,7 @@ import pytest
 from tests.unit.test_occurrence import entry, schedule
 from veloz_chaos.core.record import Record
 from veloz_chaos.core.schedule import Entry
-from veloz_chaos.core.standing import Standing, around, standing
+from veloz_chaos.core.standing import Standing, around, same, standing
 
 #: A Monday.
 DUE = datetime(2026, 3, 2, 10, tzinfo=UTC)
@@ -30,8 +30,10 @@ def record(at: datetime, verdict: str = "passed", *, due: datetime | None = None
     return Record(**plain | more)
 
 
-def stand(now: datetime, *records: Record, only: Entry = WEEKLY, **said: Any) -> Standing:
-    return standing(schedule(only, **said), "s", only, records, now)
+def stand(
+    now: datetime, *records: Record, only: Entry = WEEKLY, parameters: dict[str, Any] | None = None, **said: Any
+) -> Standing:
+    return standing(schedule(only, **said), "s", only, records, now, parameters)
 
 
 STATES = [
@@ -63,7 +65,7 @@ def test_states(now: datetime, records: list[Record], state: str, problem: str) 
         assert "so it went" in told.said
     assert (told.state, told.problem) == (state, problem)
     assert told.runnable == (state in ("due", "overdue"))
-    assert told.upcoming.start > now
+    assert told.upcoming is not None and told.upcoming.start > now
 
 
 def test_what_began_later_is_not_due_yet() -> None:
@@ -124,8 +126,35 @@ def test_what_was_left_out_for_a_blackout_is_not_missing() -> None:
     blackouts = [{"title": "freeze", "from": "2026-03-01", "to": "2026-03-20"}]
     told = stand(DUE + 60 * HOUR, record(DUE - WEEK), blackouts=blackouts)
     assert (told.state, told.problem) == ("run", "")
+    assert told.upcoming is not None
     assert told.upcoming.start == datetime(2026, 3, 21, tzinfo=UTC)
     assert told.upcoming.due == DUE + 2 * WEEK
+
+
+def test_what_blackouts_leave_no_time_for_is_told() -> None:
+    ever = [{"title": "freeze", "from": "2026-02-28", "to": "9999-12-31"}]
+    told = stand(DUE + HOUR, blackouts=ever)
+    assert (told.state, told.upcoming, told.runnable) == ("overdue", None, False)  # from before it
+    assert told.held_back.startswith("in the blackout freeze, and it never ends")
+    assert stand(DUE + HOUR, record(DUE - WEEK), blackouts=ever).problem == ""
+    assert stand(DUE + HOUR, record(DUE - WEEK), blackouts=ever).never == (
+        "never startable again: its blackouts leave no time to start"
+    )
+    soon = stand(DUE + HOUR, blackouts=[{"from": "2026-03-03", "to": "9999-12-31"}])
+    assert (soon.upcoming, soon.runnable, soon.never) == (None, True, "")
+    for every in ("day", "week", "month", "quarter", "year"):
+        never = entry(every=every, window="1h")  # always over by the blackout's end, though that ends
+        told = stand(DUE + HOUR, only=never, blackouts=[{"every": "day", "from": "09:00", "to": "12:00"}])
+        assert (told.state, told.problem, told.upcoming) == ("waiting", "missing", None)
+        assert told.said == "never startable: its blackouts leave no time to start"
+
+
+def test_a_blackout_of_many_years_ends() -> None:
+    for every in ("day", "week", "month", "quarter", "year"):
+        told = stand(DUE, only=entry(every=every), blackouts=[{"from": "2026-01-01", "to": "2049-12-31"}])
+        assert told.upcoming is not None
+        assert told.upcoming.start >= datetime(2050, 1, 1, tzinfo=UTC)
+        assert told.upcoming.due < datetime(2051, 1, 2, tzinfo=UTC)
 
 
 def test_before_its_jitter_has_passed_the_one_before_counts() -> None:
@@ -133,9 +162,11 @@ def test_before_its_jitter_has_passed_the_one_before_counts() -> None:
     made = schedule(only)
     current, upcoming = around(made, "s", only, DUE + timedelta(seconds=1))
     assert current is not None
+    assert upcoming is not None
     assert (current.due, upcoming.due) == (DUE - WEEK, DUE)
     current, upcoming = around(made, "s", only, DUE + 3 * HOUR)
     assert current is not None
+    assert upcoming is not None
     assert (current.due, upcoming.due) == (DUE, DUE + WEEK)
 
 
@@ -148,6 +179,41 @@ def test_a_run_with_other_parameters_is_another_matter() -> None:
     assert stand(DUE + HOUR, record(DUE, parameters={"delay": "2s", "other": 1}), only=only).state == "run"
 
 
+@pytest.mark.parametrize(
+    ("given", "state"),
+    [
+        ({"signal": "KILL", "delay": "2s"}, "run"),
+        ({"signal": "KILL", "delay": "2000ms"}, "run"),
+        ({"signal": "KILL", "delay": "2s", "gone": 1}, "run"),
+        ({"signal": "KILL"}, "run"),  # from before the experiment had the other one
+        ({}, "run"),
+        ({"signal": "TERM", "delay": "2s"}, "due"),
+        ({"signal": "KILL", "delay": "2001ms"}, "due"),
+    ],
+)
+def test_a_run_by_hand_has_the_parameters_that_the_entry_s_would_have(given: dict[str, Any], state: str) -> None:
+    effective = {"signal": "KILL", "delay": "2s"}
+    assert stand(DUE + HOUR, record(DUE, parameters=given), parameters=effective).state == state
+    assert stand(DUE + HOUR, record(DUE, parameters=given)).state == "run"  # a file that can't be read
+
+
+def test_a_run_for_the_entry_stays_its_own_whatever_becomes_of_the_defaults() -> None:
+    told = stand(DUE + HOUR, record(DUE, due=DUE, parameters={"signal": "TERM"}), parameters={"signal": "KILL"})
+    assert told.state == "run"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("2s", "2000ms", True), ("1m30s", "90s", True), ("1KB", "1000B", True), ("50%", "50.0%", True), (1, "1", True),
+        (1, 1.0, True), (True, "True", True), ("2s", "2m", False), ("1B", "100%", False), ("KILL", "TERM", False),
+        (None, "KILL", False), (1, 2, False), ("1", "1s", False),
+    ],
+)  # fmt: skip
+def test_values_are_compared_as_they_are_read(one: Any, other: Any, alike: bool) -> None:
+    assert same(one, other) is alike
+
+
 def test_another_schedule_s_run_counts_by_its_time() -> None:
     other = replace(record(DUE + HOUR, due=DUE - 9 * WEEK), schedule="other")
     assert stand(DUE + 2 * HOUR, other).state == "run"
@@ -156,6 +222,7 @@ def test_another_schedule_s_run_counts_by_its_time() -> None:
 @pytest.mark.parametrize("every", ["day", "week", "month", "quarter", "year"])
 def test_there_is_always_a_next_one(every: str) -> None:
     told = stand(DUE, only=entry(every=every))
+    assert told.upcoming is not None
     assert told.upcoming.start > DUE
     assert told.current is not None
     assert told.current.start <= DUE

@@ -169,8 +169,9 @@ def confirm(
 
     folder = journals.find(runs, run)
     who = by or operator.name()
-    confirming.confirm(folder, step, who, go=not no_go)
-    screen.out(f"{folder}: {step} is {'stopped' if no_go else 'confirmed'} by {who}")
+    meant = confirming.confirm(folder, step, who, go=not no_go)
+    instead = f"; {meant} was to confirm it" if meant else ""
+    screen.out(f"{folder}: {step} is {'stopped' if no_go else 'confirmed'} by {who}{instead}")
     return PASSED
 
 

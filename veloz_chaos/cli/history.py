@@ -160,7 +160,9 @@ def prune(
 def rebuild(runs: options.Runs = Path("runs")) -> int:
     """Make the index again from the journals alone."""
     with index.opened(runs, screen.err, again=True) as found:
-        screen.out(f"{found.read} journals read; {sum(found.count(Query()).values())} runs are known")
+        known = sum(found.count(Query()).values())
+        journals = f"{found.read} journal{'' if found.read == 1 else 's'}"
+        screen.out(f"{journals} read; {known} run{' is' if known == 1 else 's are'} known")
         tell(found)
     return PASSED
 

@@ -91,8 +91,8 @@ def _length(text: str | None) -> float | None:
 
 def _now(text: str | None) -> datetime:
     try:
-        return instant.parse(text or "now", datetime.now(UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
+        return instant.as_of(text, datetime.now(UTC))
+    except ValueError as error:
         raise UsageError(f"--now: {error}") from None
 
 
@@ -127,9 +127,11 @@ def _latest(found: Index) -> Iterator[Record]:
 
 def _standings(found: Index, experiments: dict[str, list[str]], now: datetime) -> dict[tuple[str, str], list[Standing]]:
     """By row and environment, of every schedule."""
+    from veloz_chaos.registry import Registry
+
     rows = {name: row for row, names in experiments.items() for name in names}
     told: dict[tuple[str, str], list[Standing]] = {}
-    bound = [one for path in schedules.paths() for one in schedules.bind(path)]
+    bound = [one for path in schedules.paths() for one in schedules.bind(path, known=Registry())]
     for one, standing in zip(bound, schedules.stand(bound, found, now), strict=True):
         row = rows.get(Path(one.entry.experiment).stem) or rows.get(one.experiment)
         if row is not None:

@@ -172,10 +172,11 @@ def export(
     ] = None,
 ) -> int:
     """Print what makes another scheduler run it: ready files of its own."""
+    from veloz_chaos.registry import Registry
     from veloz_chaos.reports import exported
 
     path = files.find("schedules", schedule)
-    read, _ = schedules.read(path)
+    read, _ = schedules.read(path, Registry())
     render = exported.FORMATS.get(to)
     if render is None:
         raise UsageError(f"--to {to}: there is no such format; {did_you_mean(to, exported.FORMATS)}")
@@ -205,8 +206,8 @@ def export(
 
 def _now(text: str | None) -> datetime:
     try:
-        return instant.parse(text or "now", datetime.now(UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
+        return instant.as_of(text, datetime.now(UTC))
+    except ValueError as error:
         raise UsageError(f"--now: {error}") from None
 
 
@@ -219,8 +220,10 @@ def _paths(names: Sequence[str] | None) -> list[Path]:
 
 
 def _bound(names: Sequence[str] | None, environment: str | None) -> list[Bound]:
-    instead = None if environment is None else files.find("environments", environment)
-    return [bound for path in _paths(names) for bound in schedules.bind(path, instead)]
+    from veloz_chaos.registry import Registry
+
+    instead, known = None if environment is None else files.find("environments", environment), Registry()
+    return [bound for path in _paths(names) for bound in schedules.bind(path, instead, known)]
 
 
 @contextmanager

@@ -105,7 +105,7 @@ class Scheduler:
             if self.done[-1].outcome.exit_code in (errors.ABORTED, errors.LEFT_BEHIND, errors.BUG):
                 return
 
-    def _turn(self) -> tuple[Bound | None, Standing | None, datetime]:
+    def _turn(self) -> tuple[Bound | None, Standing | None, datetime | None]:
         """What has waited longest and was not tried yet; and when the next one is due."""
         now = self.asked.clock()
         tried = {done.occasion for done in self.done} | set(self.held)
@@ -119,7 +119,7 @@ class Scheduler:
             and _occasion(bound, standing) not in tried
         ]
         bound, standing = min(ready, key=lambda pair: _start(pair[1]), default=(None, None))
-        return bound, standing, min(standing.upcoming.start for standing in standings)
+        return bound, standing, min((s.upcoming.start for s in standings if s.upcoming), default=None)
 
     def _one(self, bound: Bound, standing: Standing) -> Done:
         occasion = _occasion(bound, standing)
@@ -213,8 +213,10 @@ def _start(standing: Standing) -> datetime:
     return standing.current.start
 
 
-def _waited(now: datetime, next_: datetime, until: float) -> bool:
-    """Waits a little for the next one; False if it is due too late."""
+def _waited(now: datetime, next_: datetime | None, until: float) -> bool:
+    """Waits a little for the next one; False if it is due too late, or never."""
+    if next_ is None:
+        return False
     left = (next_ - now).total_seconds()
     room = until - time.monotonic()
     if room <= 0 or left > room:

@@ -25,6 +25,8 @@ from veloz_chaos.registry import Registry
 ROOMS = ("experiments", "environments", "schedules")
 _KNOWN = Registry()
 _KINDS = ("Experiment", "Environment", "ResponseMatrix", "Schedule")
+#: What is wrong with these as YAML is told together with all else.
+_READ_ON = ("Experiment", "Environment", "Schedule")
 
 
 def command(
@@ -89,7 +91,7 @@ def _all() -> list[Path]:
 def _problems(path: Path, against: Path | None) -> Iterator[Problem]:
     try:
         read = files.peek(path)
-        if read.problems and read.data.get("kind") != "Experiment":
+        if read.problems and read.data.get("kind") not in _READ_ON:
             raise InvalidFile(read.problems)
         yield from _of_kind(read, path, against)
     except InvalidFile as error:
@@ -106,7 +108,7 @@ def _of_kind(read: Document, path: Path, against: Path | None) -> Iterable[Probl
         case "ResponseMatrix":
             validate(ResponseMatrix, read)
         case "Schedule":
-            schedules.read(path)
+            schedules.read(path, _KNOWN)
         case None:
             return [read.problem((), "it does not say what kind of file it is", f"write kind: {' or '.join(_KINDS)}")]
         case kind:
@@ -130,7 +132,8 @@ def _experiment(path: Path, against: Path | None) -> Sequence[Problem]:
 def _environment(read: Document, path: Path) -> Sequence[Problem]:
     """Alone, or as a part that others use (it has no name then)."""
     if "name" not in read.data and "tier" not in read.data:
-        validate(EnvironmentPart, read)
+        with files.joined([read]):
+            validate(EnvironmentPart, read)
         return []
     whole = files.environment_as_written(path)
     return [*whole.unpermitted, *_bindings(whole), *_probes(whole), *_workloads(whole)]

@@ -25,8 +25,12 @@ UNNAMED = "UTC"
 _DAY = timedelta(days=1)
 #: How far back one may have begun.
 _REACH = {"day": 2, "week": 8, "month": 32, "year": 367}
-#: Those that end where others begin; beyond so many it never ends.
-_CHAIN = 1000
+#: Those that recur, one after the other without a gap for so long, never end.
+FAR = timedelta(days=3653)
+#: Nor does one that is so much longer: people write some last day for that.
+_FOR_EVER = timedelta(days=36525)
+#: Nothing is later, and nothing earlier.
+LAST, _FIRST = datetime.max.replace(microsecond=0, tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
 
 
 def _zone(name: str) -> str:
@@ -73,20 +77,33 @@ class Blackout(Written):
 
 
 def instant(local: datetime, zone: ZoneInfo) -> datetime:
-    """A time of day of a zone, in UTC."""
-    return tz.resolve_imaginary(local.replace(tzinfo=zone)).astimezone(UTC)
+    """A time of day of a zone, in UTC; where the calendar ends, its end."""
+    try:
+        return tz.resolve_imaginary(local.replace(tzinfo=zone)).astimezone(UTC)
+    except OverflowError:
+        return LAST if local.year > 5000 else _FIRST
 
 
-def out_of(blackouts: Sequence[Blackout], zone: str, moment: datetime) -> tuple[datetime, str]:
+def ahead(moment: datetime, length: timedelta) -> datetime:
+    """So much later, within the calendar."""
+    return moment + length if length < LAST - moment else LAST
+
+
+def out_of(
+    blackouts: Sequence[Blackout], zone: str, moment: datetime, before: datetime | None = None
+) -> tuple[datetime | None, str]:
     """The first instant from this one on that is in none of them, and the name of the last one that was in the way.
-    `zone`: of those that name none."""
-    name = ""
-    for _ in range(_CHAIN):
-        ends = [(end, b) for b in blackouts if (end := _end(b, ZoneInfo(b.timezone or zone), moment))]
-        if not ends:
-            break
-        moment, blackout = max(ends, key=lambda pair: pair[0])
+    None: there is none before that, or they never end. `zone`: of those that name none."""
+    bounds = [(b, *b.edges(), ZoneInfo(b.timezone or zone)) for b in blackouts]
+    limit, name = before or ahead(moment, FAR), ""
+    while ends := [(end, b) for b, begin, over, at in bounds if (end := _end(b, begin, over, at, moment))]:
+        end, blackout = max(ends, key=lambda pair: pair[0])
         name = blackout.name
+        if before is None and blackout.every is None:
+            limit = ahead(end, FAR if end - moment < _FOR_EVER else timedelta(0))
+        if end >= limit:
+            return None, name
+        moment = end
     return moment, name
 
 
@@ -113,9 +130,8 @@ def _beginnings(blackout: Blackout, zone: ZoneInfo, moment: datetime, until: dat
             yield instant(begun, zone)
 
 
-def _end(blackout: Blackout, zone: ZoneInfo, moment: datetime) -> datetime | None:
+def _end(blackout: Blackout, start: Edge, end: Edge, zone: ZoneInfo, moment: datetime) -> datetime | None:
     """When it ends, if this moment is in it."""
-    start, end = blackout.edges()
     if blackout.every is None:
         begins, ends = instant(start.moment(), zone), instant(end.moment(), zone)
         return ends if begins <= moment < ends else None

@@ -211,7 +211,9 @@ def _not_wanted(entry: _Entry, wanted: Sequence[str]) -> tuple[str, str]:
     value = entry.error["input"]
     words = [word for text in wanted for word in re.findall(r"`([^`]*)`", text)]
     if not (words and isinstance(value, str)):
-        found = repr(value) if isinstance(value, float) and "an integer" in wanted else kind_of(value)
+        exact = entry.type == "literal_error" or (isinstance(value, float) and "an integer" in wanted)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        found = repr(value) if exact and is_number else kind_of(value)
         return f"{_name(entry)} must be {_either(wanted)}, not {found}", ""
     close = nearest(value, words)
     return f"{_name(entry)} must be {_either(wanted)}, not `{value}`", f"did you mean `{close}`?" if close else ""

@@ -167,6 +167,25 @@ def read(text: str) -> DrillFile:
     return DrillFile(plan, line, approvals, problems)
 
 
+# --- who confirms ---------------------------------------------------------------------------------------------------
+
+
+def roles_of(document: str) -> Mapping[str, str]:
+    """Of a plan as it stands in a journal; none where it can't be read."""
+    try:
+        roles = json.loads(document)["roles"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return roles if isinstance(roles, dict) else {}
+
+
+def instead(plan: Plan, roles: Mapping[str, str], step: str, by: str) -> str:
+    """Who was to confirm a manual step that somebody else confirms; empty if nobody was, or it is that person."""
+    manual = next((one.manual for one in plan.steps if one.name == step), None)
+    person = str(roles.get(manual.by, "")) if manual is not None else ""
+    return "" if not person or same_person(person, by) else person
+
+
 # --- whether it may be run -----------------------------------------------------------------------------------------
 
 

@@ -32,8 +32,10 @@ class Edge:
     whole: bool = False
 
     def moment(self) -> datetime:
-        """Of one that does not recur, in its zone's own time."""
+        """Of one that does not recur, in its zone's own time. The last day there is ends in its last second."""
         assert isinstance(self.which, date)
+        if self.whole and self.which == date.max:
+            return datetime.max.replace(microsecond=0)
         return datetime.combine(self.which, self.at) + timedelta(days=self.whole)
 
     def on(self, day: date) -> datetime | None:
@@ -47,13 +49,11 @@ class Edge:
             return True
         if self.every == "week":
             return day.weekday() == self.which
-        last = monthrange(day.year, day.month)[1]
-        if self.every == "month":
-            assert isinstance(self.which, int)
-            return day.day == min(self.which, last)
-        assert isinstance(self.which, tuple)
-        month, number = self.which
-        return day.month == month and day.day == min(number, last)
+        month, number = self.which if isinstance(self.which, tuple) else (day.month, self.which)
+        assert isinstance(number, int)
+        if day.month != month or day.day > number:
+            return False
+        return day.day == number or day.day == monthrange(day.year, day.month)[1]
 
 
 def edge(text: str, every: Every | None, *, last: bool) -> Edge:

@@ -84,6 +84,8 @@ def _blackout(environment: Environment, at: datetime | None, longest: timedelta)
     if at is None:
         return [f"{environment.name} has blackouts, and nobody says when this would start"]
     end, name = out_of(environment.blackouts, UNNAMED, at)
+    if end is None:
+        return [f"{environment.name} is in the blackout {name}; it never ends: the blackouts leave no time to start"]
     if name:
         return [f"{environment.name} is in the blackout {name} until {end:%Y-%m-%d %H:%M} UTC; start it then"]
     if following := first_within(environment.blackouts, UNNAMED, at, at + longest):
@@ -91,9 +93,13 @@ def _blackout(environment: Environment, at: datetime | None, longest: timedelta)
         over, _ = out_of(environment.blackouts, UNNAMED, begins)
         return [
             f"{environment.name}: this may last {length(longest)}, and the blackout {name} begins at "
-            f"{begins:%Y-%m-%d %H:%M} UTC; start it when that is over, at {over:%Y-%m-%d %H:%M} UTC"
+            f"{begins:%Y-%m-%d %H:%M} UTC; {_when_over(over)}"
         ]
     return []
+
+
+def _when_over(over: datetime | None) -> str:
+    return f"start it when that is over, at {over:%Y-%m-%d %H:%M} UTC" if over else "it never ends; start it earlier"
 
 
 def warnings(faults: Sequence[PlannedFault]) -> list[str]:

@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 
 from dateutil import rrule
 
-from veloz_chaos.core.blackout import instant, out_of
+from veloz_chaos.core.blackout import ahead, instant, out_of
 from veloz_chaos.core.schedule import ORDINALS, WEEKDAYS, Entry, Schedule
 
 _DAY = timedelta(days=1)
@@ -50,7 +50,7 @@ class Occurrence:
 
 
 def occurrences(schedule: Schedule, name: str, entry: Entry, after: datetime) -> Iterator[Occurrence]:
-    """Those due after an instant, in order, for ever. `name`: the schedule's."""
+    """Those due after an instant, in order, as long as there is a calendar. `name`: the schedule's."""
     for due, following in pairwise(dues(schedule, entry, after)):
         yield _occurrence(schedule, name, entry, due, following)
 
@@ -98,11 +98,12 @@ def _rule(entry: Entry, begin: datetime) -> rrule.rrule:
 
 def _occurrence(schedule: Schedule, name: str, entry: Entry, due: datetime, following: datetime) -> Occurrence:
     wanted = due + later(name, entry, due)
-    start, moved = out_of_blackouts(schedule, entry, wanted)
     until = due + entry.window if entry.window is not None else None
     last = min(following, until) if until else following
-    skipped = f"in the blackout {moved} until it could start no more" if start >= last and moved else ""
-    return Occurrence(entry.id, due, start, until, start + entry.patience, moved, skipped)
+    free, moved = out_of_blackouts(schedule, entry, wanted, last)
+    skipped = f"in the blackout {moved} until it could start no more" if free is None else ""
+    start = free or last
+    return Occurrence(entry.id, due, start, until, ahead(start, entry.patience), moved, skipped)
 
 
 def later(name: str, entry: Entry, due: datetime) -> timedelta:
@@ -114,6 +115,9 @@ def later(name: str, entry: Entry, due: datetime) -> timedelta:
     return timedelta(seconds=int.from_bytes(digest[:8], "big") % max(1, seconds))
 
 
-def out_of_blackouts(schedule: Schedule, entry: Entry, moment: datetime) -> tuple[datetime, str]:
-    """The first instant from this one on that is in no blackout, and the name of the last one that was in the way."""
-    return out_of([b for b in schedule.blackouts if b.holds(entry.environment)], schedule.timezone, moment)
+def out_of_blackouts(
+    schedule: Schedule, entry: Entry, moment: datetime, before: datetime | None = None
+) -> tuple[datetime | None, str]:
+    """The first instant from this one on that is in no blackout, and the name of the last one that was in the way.
+    None: there is none before that, or they never end."""
+    return out_of([b for b in schedule.blackouts if b.holds(entry.environment)], schedule.timezone, moment, before)

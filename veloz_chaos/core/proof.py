@@ -37,7 +37,7 @@ class Proof:
     def due(self) -> datetime | None:
         """When the next run is, or was, due; None: no schedule says so."""
         waiting = [s.current.start for s in self.standings if s.state in ("due", "overdue") and s.current]
-        return min(waiting or [s.upcoming.start for s in self.standings], default=None)
+        return min(waiting or [s.upcoming.start for s in self.standings if s.upcoming], default=None)
 
 
 def proofs(

@@ -24,6 +24,7 @@ _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _HEX = re.compile(r"[-+]?0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _CLOCK = re.compile(r"([-+]?)([1-9][0-9_]*(?::[0-5]?[0-9])+)(\.[0-9_]*)?")
+_TIME_OF_DAY = re.compile(r"(?:1[0-9]|2[0-3]):[0-5][0-9]")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt \t].*[0-9Z])?")
 _TOO_LONG = 100
 
@@ -82,7 +83,8 @@ def _sixties(text: str) -> Scalar:
     for part in digits.replace("_", "").split(":"):
         total = total * 60 + int(part)
     shown = f"{sign.strip('+')}{total}{fraction or ''}"
-    raise Trap(f"`{text}` is read as {shown}; write {shown}s or quote it")
+    other = "" if _TIME_OF_DAY.fullmatch(text) else f"write {shown}s or "
+    raise Trap(f"`{text}` is read as {shown}; {other}quote it")
 
 
 def _date(text: str) -> Scalar:

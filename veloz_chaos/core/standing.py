@@ -7,20 +7,30 @@ however it went; one that was refused was not run. A clock that jumps changes no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
-from veloz_chaos.core.occurrence import Occurrence, before, occurrences, out_of_blackouts
+from veloz_chaos.core import duration
+from veloz_chaos.core.blackout import FAR, ahead
+from veloz_chaos.core.occurrence import Occurrence, before, later, occurrences, out_of_blackouts
 from veloz_chaos.core.record import UNDER_WAY, Record
 from veloz_chaos.core.schedule import Entry, Schedule
+from veloz_chaos.core.size import parse_share, parse_size
 
 State = Literal["waiting", "due", "overdue", "under-way", "run"]
 Problem = Literal["", "failed", "overdue", "missing", "inconclusive", "unproven"]
 #: Occurrences before the current one that may have been left out for a blackout.
 _BACK = 400
+#: Texts that are the same as others.
+_READ: tuple[tuple[str, Callable[[str], Any]], ...] = (
+    ("duration", duration.parse),
+    ("size", parse_size),
+    ("share", parse_share),
+)
+#: What is said of an entry that will never be started.
+NEVER = "never startable: its blackouts leave no time to start"
 
 
 @dataclass(frozen=True)
@@ -29,8 +39,8 @@ class Standing:
     state: State
     #: whose turn it is; None: nothing was due yet
     current: Occurrence | None
-    #: the next one whose turn has not come
-    upcoming: Occurrence
+    #: the next one whose turn has not come; None: blackouts leave no time for one
+    upcoming: Occurrence | None
     #: the latest run that was judged
     last: Record | None
     #: the latest run for the current occurrence, whatever came of it
@@ -42,32 +52,48 @@ class Standing:
     held_back: str = ""
 
     @property
+    def never(self) -> str:
+        """That it is not to be started any more, if that is so and `held_back` does not say it."""
+        if self.upcoming is not None or self.runnable or self.held_back:
+            return ""
+        return NEVER if self.current is None else NEVER.replace("startable", "startable again")
+
+    @property
     def runnable(self) -> bool:
         return self.state in ("due", "overdue") and not self.held_back
 
 
-def standing(schedule: Schedule, name: str, entry: Entry, records: Sequence[Record], now: datetime) -> Standing:
-    """`records`: runs of the entry's experiment on its environment, in any order. `name`: the schedule's."""
+def standing(
+    schedule: Schedule,
+    name: str,
+    entry: Entry,
+    records: Sequence[Record],
+    now: datetime,
+    parameters: Mapping[str, Any] | None = None,
+) -> Standing:
+    """`records`: runs of the entry's experiment on its environment, in any order. `name`: the schedule's.
+    `parameters`: all that a run of the entry is given; None: nobody knows more than the entry itself says."""
     current, upcoming = around(schedule, name, entry, now)
-    own = sorted((r for r in records if _does(r, entry) and not r.placebo), key=lambda r: _turn(r, name, entry))
+    does = [r for r in records if not r.placebo and _does(r, name, entry, parameters)]
+    own = sorted(does, key=lambda r: _turn(r, name, entry))
     told = [r for r in own if current is not None and _for(r, current, upcoming, name, entry)]
     ran = [r for r in told if r.verdict != "refused"]
-    last = next((r for r in reversed(own) if r.judged and _turn(r, name, entry) < upcoming.due.timestamp()), None)
+    last = next((r for r in reversed(own) if r.judged and _earlier(_turn(r, name, entry), upcoming)), None)
     state = _state(current, ran, now)
     problem, said = _judged(state, current, upcoming, ran, last)
     held = _held_back(schedule, entry, current, upcoming, now) if current and state in ("due", "overdue") else ""
     return Standing(entry, state, current, upcoming, last, told[-1] if told else None, problem, said, held)
 
 
-def around(schedule: Schedule, name: str, entry: Entry, now: datetime) -> tuple[Occurrence | None, Occurrence]:
+def around(schedule: Schedule, name: str, entry: Entry, now: datetime) -> tuple[Occurrence | None, Occurrence | None]:
     """The one whose turn it is, and the next: what was left out for a blackout has no turn."""
-    moment: datetime | None = now
+    moment = now
     for _ in range(_BACK):
-        due = before(schedule, entry, moment) if moment else None
-        if due is None:
+        due = before(schedule, entry, moment)
+        if due is None or now - due > FAR:
             break
-        found = next(occurrences(schedule, name, entry, _just_before(due)))
-        if not found.skipped and found.start <= now:
+        found = next(occurrences(schedule, name, entry, _just_before(due)), None)
+        if found is not None and not found.skipped and found.start <= now:
             return found, _after(schedule, name, entry, found.due, now)
         moment = _just_before(due)
     return None, _after(schedule, name, entry, None, now)
@@ -77,9 +103,27 @@ def _just_before(due: datetime) -> datetime:
     return datetime.fromtimestamp(due.timestamp() - 1, UTC)
 
 
-def _after(schedule: Schedule, name: str, entry: Entry, due: datetime | None, now: datetime) -> Occurrence:
+def _after(schedule: Schedule, name: str, entry: Entry, due: datetime | None, now: datetime) -> Occurrence | None:
+    """None: blackouts leave no time for one, for as long as anybody plans."""
     coming = occurrences(schedule, name, entry, due or _some_time_before(now))
-    return next(o for o in islice(coming, 2 * _BACK) if not o.skipped and o.start > now)
+    limit: datetime | None = None
+    while (found := next(coming, None)) is not None:
+        limit = limit or ahead(max(found.due, now), FAR)
+        if not found.skipped and found.start > now:
+            return found
+        if found.due > limit:
+            return None
+        if not found.skipped:
+            continue
+        over, _ = out_of_blackouts(schedule, entry, found.due + later(name, entry, found.due))
+        if over is None:
+            return None
+        last = before(schedule, entry, over)
+        if last is not None and last > found.due:  # what lies between is left out as well
+            coming = occurrences(schedule, name, entry, _just_before(last))
+        if over - found.due > FAR:  # one that does not recur: look as far beyond it
+            limit = None
+    return None
 
 
 def _some_time_before(now: datetime) -> datetime:
@@ -87,9 +131,28 @@ def _some_time_before(now: datetime) -> datetime:
     return datetime.fromtimestamp(now.timestamp() - 400 * 86_400, UTC)
 
 
-def _does(record: Record, entry: Entry) -> bool:
-    """Was it run as the entry asks for?"""
-    return all(str(record.parameters.get(key)) == str(value) for key, value in entry.with_.items())
+def _does(record: Record, name: str, entry: Entry, parameters: Mapping[str, Any] | None) -> bool:
+    """Was it run as the entry asks for? One that was started for it need not know what a default became later; a
+    parameter that its experiment did not have yet is no other one."""
+    known = entry.with_ if parameters is None or _linked(record, name, entry) else parameters
+    wanted = {key: value for key, value in known.items() if key in record.parameters or key in entry.with_}
+    return all(same(record.parameters.get(key), value) for key, value in wanted.items())
+
+
+def same(one: Any, other: Any) -> bool:
+    """Two values of a parameter, as an experiment reads them: 2s is 2000ms."""
+    return _as_read(one) == _as_read(other)
+
+
+def _as_read(value: Any) -> tuple[str, Any]:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    for kind, read in _READ:
+        try:
+            return kind, read(str(value))
+        except ValueError:
+            continue
+    return "", str(value)
 
 
 def _linked(record: Record, name: str, entry: Entry) -> bool:
@@ -101,9 +164,13 @@ def _turn(record: Record, name: str, entry: Entry) -> float:
     return record.due if _linked(record, name, entry) and record.due is not None else record.started
 
 
-def _for(record: Record, current: Occurrence, upcoming: Occurrence, name: str, entry: Entry) -> bool:
+def _for(record: Record, current: Occurrence, upcoming: Occurrence | None, name: str, entry: Entry) -> bool:
     turn = _turn(record, name, entry)
-    return current.due.timestamp() <= turn < upcoming.due.timestamp()
+    return current.due.timestamp() <= turn and _earlier(turn, upcoming)
+
+
+def _earlier(turn: float, upcoming: Occurrence | None) -> bool:
+    return upcoming is None or turn < upcoming.due.timestamp()
 
 
 def _state(current: Occurrence | None, ran: Sequence[Record], now: datetime) -> State:
@@ -117,12 +184,14 @@ def _state(current: Occurrence | None, ran: Sequence[Record], now: datetime) -> 
 def _judged(
     state: State,
     current: Occurrence | None,
-    upcoming: Occurrence,
+    upcoming: Occurrence | None,
     ran: Sequence[Record],
     last: Record | None,
 ) -> tuple[Problem, str]:
+    if current is None and upcoming is None:
+        return "missing", NEVER
     if current is None:
-        return "", f"not due before {_when(upcoming.start)}"
+        return "", f"not due before {_when(upcoming.start)}" if upcoming else ""
     if state == "overdue":
         was = f"was due {_when(current.start)}, overdue since {_when(current.overdue)}"
         if last is None:
@@ -139,10 +208,15 @@ def _judged(
     return "", f"passed {_when_run(last)}" if last else "under way"
 
 
-def _held_back(schedule: Schedule, entry: Entry, current: Occurrence, upcoming: Occurrence, now: datetime) -> str:
+def _held_back(
+    schedule: Schedule, entry: Entry, current: Occurrence, upcoming: Occurrence | None, now: datetime
+) -> str:
     if current.until is not None and now >= current.until:
-        return f"its window ended {_when(current.until)}; run it by hand, or wait until {_when(upcoming.start)}"
+        instead = f", or wait until {_when(upcoming.start)}" if upcoming else f"; {NEVER}"
+        return f"its window ended {_when(current.until)}; run it by hand{instead}"
     end, title = out_of_blackouts(schedule, entry, now)
+    if end is None:
+        return f"in the blackout {title}, and it never ends: the blackouts leave no time to start"
     return f"in the blackout {title} until {_when(end)}" if title else ""
 
 

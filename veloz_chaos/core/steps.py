@@ -256,6 +256,14 @@ def _of_procedure(step: PlannedStep, record: StepRecord, length: Interval, limit
     return _in_time(step, length, limit, record.entries, f"{ended.procedure} ended with 0")
 
 
+def failed(procedure: str, output: str, status: int | None) -> str:
+    """How it ended, and the end of what it wrote. `status`: None if it never began, or was killed."""
+    said = quoted(output)
+    if status is None or said == f"ended with {status}":
+        return f"{procedure} failed: {said}"
+    return f"{procedure} failed ({f'exit {status}' if status >= 0 else f'signal {-status}'}): {said}"
+
+
 def quoted(output: str) -> str:
     """The end of what a procedure wrote, in one line."""
     text = " ".join(output.split())

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from veloz_chaos.core import drill
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.history import of
 from veloz_chaos.engine import journal as journals
@@ -32,8 +33,9 @@ def word(path: Path) -> tuple[str, bool]:
         return who(path), False
 
 
-def confirm(folder: Path, step: str, by: str, *, go: bool = True) -> None:
-    """Raises UsageError unless the step is a manual one that is waited for, or a strike that waits for a go."""
+def confirm(folder: Path, step: str, by: str, *, go: bool = True) -> str:
+    """Who was to confirm it, if that is somebody else: names are only believed, so nobody is refused. Raises UsageError
+    unless the step is a manual one that is waited for, or a strike that waits for a go."""
     events = journals.read(folder)
     first = events[0] if events else None
     if not isinstance(first, ev.RunStarted):
@@ -41,15 +43,16 @@ def confirm(folder: Path, step: str, by: str, *, go: bool = True) -> None:
     history = of(events)
     if history.ended is None and history.waiting_for_go == step:
         _say(place(folder, step), {"by": by, "go": go})
-        return
+        return ""
     if not go:
         raise UsageError(f"{folder}: nothing waits for a go for `{step}`")
     if any(one.name == step and one.inject for one in first.plan.steps) and history.ended is None:
         raise UsageError(f"{folder}: nothing waits for a go for `{step}` now; confirm it when the run asks")
     planned = {one.name: one for one in first.plan.steps if one.manual is not None}
     if step not in planned:
-        manual = ", ".join([*planned, *filter(None, [history.waiting_for_go])]) or "it has none"
-        raise UsageError(f"{folder}: `{step}` is no manual step of this run; its manual steps: {manual}")
+        manual = ", ".join(planned) or "it has none"
+        go_ = f"; a go is waited for: {history.waiting_for_go}" if history.waiting_for_go else ""
+        raise UsageError(f"{folder}: `{step}` is no manual step of this run; its manual steps: {manual}{go_}")
     record = history.steps.get(step)
     if history.ended is not None:
         raise UsageError(f"{folder}: the run has ended ({history.ended.cause}); nothing waits for `{step}`")
@@ -58,6 +61,8 @@ def confirm(folder: Path, step: str, by: str, *, go: bool = True) -> None:
     if record.ended is not None:
         raise UsageError(f"{folder}: `{step}` is over ({record.outcome}); nothing waits for it")
     _say(place(folder, step), {"by": by})
+    approved = next((one for one in events if isinstance(one, ev.RunApproved)), None)
+    return drill.instead(first.plan, drill.roles_of(approved.document), step, by) if approved else ""
 
 
 def _say(path: Path, said: dict[str, object]) -> None:

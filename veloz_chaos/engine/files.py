@@ -66,17 +66,24 @@ def peek(path: Path) -> Document:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[Document]:
-    """The same for a body that finds more: what is wrong as YAML joins what the body raises, one problem a place."""
+def reading(path: Path) -> Iterator[Document]:
+    """The same for a body that finds more: what is wrong as YAML joins what the body raises."""
     found = peek(path)
-    try:
+    with joined([found]):
         yield found
+
+
+@contextmanager
+def joined(documents: Sequence[Document]) -> Iterator[None]:
+    """What is wrong with these as YAML, with what the body raises: one problem a place."""
+    found = {(p.file, p.line, p.column): p for document in documents for p in document.problems}
+    try:
+        yield
     except InvalidFile as error:
-        places = {(problem.line, problem.column) for problem in found.problems}
-        more = [problem for problem in error.problems if (problem.line, problem.column) not in places]
-        raise InvalidFile([*found.problems, *more]) from None
-    if found.problems:
-        raise InvalidFile(found.problems)
+        more = [p for p in error.problems if (p.file, p.line, p.column) not in found]
+        raise InvalidFile([*found.values(), *more]) from None
+    if found:
+        raise InvalidFile(list(found.values()))
 
 
 def _text(path: Path) -> str:
@@ -97,12 +104,23 @@ def matrix(near: Path | None = None) -> ResponseMatrix:
 
 def experiment(path: Path, *overrides: Mapping[str, Any]) -> tuple[Experiment, Document, dict[str, Any]]:
     """With its parameters filled in: default < environment < schedule < --set, in the order given."""
-    with _reading(path) as written:
+    with reading(path) as written:
         parameters = _parameters(written, overrides)
         filled = substitute(written.data | {"parameters": {}}, parameters, written, kept, again=True)
         if "parameters" in written.data:
             filled["parameters"] = written.data["parameters"]
         return validate(Experiment, written, filled), written, parameters
+
+
+def parameters(path: Path, *overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """An experiment's alone, in the same order. Raises InvalidFile."""
+    return _parameters(document(path), overrides)
+
+
+def parameters_on(environment_path: Path, experiment_path: Path) -> Mapping[str, Any]:
+    """Those that an environment has for an experiment. Raises InvalidFile."""
+    name = str(document(experiment_path).data.get("name"))
+    return environment(environment_path).environment.experiments.get(name, {})
 
 
 def _parameters(read: Document, overrides: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -144,6 +162,11 @@ def environment(path: Path) -> ReadEnvironment:
 def environment_as_written(path: Path) -> ReadEnvironment:
     """With the files it `uses` merged in and `${values}` filled; its own entries win only with `replace: true`."""
     documents = _used(path, [])
+    with joined(documents):
+        return _environment(documents)
+
+
+def _environment(documents: Sequence[Document]) -> ReadEnvironment:
     values: dict[str, Any] = {}
     for read in documents:
         own = read.data.get("values")
@@ -188,7 +211,7 @@ def _namespaces(said: Any, place: Place) -> Iterator[Place]:
 
 def _used(path: Path, above: list[Path]) -> list[Document]:
     """The document and all that it uses, the used ones first."""
-    read = document(path)
+    read = peek(path)
     if path.resolve() in above:
         raise InvalidFile([read.problem(("uses",), f"{path} uses itself", "leave it out")])
     found: list[Document] = []
@@ -262,8 +285,7 @@ def written(
 ) -> tuple[Written, dict[str, Any]]:
     """Both files, checked alone; the environment's own parameters for the experiment are under `--set`'s."""
     read = environment(environment_path)
-    name = document(experiment_path).data.get("name")
-    own = read.environment.experiments.get(str(name), {})
+    own = parameters_on(environment_path, experiment_path)
     parsed, file, parameters = experiment(experiment_path, own, settings)
     return Written(parsed, file, read.environment, read.file, matrix(experiment_path), read.homes), parameters
 

@@ -14,7 +14,7 @@ from veloz_chaos.core import event as ev
 from veloz_chaos.core.capability import Reference, Target
 from veloz_chaos.core.history import of
 from veloz_chaos.core.plan import PlannedRestore
-from veloz_chaos.core.steps import quoted
+from veloz_chaos.core.steps import failed
 from veloz_chaos.engine import journal as journals
 from veloz_chaos.engine import procedure
 from veloz_chaos.engine.clock import moment
@@ -76,7 +76,7 @@ def _mend(events: list[ev.Event], by: ev.By, journal: Journal) -> str:
     journal.append(ev.ProcedureEnded(procedure=owed.procedure, by=by, **said, **moment()), sync=True)
     if outcome.succeeded:
         return ""
-    return f"`{owed.procedure}` failed: {quoted(outcome.output)}; run it by hand: {by_hand}"
+    return f"{failed(f'`{owed.procedure}`', outcome.output, outcome.status)}; run it by hand: {by_hand}"
 
 
 def _run(owed: PlannedRestore, by: ev.By, journal: Journal) -> procedure.Outcome:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+from veloz_chaos.core import checking
 from veloz_chaos.core.blackout import UNNAMED
 from veloz_chaos.core.checking import Path as Place
+from veloz_chaos.core.complaint import kind_of
 from veloz_chaos.core.document import Document, validate
 from veloz_chaos.core.nearest import did_you_mean
 from veloz_chaos.core.record import Record
 from veloz_chaos.core.schedule import Entry, Schedule, ScheduledBlackout
 from veloz_chaos.core.standing import Standing, standing
+from veloz_chaos.core.vocabulary import Vocabulary
 from veloz_chaos.engine import files
 from veloz_chaos.engine.index import Index, Query
 from veloz_chaos.errors import Error, InvalidFile, Problem, UsageError
@@ -35,6 +39,8 @@ class Bound:
     experiment_file: Path | None = None
     environment_file: Path | None = None
     problem: str = ""
+    #: what its runs are given: default < environment < schedule; None: a file can't be read
+    parameters: Mapping[str, Any] | None = None
 
 
 def paths() -> list[Path]:
@@ -45,16 +51,23 @@ def paths() -> list[Path]:
     return []
 
 
-def read(path: Path) -> tuple[Schedule, Document]:
-    """Raises InvalidFile, also for experiments and parameters that there are not."""
-    document = files.document(path)
-    schedule = validate(Schedule, document)
-    if problems := list(_problems(schedule, document)):
-        raise InvalidFile(problems)
+def read(path: Path, known: Vocabulary | None = None) -> tuple[Schedule, Document]:
+    """Raises InvalidFile, also for experiments and parameters that there are not, and, by what is `known`, for values
+    that an experiment can't take."""
+    with files.reading(path) as document:
+        schedule = validate(Schedule, document)
+        if problems := list(_problems(schedule, document, known)):
+            raise InvalidFile(problems)
     return schedule, document
 
 
-def _problems(schedule: Schedule, document: Document) -> Iterator[Problem]:
+def _problems(schedule: Schedule, document: Document, known: Vocabulary | None) -> Iterator[Problem]:
+    environments = dict.fromkeys(entry.environment for entry in schedule.entries)
+    for n, blackout in enumerate(schedule.blackouts):
+        for k, name in enumerate(blackout.environments):
+            if name not in environments:
+                message = f"no entry is on the environment `{name}`"
+                yield document.problem(("blackouts", n, "environments", k), message, did_you_mean(name, environments))
     for n, entry in enumerate(schedule.entries):
         place: Place = ("entries", n)
         try:
@@ -72,7 +85,51 @@ def _problems(schedule: Schedule, document: Document) -> Iterator[Problem]:
             if name not in declared:
                 message = f"{entry.experiment} has no parameter `{name}`"
                 yield document.problem((*place, "with", name), message, did_you_mean(name, list(declared)))
+        if known is not None and all(name in declared for name in entry.with_):
+            yield from _values(entry, path, known, document, (*place, "with"))
         yield from _tier(entry, data.get("allowed-on"), document, place)
+
+
+def _values(entry: Entry, path: Path, known: Vocabulary, document: Document, place: Place) -> Iterator[Problem]:
+    """Each that makes its experiment wrong; if none does alone, all of them together."""
+    own = _own(entry.environment, path)
+    whole, found = [], False
+    before = _wrong(path, known, own, {}) if entry.with_ else []
+    for name, value in entry.with_.items():
+        if isinstance(value, list | dict):
+            message, remedy = f"`{name}` must be one value, not {kind_of(value)}", "quote it if it is text"
+            yield document.problem((*place, name), message, remedy)
+            found = True
+            continue
+        for message, remedy in _wrong(path, known, own, {name: value}):
+            if (message, remedy) not in before:
+                yield document.problem((*place, name), f"{entry.experiment} can't be run with it: {message}", remedy)
+                found = True
+    if len(entry.with_) > 1 and not found:
+        whole = _wrong(path, known, own, entry.with_)
+    for message, remedy in whole:
+        if (message, remedy) not in before:
+            yield document.problem(place, f"{entry.experiment} can't be run with these: {message}", remedy)
+
+
+def _own(environment: str, experiment: Path) -> Mapping[str, Any]:
+    """Parameters that an environment has for an experiment; none if it is not here."""
+    try:
+        return files.parameters_on(files.find("environments", environment), experiment)
+    except Error:
+        return {}
+
+
+def _wrong(path: Path, known: Vocabulary, *given: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is wrong with an experiment so filled in: messages and remedies."""
+    try:
+        parsed, document, _ = files.experiment(path, *given)
+        found = list(checking.experiment_alone(parsed, document, files.matrix(path), known))
+    except InvalidFile as error:
+        found = list(error.problems)
+    except UsageError:
+        return []
+    return list(dict.fromkeys((problem.message, problem.remedy) for problem in found))
 
 
 def _tier(entry: Entry, allowed: object, document: Document, place: Place) -> Iterator[Problem]:
@@ -86,9 +143,9 @@ def _tier(entry: Entry, allowed: object, document: Document, place: Place) -> It
         yield document.problem((*place, "environment"), message)
 
 
-def bind(path: Path, environment: Path | None = None) -> list[Bound]:
-    """Every entry; all on `environment` if one is given, to rehearse them there."""
-    schedule, _ = read(path)
+def bind(path: Path, environment: Path | None = None, known: Vocabulary | None = None) -> list[Bound]:
+    """Every entry; all on `environment` if one is given, to rehearse them there. `known`: as for `read`."""
+    schedule, _ = read(path, known)
     return [_bind(path.stem, schedule, entry, environment) for entry in schedule.entries]
 
 
@@ -98,7 +155,18 @@ def _bind(name: str, schedule: Schedule, entry: Entry, instead: Path | None) -> 
     environment, where = _named("environments", entry.environment, instead, problems)
     if environment is not None:
         schedule = _with_blackouts(schedule, environment)
-    return Bound(name, schedule, entry, what, where, experiment, environment, "; ".join(problems))
+    given = _given(entry, experiment, environment)
+    return Bound(name, schedule, entry, what, where, experiment, environment, "; ".join(problems), given)
+
+
+def _given(entry: Entry, experiment: Path | None, environment: Path | None) -> Mapping[str, Any] | None:
+    """What a run of it is given; None if a file can't be read."""
+    if experiment is None or environment is None:
+        return None
+    try:
+        return files.parameters(experiment, files.parameters_on(environment, experiment), entry.with_)
+    except Error:
+        return None
 
 
 def _with_blackouts(schedule: Schedule, environment: Path) -> Schedule:
@@ -123,7 +191,7 @@ def _named(room: str, name: str, instead: Path | None, problems: list[str]) -> t
 
 def stand(bound: Sequence[Bound], index: Index, now: datetime) -> list[Standing]:
     """How each stands by what the index knows of its runs."""
-    return [standing(one.schedule, one.name, one.entry, _records(one, index), now) for one in bound]
+    return [standing(one.schedule, one.name, one.entry, _records(one, index), now, one.parameters) for one in bound]
 
 
 def _records(one: Bound, index: Index) -> list[Record]:

@@ -189,8 +189,8 @@ async def _procedure(run: Run, step: PlannedStep, held: _Held) -> _Ended:  # noq
     _told(run, step.procedure, step.name, outcome)
     if run.stop:
         raise Stop
-    said = steps.quoted(outcome.output)
-    return ("" if outcome.succeeded else f"{step.procedure.procedure} failed: {said}", "")
+    name = step.procedure.procedure
+    return ("" if outcome.succeeded else steps.failed(name, outcome.output, outcome.status), "")
 
 
 async def _begun(run: Run, planned: PlannedRestore, step: str) -> procedure.Running | procedure.Outcome:

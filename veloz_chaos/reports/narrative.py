@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from veloz_chaos.core import drill
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.interval import SECOND
 from veloz_chaos.core.length import length
 from veloz_chaos.core.plan import Plan, PlannedFault
+from veloz_chaos.core.steps import failed
 
 #: Characters of a line, unless every look is wanted in full; what undoes a fault by hand is never cut.
 _LONGEST = 110
@@ -22,6 +24,8 @@ class Narrator:
         self._every = every
         self._start: int | None = None
         self._plan: Plan | None = None
+        #: of a drill: what a person is -> who that is
+        self._roles: Mapping[str, str] = {}
         self._last: dict[str, str] = {}
 
     def tell(self, event: ev.Event) -> str | None:
@@ -44,6 +48,10 @@ class Narrator:
             return self._look(event)
         if isinstance(event, ev.PresenceLooked):
             return self._presence(event)
+        if isinstance(event, ev.RunApproved):
+            self._roles = drill.roles_of(event.document)
+        if isinstance(event, ev.StepEnded) and self._plan is not None and event.confirmed:
+            return _step_ended(event, drill.instead(self._plan, self._roles, event.step, event.confirmed))
         tell = _TOLD.get(type(event))
         return tell(event, self._name(getattr(event, "fault", ""))) if tell else None
 
@@ -111,14 +119,17 @@ def _restored(event: ev.ServiceRestored, _: str) -> str:
     return f"restoring {event.service} by {event.procedure} {outcome}"
 
 
-def _step_ended(event: ev.StepEnded, _: str) -> str:
+def _step_ended(event: ev.StepEnded, meant: str = "") -> str:
+    """`meant`: who was to confirm it, if somebody else did."""
     by = f" by {event.confirmed}" if event.confirmed else ""
+    by += f" ({meant} was to confirm it)" if meant else ""
     return f"step {event.step} {event.outcome}{by}" + (f": {event.reason}" if event.reason else "")
 
 
 def _procedure_ended(event: ev.ProcedureEnded, _: str) -> str:
-    said = "succeeded" if event.succeeded else f"failed: {event.output[-_LONGEST:]}"
-    return f"{event.procedure} {said}" + ("" if event.by == "runner" else f" ({event.by})")
+    output = event.output[-_LONGEST:]
+    said = f"{event.procedure} succeeded" if event.succeeded else failed(event.procedure, output, event.status)
+    return said + ("" if event.by == "runner" else f" ({event.by})")
 
 
 def _approved(event: ev.RunApproved, _: str) -> str:

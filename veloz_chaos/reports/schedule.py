@@ -35,9 +35,10 @@ def _ran(last: Record | None) -> str:
 
 
 def _next(s: Standing) -> str:
+    following = when(s.upcoming.start) if s.upcoming else "never"
     if s.state in ("due", "overdue") and s.current:
-        return "now" if s.runnable else f"{when(s.upcoming.start)} (held back)"
-    return when(s.upcoming.start)
+        return "now" if s.runnable else f"{following} (held back)"
+    return following
 
 
 def when(moment: datetime) -> str:
@@ -47,9 +48,12 @@ def when(moment: datetime) -> str:
 def due(standings: Sequence[Standing], width: int = 80) -> list[str]:
     """What is due or overdue, the oldest first; else what comes next."""
     found = [s for s in in_turn(standings) if s.state in ("due", "overdue")]
+    never = [line for s in standings if s.never for line in wrapped(f"{s.entry.id}: {s.never}", width)]
     if not found:
-        upcoming = min(standings, key=lambda s: s.upcoming.start)
-        return wrapped(f"nothing is due; next: {upcoming.entry.id}, {when(upcoming.upcoming.start)} UTC", width)
+        coming = [(s.upcoming.start, s.entry.id) for s in standings if s.upcoming]
+        start, entry = min(coming, key=lambda pair: pair[0], default=(None, ""))
+        next_ = f"; next: {entry}, {when(start)} UTC" if start else ""
+        return [*wrapped(f"nothing is due{next_}", width), *never]
     columns = ["entry", "state", "due since (UTC)", "overdue from (UTC)", "last verdict"]
     rows = [
         [s.entry.id, s.state, when(s.current.start), when(s.current.overdue), s.last.verdict if s.last else "never run"]
@@ -62,7 +66,7 @@ def due(standings: Sequence[Standing], width: int = 80) -> list[str]:
             lines += wrapped(f"{s.entry.id}: put off by the blackout {s.current.moved}", width)
         if s.held_back:
             lines += wrapped(f"{s.entry.id}: not now: {s.held_back}", width)
-    return lines
+    return [*lines, *never]
 
 
 def in_turn(standings: Sequence[Standing]) -> list[Standing]:
@@ -95,7 +99,7 @@ def as_json(s: Standing) -> dict[str, Any]:
         "due_since": current and _iso(current.start),
         "overdue_from": current and _iso(current.overdue),
         "put_off_by": (current.moved or None) if current else None,
-        "next": _iso(s.upcoming.start),
+        "next": s.upcoming and _iso(s.upcoming.start),
         "last": s.last and history.as_json(s.last),
     }
 
