@@ -71,7 +71,8 @@ class Lab:
         self.file.write_text("".join(f"{line}\n" for line in lines))
 
     def runs(self) -> list[Path]:
-        return sorted((self.folder / "runs").glob("*-*"))
+        """Those that have a journal already."""
+        return sorted(path.parent for path in (self.folder / "runs").glob(f"*-*/{journal.FILE}"))
 
 
 @pytest.fixture
