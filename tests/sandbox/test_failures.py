@@ -182,8 +182,8 @@ def test_engine_hears_later_of_what_was_filled_without_it(stack: Stack) -> None:
 
 def test_outside_measurement_agrees_with_the_truth(stack: Stack) -> None:
     """What looks at /health say of the loss of the engine encloses what the gateway noted."""
-    stack.kill("engine", signal.SIGKILL)
     last_good = now()
+    stack.kill("engine", signal.SIGKILL)
     while True:
         asked = now()
         answer = call(stack.sandbox.url("gateway") + "/health")
