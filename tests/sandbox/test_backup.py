@@ -89,6 +89,20 @@ def test_what_was_archived_comes_back_and_is_as_it_was(stack: Stack) -> None:
     assert restore.restore(stack.directory) >= len(before)
 
 
+def test_what_is_written_after_a_restore_is_archived_again(stack: Stack) -> None:
+    """PostgreSQL's checkpointer, which minds archive_timeout, sleeps for five minutes after a recovery unless woken."""
+    place(stack, "before")
+    assert archived(stack)
+    for name in ("after", "again"):
+        lose(stack)
+        restore.restore(stack.directory)
+        place(stack, name)
+        assert archived(stack)
+    lose(stack)
+    restore.restore(stack.directory)
+    assert {"before", "after", "again"} <= orders(stack).keys()
+
+
 def test_as_far_as_an_instant(stack: Stack) -> None:
     place(stack, "before")
     time.sleep(1.2)

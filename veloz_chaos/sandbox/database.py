@@ -108,6 +108,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         sys.exit(f"PostgreSQL could not be prepared: {problem}; {REMEDY}")
     if not await server.until_ready():
         sys.exit(_explained("did not start", server))
+    if settings.backups:
+        server.child.send_signal(signal.SIGHUP)  # its checkpointer sleeps after a recovery, deaf to archive_timeout
     truth.write("serving", pid=os.getpid(), server=server.child.pid)
     process.ready()
     await _until_either_ends(server, stop)
