@@ -117,10 +117,9 @@ def parameters(path: Path, *overrides: Mapping[str, Any]) -> dict[str, Any]:
     return _parameters(document(path), overrides)
 
 
-def parameters_on(environment_path: Path, experiment_path: Path) -> Mapping[str, Any]:
+def parameters_on(environment: Environment, experiment_path: Path) -> Mapping[str, Any]:
     """Those that an environment has for an experiment. Raises InvalidFile."""
-    name = str(document(experiment_path).data.get("name"))
-    return environment(environment_path).environment.experiments.get(name, {})
+    return environment.experiments.get(str(document(experiment_path).data.get("name")), {})
 
 
 def _parameters(read: Document, overrides: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -285,7 +284,7 @@ def written(
 ) -> tuple[Written, dict[str, Any]]:
     """Both files, checked alone; the environment's own parameters for the experiment are under `--set`'s."""
     read = environment(environment_path)
-    own = parameters_on(environment_path, experiment_path)
+    own = parameters_on(read.environment, experiment_path)
     parsed, file, parameters = experiment(experiment_path, own, settings)
     return Written(parsed, file, read.environment, read.file, matrix(experiment_path), read.homes), parameters
 

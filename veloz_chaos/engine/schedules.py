@@ -13,6 +13,7 @@ from veloz_chaos.core.blackout import UNNAMED
 from veloz_chaos.core.checking import Path as Place
 from veloz_chaos.core.complaint import kind_of
 from veloz_chaos.core.document import Document, validate
+from veloz_chaos.core.environment import Environment
 from veloz_chaos.core.nearest import did_you_mean
 from veloz_chaos.core.record import Record
 from veloz_chaos.core.schedule import Entry, Schedule, ScheduledBlackout
@@ -92,30 +93,31 @@ def _problems(schedule: Schedule, document: Document, known: Vocabulary | None) 
 
 def _values(entry: Entry, path: Path, known: Vocabulary, document: Document, place: Place) -> Iterator[Problem]:
     """Each that makes its experiment wrong; if none does alone, all of them together."""
+    if not entry.with_:
+        return
     own = _own(entry.environment, path)
-    whole, found = [], False
-    before = _wrong(path, known, own, {}) if entry.with_ else []
+    before = _wrong(path, known, own, {})
+
+    def wrong(values: Mapping[str, Any], place: Place, what: str) -> Iterator[Problem]:
+        for message, remedy in _wrong(path, known, own, values):
+            if (message, remedy) not in before:
+                yield document.problem(place, f"{entry.experiment} can't be run with {what}: {message}", remedy)
+
+    alone: list[Problem] = []
     for name, value in entry.with_.items():
         if isinstance(value, list | dict):
-            message, remedy = f"`{name}` must be one value, not {kind_of(value)}", "quote it if it is text"
-            yield document.problem((*place, name), message, remedy)
-            found = True
-            continue
-        for message, remedy in _wrong(path, known, own, {name: value}):
-            if (message, remedy) not in before:
-                yield document.problem((*place, name), f"{entry.experiment} can't be run with it: {message}", remedy)
-                found = True
-    if len(entry.with_) > 1 and not found:
-        whole = _wrong(path, known, own, entry.with_)
-    for message, remedy in whole:
-        if (message, remedy) not in before:
-            yield document.problem(place, f"{entry.experiment} can't be run with these: {message}", remedy)
+            message = f"`{name}` must be one value, not {kind_of(value)}"
+            alone.append(document.problem((*place, name), message, "quote it if it is text"))
+        else:
+            alone += wrong({name: value}, (*place, name), "it")
+    yield from alone or (wrong(entry.with_, place, "these") if len(entry.with_) > 1 else ())
 
 
 def _own(environment: str, experiment: Path) -> Mapping[str, Any]:
     """Parameters that an environment has for an experiment; none if it is not here."""
     try:
-        return files.parameters_on(files.find("environments", environment), experiment)
+        read = files.environment(files.find("environments", environment))
+        return files.parameters_on(read.environment, experiment)
     except Error:
         return {}
 
@@ -153,13 +155,22 @@ def _bind(name: str, schedule: Schedule, entry: Entry, instead: Path | None) -> 
     problems: list[str] = []
     experiment, what = _named("experiments", entry.experiment, None, problems)
     environment, where = _named("environments", entry.environment, instead, problems)
-    if environment is not None:
-        schedule = _with_blackouts(schedule, environment)
-    given = _given(entry, experiment, environment)
+    read = _read(environment)
+    if read is not None:
+        schedule = _with_blackouts(schedule, read)
+    given = _given(entry, experiment, read)
     return Bound(name, schedule, entry, what, where, experiment, environment, "; ".join(problems), given)
 
 
-def _given(entry: Entry, experiment: Path | None, environment: Path | None) -> Mapping[str, Any] | None:
+def _read(environment: Path | None) -> Environment | None:
+    """What is wrong with its file is told where it is run."""
+    try:
+        return files.environment(environment).environment if environment is not None else None
+    except InvalidFile:
+        return None
+
+
+def _given(entry: Entry, experiment: Path | None, environment: Environment | None) -> Mapping[str, Any] | None:
     """What a run of it is given; None if a file can't be read."""
     if experiment is None or environment is None:
         return None
@@ -169,13 +180,9 @@ def _given(entry: Entry, experiment: Path | None, environment: Path | None) -> M
         return None
 
 
-def _with_blackouts(schedule: Schedule, environment: Path) -> Schedule:
-    """An environment's own count as the schedule's do. What is wrong with its file is told where it is run."""
-    try:
-        own = files.environment(environment).environment.blackouts
-    except InvalidFile:
-        return schedule
-    made = [ScheduledBlackout(**dict(one) | {"timezone": one.timezone or UNNAMED}) for one in own]
+def _with_blackouts(schedule: Schedule, environment: Environment) -> Schedule:
+    """An environment's own count as the schedule's do."""
+    made = [ScheduledBlackout(**dict(one) | {"timezone": one.timezone or UNNAMED}) for one in environment.blackouts]
     return schedule.model_copy(update={"blackouts": [*schedule.blackouts, *made]})
 
 
