@@ -81,6 +81,11 @@ class Missing(TargetError):
     """Nothing matches the selector."""
 
 
+def no_run(code: int) -> str:
+    """The verdict of what never became a run and ended with this code."""
+    return {REFUSED: "refused", ABORTED: "aborted"}.get(code, "invalid")
+
+
 def worst(codes: Sequence[int]) -> int:
     """The exit code that counts when several runs end with these; 0 for none."""
     return min(codes, key=WORST_FIRST.index, default=PASSED)

@@ -113,7 +113,7 @@ def told(outcome: Outcome, occasion: str = "") -> Told:
 
     result, when = outcome.result, (outcome.started, outcome.seconds)
     if result is None:
-        verdict = {errors.REFUSED: "refused", errors.ABORTED: "aborted"}.get(outcome.exit_code, "invalid")
+        verdict = errors.no_run(outcome.exit_code)
         reasons = tuple(str(outcome.error).splitlines()) if outcome.error else ()
         names = outcome.experiment.stem, outcome.environment.stem
         return Told(*names, verdict, outcome.exit_code, reasons, None, None, "", *when, occasion)

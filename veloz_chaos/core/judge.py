@@ -21,7 +21,7 @@ from veloz_chaos.core.history import History
 from veloz_chaos.core.matrix import ResponseMatrix
 from veloz_chaos.core.measure import Measurement, measure
 from veloz_chaos.core.orders import Orders
-from veloz_chaos.core.plan import Plan, PlannedRestore
+from veloz_chaos.core.plan import Plan, PlannedRestore, is_link
 from veloz_chaos.core.window import Verdict
 
 __all__ = ["Finding", "Judgement", "judge", "worst"]
@@ -102,7 +102,7 @@ def _no_verdict(history: History) -> tuple[str, list[str]]:
 
 def _down(history: History, name: str) -> str:
     """And what would mend it. A link is not down: what it connects does not cope."""
-    if "->" in name:
+    if is_link(name):
         return (
             f"the steady state does not hold again since {name} was struck; no procedure is known that mends it: "
             "look at what it connects"

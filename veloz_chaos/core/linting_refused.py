@@ -57,12 +57,8 @@ AMTOOL = Tool(
 def words(output: str, file: str) -> list[str]:
     """The complaints in what a tool printed of `file`, each in one line; none: it is about something else."""
     _, failed, told = output.partition("FAILED:")
-    lines = (line.strip() for line in told.splitlines())
-    return [
-        plain(line.removeprefix("parsing YAML file ").removeprefix(f"{file}: "))
-        for line in lines
-        if failed and not _NOISE.match(line.removeprefix("parsing YAML file ").removeprefix(f"{file}: "))
-    ]
+    lines = (line.strip().removeprefix("parsing YAML file ").removeprefix(f"{file}: ") for line in told.splitlines())
+    return [plain(line) for line in lines if failed and not _NOISE.match(line)]
 
 
 def unknown(tool: Tool, said: Iterable[str]) -> list[str]:

@@ -28,6 +28,11 @@ class PlannedHold(Written):
     until_decided: bool
 
 
+def is_link(name: str) -> bool:
+    """By its name alone, `from->to`: what a journal says is down may be of an older plan."""
+    return "->" in name
+
+
 class PlannedFault(Written):
     """One fault on one incarnation."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from veloz_chaos import errors
 from veloz_chaos.core.alert_chain import STRENGTHS, Chain
 from veloz_chaos.core.audit import Audit
 from veloz_chaos.core.case import as_json
@@ -48,7 +49,7 @@ def no_run(experiment: str, environment: str, exit_code: int, reasons: Sequence[
         "folder": None,
         "experiment": experiment,
         "environment": environment,
-        "verdict": {4: "refused", 5: "aborted"}.get(exit_code, "invalid"),
+        "verdict": errors.no_run(exit_code),
         "exit_code": exit_code,
         "reasons": list(reasons),
         "findings": [],

@@ -9,7 +9,7 @@ from veloz_chaos.core import drill
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.interval import SECOND
 from veloz_chaos.core.length import length
-from veloz_chaos.core.plan import Plan, PlannedFault
+from veloz_chaos.core.plan import Plan, PlannedFault, is_link
 from veloz_chaos.core.steps import failed
 
 #: Characters of a line, unless every look is wanted in full; what undoes a fault by hand is never cut.
@@ -93,8 +93,8 @@ def _short(text: str) -> str:
 
 
 def _ended(event: ev.RunEnded, _: str) -> str:
-    links = [name for name in event.down if "->" in name]
-    services = [name for name in event.down if "->" not in name]
+    links = [name for name in event.down if is_link(name)]
+    services = [name for name in event.down if not is_link(name)]
     down = f"; still down: {', '.join(services)}" if services else ""
     down += f"; not recovered from: {', '.join(links)}" if links else ""
     by = "" if event.by == "runner" else f" by the {event.by}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
+from functools import cached_property
 from typing import Any, Self
 
 from pydantic import ConfigDict, model_validator
@@ -92,21 +93,23 @@ class Container(OnDocker, Contained, Killable, Pausable):
     def __init__(self, reference: Reference) -> None:
         super().__init__(reference)
         self.name, self.words = str(reference.identity["container"]), self.beside.place.words
-        self._lacks: Mapping[str, str] | None = None
+
+    @cached_property
+    def _made(self) -> Mapping[str, Any]:
+        """Of the Engine's inspection what stays as long as this start lasts."""
+        return self.beside.state()
 
     def offered(self) -> Sequence[Offer]:
         return [self._worded(offer) for offer in self.offers if offer.capability not in self.lacks]
 
     def _worded(self, offer: Offer) -> Offer:
-        if offer is not KILLED or self.beside.state()["HostConfig"]["RestartPolicy"]["Name"] not in ("", "no"):
+        if offer is not KILLED or self._made["HostConfig"]["RestartPolicy"]["Name"] not in ("", "no"):
             return offer
         return offer.model_copy(update={"undo": "nothing to undo: it has no restart policy, so somebody must start it"})
 
     @property
     def lacks(self) -> Mapping[str, str]:
-        if self._lacks is None:
-            self._lacks = lacking(self.beside.state(), self.volumes)
-        return self._lacks
+        return lacking(self._made, self.volumes)
 
     def leftovers(self) -> list[str]:
         state = self.beside.state()["State"]
