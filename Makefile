@@ -25,12 +25,14 @@ CLUSTER = VELOZ_CHAOS_TEST_KUBECONFIG=$$($(BIN)/python -m tests.infra.cluster)
 run: $(READY)                 ## start the embedded sandbox, kill its engine, judge what happened
 	$(BIN)/veloz-chaos run engine-crash
 
-test: $(READY)                ## every test; a missing backend is a visible skip, or a failure with REQUIRE=toxiproxy
-	$(BIN)/python -m pytest -n $(WORKERS) -rs $(QUICK)
-	$(ENGINE) $(BIN)/python -m pytest -n 3 --dist loadgroup -rs -m "not kubernetes" $(TARGETS)
-	$(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 3 --dist loadgroup -rs -m kubernetes $(TARGETS) --ignore $(PODS)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -rs $(STACKS) $(addprefix --ignore ,$(EXACT))
-	$(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 1 -rs $(EXACT) tests/experiments $(PODS)
+test: $(READY)                ## every test, whatever fails; a missing backend is a visible skip, or a failure with REQUIRE=toxiproxy
+	@failed=0; set -x; \
+	$(BIN)/python -m pytest -n $(WORKERS) -rs $(QUICK) || failed=1; \
+	$(ENGINE) $(BIN)/python -m pytest -n 3 --dist loadgroup -rs -m "not kubernetes" $(TARGETS) || failed=1; \
+	$(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 3 --dist loadgroup -rs -m kubernetes $(TARGETS) --ignore $(PODS) || failed=1; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile -rs $(STACKS) $(addprefix --ignore ,$(EXACT)) || failed=1; \
+	$(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 1 -rs $(EXACT) tests/experiments $(PODS) || failed=1; \
+	exit $$failed
 
 experiments: $(READY)         ## every experiment on every platform, with every flaw; hours, and wants the machine for itself
 	EVERY=1 $(ENGINE) $(CLUSTER) $(BIN)/python -m pytest -n 0 -rs tests/experiments

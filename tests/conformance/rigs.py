@@ -36,7 +36,7 @@ from veloz_chaos.core.capability import (
     Target,
     Wipeable,
 )
-from veloz_chaos.errors import TargetError
+from veloz_chaos.errors import Missing, TargetError
 from veloz_chaos.mechanisms import helper_container, straining
 from veloz_chaos.mechanisms.contained_link import LinePing
 from veloz_chaos.mechanisms.kube_api import path
@@ -344,7 +344,7 @@ class DockerProcessRig(DockerRig):
 
     def begin(self) -> None:
         super().begin()
-        containers.until(self._there)
+        containers.until(lambda: self._now() is not None)
 
     def replace(self) -> None:
         before = self.target().reference
@@ -352,10 +352,14 @@ class DockerProcessRig(DockerRig):
         kill = kill.replace("self(p)", "open(f'/proc/{p}/cmdline').read().endswith('\\0veloz_engine\\0')")
         api = containers.engine()
         api.exec_start(api.exec_create(self.container, ["python3", "-c", kill])["Id"])
-        containers.until(lambda: self._there() and self.target().reference != before)
+        containers.until(lambda: self._now() not in (None, before))
 
-    def _there(self) -> bool:
-        return any(line.endswith(" veloz_engine") for line in containers.running(self.container))
+    def _now(self) -> Reference | None:
+        """None between the death of one and the start of the next."""
+        try:
+            return self.target().reference
+        except Missing:
+            return None
 
 
 class DockerLinkRig(Rig):
