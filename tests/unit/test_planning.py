@@ -308,6 +308,13 @@ def test_a_name_that_is_wrong_says_what_was_meant(old: str, new: str, message: s
     assert any(message in problem for problem in problems(written([(old, new)])))
 
 
+def test_a_volume_that_is_not_there_is_told_before_anything_is_looked_at() -> None:
+    disk = (KILL, "disk: {service: engine, volume: lags, for: 6s}")
+    named = written([disk], [("id: engine", "id: engine, volumes: {logs: {path: /l}}")])
+    assert "names no volume `lags` of engine; did you mean `logs`?" in "".join(problems(named))
+    assert wanted(written([disk]), Registry())
+
+
 def test_everything_wrong_is_told_at_once_in_the_order_of_the_files() -> None:
     experiment = [("[healthy]", "[helthy]"), ("[down]", "[dwn]"), ("failure: engine-crash", "failure: engine-crsh")]
     environment = [("every: 100ms, timeout: 250ms}\n  down", "ok: 'status ==', every: 100ms}\n  down")]

@@ -5,7 +5,7 @@ Each check yields problems at their place; `plan` collects them all, then refuse
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -175,6 +175,10 @@ def _names(written: Written) -> Iterator[Problem]:
         kind = "service" if call.service else "link"
         if call.on not in known:
             yield written.here((*path, kind), f"{where} has no {kind} `{call.on}`", did_you_mean(call.on, known))
+        volume, volumes = call.arguments.get("volume"), _volumes(environment, call)
+        if volume and volumes and volume not in volumes:
+            message = f"{where} names no volume `{volume}` of {call.on}"
+            yield written.here((*path, "volume"), message, did_you_mean(volume, volumes))
     yield from sequence.unknown(written.experiment, environment, written.here)
     for name, service in environment.services.items():
         if service.restore and service.restore not in environment.procedures:
@@ -183,6 +187,13 @@ def _names(written: Written) -> Iterator[Problem]:
                 f"there is no procedure `{service.restore}`",
                 did_you_mean(service.restore, environment.procedures),
             )
+
+
+def _volumes(environment: Environment, call: FaultCall) -> Iterable[str]:
+    """None where it names none: its backend says then what to write."""
+    service = environment.services.get(call.service or "")
+    named = service.arguments.get("volumes") if service else None
+    return named if isinstance(named, Mapping) else ()
 
 
 def _probes(written: Written, known: Vocabulary) -> Iterator[Problem]:
