@@ -17,24 +17,26 @@ pytestmark = pytest.mark.prometheus
 KINDS = ["pagerduty", "slack", "webhook"]
 
 
-def configuration(url: str, group_by: list[str]) -> dict[str, Any]:
+def configuration(url: str, group_by: list[str], wait: str) -> dict[str, Any]:
     kinds = {
         "slack_configs": {"api_url": f"{url}/slack/trading", "channel": "#trading"},
         "pagerduty_configs": {"url": f"{url}/pagerduty/oncall/v2/enqueue", "routing_key": "0" * 32},
         "webhook_configs": {"url": f"{url}/webhook/all"},
     }
     receiver = {"name": "all", **{kind: [{**told, "send_resolved": True}] for kind, told in kinds.items()}}
-    route = {"receiver": "all", "group_by": group_by, "group_wait": "100ms", "group_interval": "500ms"}
+    route = {"receiver": "all", "group_by": group_by, "group_wait": wait, "group_interval": "500ms"}
     return {"route": route | {"repeat_interval": "1h"}, "receivers": [receiver]}
 
 
 @contextmanager
-def both(*group_by: str) -> Iterator[tuple[Running, alertmanager.Server]]:
+def both(*group_by: str, wait: str = "100ms") -> Iterator[tuple[Running, alertmanager.Server]]:
     path = alertmanager.program()
     if path is None:
         absent("prometheus", "no Alertmanager found; apt-get install prometheus-alertmanager")
-    with catching("-q") as catcher, alertmanager.running(path, configuration(catcher.url, list(group_by))) as server:
-        yield catcher, server
+    with catching("-q") as catcher:
+        told = configuration(catcher.url, list(group_by), wait)
+        with alertmanager.running(path, told) as server:
+            yield catcher, server
 
 
 def awaited(catcher: Running, server: alertmanager.Server, count: int, after: int = 0) -> list[dict[str, Any]]:
@@ -67,7 +69,7 @@ def test_it_fires_and_is_resolved_on_every_channel(group_by: list[str]) -> None:
 
 
 def test_a_group_of_which_one_goes_on() -> None:
-    with both("severity") as (catcher, server):
+    with both("severity", wait="2s") as (catcher, server):  # both alerts come into it, however slowly
         rows = {"EngineCrash": "engine-crash", "GatewayCrash": "gateway-crash"}
         told = [alertmanager.told(name, failure=row, severity="critical") for name, row in rows.items()]
         server.call("POST", "/api/v2/alerts", told)

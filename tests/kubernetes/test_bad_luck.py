@@ -51,6 +51,8 @@ def test_a_namespace_that_admits_no_helper_is_told(namespace: Namespace) -> None
     namespace.pod("app")
     with cluster.namespace({"pod-security.kubernetes.io/enforce": "restricted"}) as strict:
         target = found(namespace, container="app", helpers=strict.name)
+        assert "enforce=privileged" in target.lacks["Pausable"]  # so plan and doctor know
+        assert target.offered() == []
         with pytest.raises(
             TargetError, match=r"violates PodSecurity.*enforce=privileged, or name another one in helpers"
         ):

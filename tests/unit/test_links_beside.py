@@ -401,18 +401,13 @@ def on_node(*, network: bool) -> OnNode:
     return OnNode(Place(), "n", "p", "u", "app", "c1", "node", "i", network, "helpers")
 
 
-def joined(place: OnNode) -> list[str]:
-    (container,) = place._manifest("h", SIGN)["spec"]["containers"]
-    return list(container["args"][2:])
-
-
 def test_for_links_any_container_of_the_pod_will_do_and_the_pod_itself(server: Server) -> None:
     link, container = on_node(network=True), on_node(network=False)
-    assert (joined(link), joined(container)) == (["c1", "u"], ["c1"])
+    assert (link._joined(), container._joined()) == (["c1", "u"], ["c1"])
     server.container("c2")
-    assert (joined(link), joined(container)) == (["c2", "u"], ["c1"])
+    assert (link._joined(), container._joined()) == (["c2", "u"], ["c1"])
     server.container("c2", runs=False)
-    assert (joined(link), joined(container)) == (["c1", "u"], ["c1"])
+    assert (link._joined(), container._joined()) == (["c1", "u"], ["c1"])
 
 
 def test_a_container_that_ends_under_a_new_helper_is_not_the_pod_s_end(

@@ -8,15 +8,16 @@ comes next.
 from __future__ import annotations
 
 import re
+import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
 from veloz_chaos.mechanisms import kube_api, kube_pods, kube_stream
 from veloz_chaos.mechanisms.beside import ENDING, READY, Found, Helper
-from veloz_chaos.mechanisms.beside_pod import SOON, Beside, attached, default_image
+from veloz_chaos.mechanisms.beside_pod import OURS, SOON, Beside, attached, default_image
 from veloz_chaos.mechanisms.helper_container import CAPABILITIES
 from veloz_chaos.mechanisms.kube_api import SIGN, Forbidden, Place, path
 
@@ -31,6 +32,8 @@ NOWHERE = (
     "no helper may be started: the environment names no namespace for helper pods; write helpers: veloz-chaos beside "
     "the selector, where pods that share the node's pid namespace are allowed"
 )
+#: What each namespace for helpers answered when it was asked by a dry run; one answer serves thousands of pods.
+_REFUSED: dict[tuple[Place, str], str] = {}
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,12 @@ class OnNode(Beside):
         return super().start(sign)
 
     def cannot(self, capability: str, process: int | None = None) -> str:  # noqa: ARG002
-        return "" if self.helpers else f"{NOWHERE}; or, for links and for processes inside, helpers: {{in: pod}}"
+        if not self.helpers:
+            return f"{NOWHERE}; or, for links and for processes inside, helpers: {{in: pod}}"
+        key = (self.cluster, self.helpers)
+        if key not in _REFUSED:
+            _REFUSED[key] = self._refused()
+        return _REFUSED[key]
 
     def found(self, sign: str | None = None) -> list[Found]:
         if not self.helpers:
@@ -81,9 +89,20 @@ class OnNode(Beside):
     def told(self, one: Found) -> str:
         return f"helper pod {one.name} of {one.sign} is still beside it; end it by: {self.by_hand(one.sign)}"
 
+    def _refused(self) -> str:
+        """Why the server would not admit a helper pod; what an account may not, its missing rights tell."""
+        name = f"{OURS}dry-run-{secrets.token_hex(3)}"
+        try:
+            self._create(self._manifest(name, "vc-dry-run", [self.container_id]), dryRun="All")
+        except (Forbidden, Unavailable):
+            return ""
+        except TargetError as error:
+            return str(error)
+        return ""
+
     def _make(self, name: str, sign: str) -> None:
         self._sweep()
-        self._create(self._manifest(name, sign))
+        self._create(self._manifest(name, sign, self._joined()))
 
     def _runs(self, name: str) -> bool:
         pod = self.api.get(path("pods", self.helpers, name))
@@ -112,11 +131,11 @@ class OnNode(Beside):
         running = [kube_pods.id_of(one) for one in self.state()["status"]["containerStatuses"] if kube_pods.runs(one)]
         return [running[0] if running and self.container_id not in running else self.container_id, self.uid]
 
-    def _create(self, manifest: dict[str, Any]) -> None:
+    def _create(self, manifest: dict[str, Any], **query: Any) -> None:
         """As one that the node needs: then the kernel spares it when memory is short, and takes the target instead."""
         where, spec = path("pods", self.helpers), manifest["spec"]
         try:
-            self.api.post(where, {**manifest, "spec": {**spec, "priorityClassName": CRITICAL}})
+            self.api.post(where, {**manifest, "spec": {**spec, "priorityClassName": CRITICAL}}, **query)
         except Missing:
             raise Missing(
                 f"no helper pod may be made in {self.helpers}: there is no such namespace; create it, labelled "
@@ -131,7 +150,7 @@ class OnNode(Beside):
                 ) from None
             if isinstance(error, Forbidden) or not re.search("quota|priority", str(error), re.IGNORECASE):
                 raise
-            self.api.post(where, manifest)
+            self.api.post(where, manifest, **query)
 
     def _sweep(self) -> None:
         """Pods of ours that have ended, of whichever run."""
@@ -140,12 +159,12 @@ class OnNode(Beside):
             for pod in self.api.listed(path("pods", self.helpers), **query).items:
                 self.stop(kube_pods.name_of(pod))
 
-    def _manifest(self, name: str, sign: str) -> dict[str, Any]:
+    def _manifest(self, name: str, sign: str, joined: Sequence[str]) -> dict[str, Any]:
         container = {
             "name": "helper",
             "image": self.image or default_image(),
             "imagePullPolicy": "IfNotPresent",
-            "args": [sign, "--container", *self._joined()],
+            "args": [sign, "--container", *joined],
             "stdin": True,
             "stdinOnce": True,
             "securityContext": {
