@@ -12,17 +12,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal
+
+from tests.infra.upstreams import HttpServer
 
 PASSWORD = "open-sesame"
 
 Mode = Literal["accepts", "refuses", "ok-false", "drops", "stalls"]
-
-
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 1024
-    daemon_threads = True
 
 
 @dataclass
@@ -46,7 +43,7 @@ class Gateway:
     lies: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.server = _Server(("127.0.0.1", 0), _handler(self))
+        self.server = HttpServer(("127.0.0.1", 0), _handler(self))
         self.connections: set[socket.socket] = set()
         self._thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self._thread.start()

@@ -8,8 +8,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal
+
+from tests.infra.upstreams import HttpServer
 
 Manner = Literal["listens", "hangs", "trickles", "fails", "redirects", "babbles", "drops"]
 
@@ -34,14 +36,10 @@ class Listener:
     url: str = ""
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-
 @contextmanager
 def listening(manner: Manner = "listens", tls: ssl.SSLContext | None = None) -> Iterator[Listener]:
     listener = Listener(manner)
-    server = _Server(("127.0.0.1", 0), _handler(listener))
+    server = HttpServer(("127.0.0.1", 0), _handler(listener))
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     listener.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"

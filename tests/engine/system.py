@@ -6,13 +6,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import yaml
 
+from tests.infra.upstreams import HttpServer
 from veloz_chaos.core import event as ev
 from veloz_chaos.engine.conduct import Request, Result, conduct
 from veloz_chaos.registry import Registry
@@ -40,7 +41,7 @@ class System:
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def begin(self) -> None:
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.server = HttpServer(("127.0.0.1", 0), _handler(self))
         self.over = threading.Event()
         self._threads = [
             threading.Thread(target=self.server.serve_forever, args=(0.01,)),

@@ -104,6 +104,19 @@ def test_what_a_step_holds_is_taken_out_when_its_time_is_over_or_at_the_end(syst
     assert names(events)[-4:] == ["revert-began", "revert-returned", "fault-cleared", "run-ended"]
 
 
+@pytest.mark.parametrize(("may", "verdict"), [([], "inconclusive"), (["target-restarted"], "passed")])
+def test_what_a_step_holds_must_last_until_it_is_taken_out(system: System, may: list[str], verdict: str) -> None:
+    def die(event: ev.Event) -> None:
+        if isinstance(event, ev.StepBegan) and event.step == "back":
+            fake.WORLD[system.name].die()
+
+    steps = [CUT, {"name": "seen", "until": ["not healthy"]}, BACK]
+    expect = {"may": may, "recovery": {"hold": "300ms"}}
+    result, _ = system.run(experiment(system, steps, expect=expect), observe=die)
+    assert verdicts(result)["step cut"] == verdict == result.judgement.verdict
+    assert reason(result, "step cut").endswith("; it ended early: the target restarted under the fault (exit 137)")
+
+
 def test_a_step_is_a_window_of_its_own(system: System) -> None:
     steps = [LOSS, {**NOTICED, "name": "dark"}, {"name": "look", "wait": "400ms"}, BACK]
     windows = {"look": {"eventually": ["healthy"]}, "dark": {"eventually": ["reported-down"]}}

@@ -49,6 +49,7 @@ class LineServer(ThreadingTCPServer):
 
 
 class HttpServer(ThreadingHTTPServer):
+    request_queue_size = 1024
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:

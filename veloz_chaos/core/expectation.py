@@ -22,12 +22,9 @@ from veloz_chaos.core.interval import Interval, Nanoseconds
 from veloz_chaos.core.length import length as long
 from veloz_chaos.core.measure import Measurement, struck
 from veloz_chaos.core.plan import Plan
-from veloz_chaos.core.presence import died_under, surely_ended_early
+from veloz_chaos.core.presence import too_early
 from veloz_chaos.core.trace import SHOWN
 from veloz_chaos.core.window import Quantifier, Ruling, clauses, interior, rule
-
-#: Of `may`: the target may restart under the fault.
-RESTARTED = "target-restarted"
 
 
 def expectations(plan: Plan, history: History, m: Measurement, found: Flow) -> Iterator[Finding]:
@@ -66,8 +63,7 @@ def _in_place(plan: Plan, history: History, m: Measurement) -> Finding:
     records = history.faults.values()
     evidence = "; ".join(record.evidence for record in records if record.evidence)
     seen = [look.entry for record in records for look in record.presence if look.outcome == SHOWN]
-    held = [history.fault(fault.id) for fault in plan.faults if fault.held]
-    if any(map(surely_ended_early, held)) and not (RESTARTED in plan.may and any(map(died_under, held))):
+    if any(too_early(fault, history.fault(fault.id), plan.may) for fault in plan.faults):
         return Finding("in place", "inconclusive", f"it ended early: {m.early}", entries=tuple(seen[:3]))
     evidence += f"; it ended early: {m.early}" if m.early else ""
     return Finding("in place", "passed", evidence, entries=tuple(seen[:3]))

@@ -13,6 +13,8 @@ from veloz_chaos.core.trace import NOT_SHOWN, Look, is_shown
 
 #: For so long it may be out of sight in any case; so much is too long in any hold; in between, half of it. Nanoseconds.
 SILENCES = (3 * SECOND // 2, 5 * SECOND)
+#: Of `may`: the target may restart under the fault.
+RESTARTED = "target-restarted"
 #: What strikes as these do is in place as soon as its target is dead, which the platform may tell us of.
 DEADLY = ("Killable", "Exhaustible")
 
@@ -92,6 +94,12 @@ def surely_ended_early(record: FaultRecord) -> str:
     if not cause and gone is not None and record.revert_began is not None and gone.answered < record.revert_began:
         return "its effect was gone before it was taken out"
     return cause
+
+
+def too_early(fault: PlannedFault, record: FaultRecord, may: Sequence[str]) -> str:
+    """The same, unless its target restarted and the experiment says that it may."""
+    allowed = RESTARTED in may and died_under(record)
+    return surely_ended_early(record) if fault.held and not allowed else ""
 
 
 def _out_of_sight(record: FaultRecord, until: int) -> str:

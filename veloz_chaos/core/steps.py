@@ -20,7 +20,7 @@ from veloz_chaos.core.interval import Interval, Nanoseconds
 from veloz_chaos.core.length import length as long
 from veloz_chaos.core.measure import Measurement
 from veloz_chaos.core.plan import Plan, PlannedStep
-from veloz_chaos.core.presence import fault_began, hull, last_of
+from veloz_chaos.core.presence import fault_began, hull, last_of, surely_ended_early, too_early
 from veloz_chaos.core.trace import NOT_SHOWN, SHOWN, UNANSWERED, Look
 
 #: Characters of a procedure's output that a reason quotes: its end.
@@ -246,6 +246,10 @@ def _of_injection(
     if began is None or record.outcome == "failed":
         return Finding(title(step), "inconclusive", record.reason or "not found in place", entries=record.entries)
     evidence = "; ".join(history.fault(fault.id).evidence for fault in faults)
+    early = [surely_ended_early(history.fault(fault.id)) for fault in faults if fault.held]
+    evidence += "".join(f"; it ended early: {why}" for why in filter(None, early))
+    if any(too_early(fault, history.fault(fault.id), plan.may) for fault in faults):
+        return Finding(title(step), "inconclusive", evidence, entries=record.entries)
     return _in_time(step, began.since(Interval(record.began, record.began)), limit, record.entries, evidence)
 
 

@@ -376,13 +376,13 @@ class Run:
             await asyncio.gather(*watchers, return_exceptions=True)
 
     async def still_there(self, hand: Hand) -> None:
-        misses = 0
-        while misses < 2:
+        """Until it is not, or somebody takes it out: what is taken out is not lost."""
+        record, misses = self.history.fault(hand.id), 0
+        while misses < 2 and record.revert_began is None:
             await asyncio.sleep(HELD_EVERY)
             misses = misses + 1 if await self._look_at(hand) == "not-shown" else 0
-        record = self.history.fault(hand.id)
         cause = record.absence or "its effect is no longer there"
-        if not record.lost:
+        if not record.lost and record.revert_began is None:
             self.emit(ev.FaultLost(fault=hand.id, cause=cause, **moment()))
 
     def _lost(self) -> bool:
