@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from veloz_chaos.core.history import FaultRecord, Reported
+from veloz_chaos.core.history import FaultRecord, History, Reported
 from veloz_chaos.core.interval import SECOND, Interval
 from veloz_chaos.core.length import length as long
-from veloz_chaos.core.plan import PlannedFault
+from veloz_chaos.core.plan import Plan, PlannedFault
 from veloz_chaos.core.trace import NOT_SHOWN, Look, is_shown
 
 #: For so long it may be out of sight in any case; so much is too long in any hold; in between, half of it. Nanoseconds.
 SILENCES = (3 * SECOND // 2, 5 * SECOND)
+#: Of `may`: the target may restart under the fault.
+RESTARTED = "target-restarted"
 #: What strikes as these do is in place as soon as its target is dead, which the platform may tell us of.
 DEADLY = ("Killable", "Exhaustible")
 
@@ -37,12 +39,13 @@ def fault_began(fault: PlannedFault, record: FaultRecord) -> Interval | None:
     """[max(inject begun, asked of the last look that did not find it), answered of the first that did].
 
     A mechanism that acts before its call returns (`at_once`), once a look confirmed it, began by that return; what
-    kills, by the arrival of the platform's own report of the death. That may lower the at-most, and nothing else.
+    kills, by the arrival of the platform's own report of the death. That may lower the at-most, and nothing else. What
+    was found only while it was taken out, or could not be put in, was never in place as it was to be.
     """
-    if record.inject_began is None:
+    if record.inject_began is None or record.failed:
         return None
     first = record.presence.first_answered(is_shown, record.inject_began)
-    if first is None:
+    if first is None or (record.revert_began is not None and first.asked >= record.revert_began):
         return None
     before = [look.asked for look in record.presence.since(record.inject_began) if _missed_before(look, first)]
     at_least = max([record.inject_began, *before])
@@ -92,6 +95,13 @@ def surely_ended_early(record: FaultRecord) -> str:
     if not cause and gone is not None and record.revert_began is not None and gone.answered < record.revert_began:
         return "its effect was gone before it was taken out"
     return cause
+
+
+def unforeseen_end(plan: Plan, history: History, faults: Sequence[PlannedFault]) -> str:
+    """Why one of them was surely gone before it was taken out, though its target did not restart as it may."""
+    records = [history.fault(fault.id) for fault in faults if fault.held]
+    unforeseen = [record for record in records if not (RESTARTED in plan.may and died_under(record))]
+    return next(filter(None, map(surely_ended_early, unforeseen)), "")
 
 
 def _out_of_sight(record: FaultRecord, until: int) -> str:

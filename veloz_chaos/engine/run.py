@@ -409,7 +409,7 @@ class Run:
 
     def _take_out(self, hands: list[Hand]) -> None:
         for hand in hands:
-            if not self.stop:
+            if not self.stop and self.history.fault(hand.id).presence.had(SHOWN, 0):
                 self.emit_from_thread(hand.look())  # it ended after this look, and not earlier
             take_out(
                 hand, "runner", self.emit_from_thread, hand.fault.by_hand(str(hand.target.reference), hand.receipt)
