@@ -7,9 +7,9 @@ from itertools import pairwise
 
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.history import History
-from veloz_chaos.core.interval import Nanoseconds
+from veloz_chaos.core.interval import SECOND, Nanoseconds
 from veloz_chaos.core.length import length as long
-from veloz_chaos.core.plan import Plan
+from veloz_chaos.core.plan import Plan, PlannedProbe
 from veloz_chaos.core.trace import NOT_SHOWN, SHOWN, UNANSWERED, Trace
 
 #: A stretch without looks longer than so many periods proves nothing.
@@ -38,6 +38,11 @@ def unwatched(
             why = "the runner or the machine was starved" if starved else "look more often or give it more room"
             return f"{long(widest)} without a look of {name}, whose period is {long(period)}; {why}"
     return ""
+
+
+def silence(probe: PlannedProbe) -> int:
+    """So long what a probe told may be taken for what it would tell. Nanoseconds."""
+    return max(GAP_PERIODS * nanoseconds(probe.every) + nanoseconds(probe.timeout), SECOND)
 
 
 def watched_until(plan: Plan, history: History, probes: Iterable[str]) -> int:
