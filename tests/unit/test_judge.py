@@ -199,6 +199,20 @@ def test_a_replacement_that_only_runs_or_comes_too_late_or_after_an_impact_saves
     assert {unseen.finding(name).verdict for name in ("impact", "recovery")} == {"inconclusive"}
 
 
+def test_a_fault_that_was_taken_out_only_after_the_run_failed_to_be_reverted() -> None:
+    """By hand, after a restart of the machine: its clock begins anew."""
+    journal = Journal(plan(held=True, signals=(), impact="none")).baseline().strikes().looks("healthy", 0, "+" * 60)
+    journal.add(presence(2990, 2995, "+"), ev.RevertBegan(fault=FAULT, by="runner", **clock(3000)))
+    journal.add(ev.RevertFailed(fault=FAULT, by="runner", error="no answer", by_hand="kill -CONT 7", **clock(3600)))
+    events = sorted(journal.events, key=lambda event: event.at)
+    events.append(ev.RunEnded(cause="completed", by="runner", left=[FAULT], **clock(6000)))
+    assert judge(of(events)).verdict == "left-behind"
+    later = judge(of([*events, ev.FaultCleared(fault=FAULT, by="revert", **clock(500))]))
+    assert (later.verdict, later.findings[-1].reason) == (
+        "failed", "pause on engine was taken out only after the run had ended",
+    )  # fmt: skip
+
+
 def test_no_impact_may_be_what_is_expected() -> None:
     assert run("+" * 40, impact="none").judge().verdict == "passed"
     assert run(recovers_after(2), impact="none").finding("impact").verdict == "failed"
