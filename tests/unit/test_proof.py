@@ -32,6 +32,8 @@ def test_statuses() -> None:
     assert status(now, record(DUE)) == "passed"
     assert status(now, record(DUE, "failed")) == "failed"
     assert status(now, record(DUE, "failed"), record(DUE + HOUR / 2)) == "passed"
+    assert status(now, record(DUE), record(DUE + HOUR / 2, "left-behind"), scheduled=False) == "failed"
+    assert status(now, record(DUE, "left-behind"), record(DUE + HOUR / 2)) == "passed"
     assert status(now, record(DUE, "inconclusive")) == "unproven"
     assert status(now) == "unproven"
     assert status(now, record(DUE, placebo=True)) == "unproven"

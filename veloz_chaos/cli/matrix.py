@@ -16,7 +16,7 @@ from veloz_chaos.cli.history import tell
 from veloz_chaos.core import duration, instant
 from veloz_chaos.core.nearest import did_you_mean
 from veloz_chaos.core.proof import STATUSES, Proof, proofs
-from veloz_chaos.core.record import JUDGED, Record
+from veloz_chaos.core.record import JUDGED, LEFT_BEHIND, Record
 from veloz_chaos.core.standing import Standing
 from veloz_chaos.engine import files, index, schedules
 from veloz_chaos.engine.index import Index, Query
@@ -119,10 +119,11 @@ def _experiments() -> dict[str, list[str]]:
 
 
 def _latest(found: Index) -> Iterator[Record]:
-    """The last judged run of each experiment on each environment."""
-    judged = Query(verdicts=JUDGED, placebos=False)
+    """The last run of each experiment on each environment that says something of its row."""
+    telling = (*JUDGED, LEFT_BEHIND)
+    judged = Query(verdicts=telling, placebos=False)
     for experiment, where in {(experiment, where) for experiment, where, _ in found.count(judged)}:
-        yield from found.find(Query((experiment,), (where,), JUDGED, placebos=False, limit=1))
+        yield from found.find(Query((experiment,), (where,), telling, placebos=False, limit=1))
 
 
 def _standings(found: Index, experiments: dict[str, list[str]], now: datetime) -> dict[tuple[str, str], list[Standing]]:
