@@ -103,6 +103,23 @@ def test_the_table_fits_into_80_columns_where_due_dates_stand(place: Path) -> No
     assert max(map(len, answer.stdout.splitlines())) <= 80
 
 
+def test_a_run_with_other_parameters_proves_nothing(place: Path) -> None:
+    def said() -> str:
+        answer = call("matrix", "--now", "2023-11-30", "-e", "sandbox", "--json", cwd=place)
+        (row,) = [row for row in json.loads(answer.stdout)["rows"] if row["row"] == "engine-crash"]
+        return str(row["environments"][0]["status"])
+
+    lay(place / "runs", 2, environment="sandbox", parameters={"signal": "TERM"})
+    assert said() == "unproven"
+    lay(place / "runs", 3, environment="sandbox", parameters={"signal": "KILL"})
+    assert said() == "passed"
+    lay(place / "runs", 4, Paper(recovered=60.0, watched=30.0), environment="sandbox", parameters={"signal": "KILL"})
+    lay(place / "runs", 5, environment="sandbox", parameters={"signal": "TERM"})
+    assert said() == "failed"
+    lay(place / "runs", 6, environment="sandbox")
+    assert said() == "passed"  # what its experiment had no parameter for is no other one
+
+
 def test_json_tells_every_place(place: Path) -> None:
     told = json.loads(call("matrix", "--now", LATE, "--json", cwd=place).stdout)
     (row,) = [row for row in told["rows"] if row["row"] == "engine-crash"]

@@ -139,6 +139,11 @@ def _does(record: Record, name: str, entry: Entry, parameters: Mapping[str, Any]
     return all(same(record.parameters.get(key), value) for key, value in wanted.items())
 
 
+def alike(record: Record, parameters: Mapping[str, Any]) -> bool:
+    """Was it run with these? A parameter that its experiment did not have yet is no other one."""
+    return all(same(record.parameters[key], value) for key, value in parameters.items() if key in record.parameters)
+
+
 def same(one: Any, other: Any) -> bool:
     """Two values of a parameter, as an experiment reads them: 2s is 2000ms."""
     return _as_read(one) == _as_read(other)
