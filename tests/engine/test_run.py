@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from tests.engine.system import names, running, verdicts
 from veloz_chaos import errors
-from veloz_chaos.core.event import Event, FaultLost, LookTaken, RunStarted, TargetReported
+from veloz_chaos.core.event import Event, FaultLost, LookTaken, PresenceLooked, RunStarted, TargetReported
 from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.engine import hand, journal, lock
 from veloz_chaos.engine.conduct import Request, planned
@@ -99,6 +99,30 @@ def test_an_injection_that_silently_does_nothing_is_inconclusive(
         result, _ = system.run(system.experiment())
     assert result.judgement.exit_code == errors.INCONCLUSIVE
     assert set(verdicts(result).values()) == {"inconclusive"}
+    assert verdicts(result)["in place"] == "inconclusive"
+
+
+def test_an_effect_that_comes_only_when_it_is_taken_out_was_not_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[PresenceLooked] = []
+    real = hand.Hand.look
+
+    def look(self: hand.Hand) -> PresenceLooked:
+        """Its first look after the time to confirm it finds it."""
+        found = real(self)
+        late = bool(looks) and not shown() and found.asked > looks[0].asked + 500_000_000
+        looks.append(found.model_copy(update={"outcome": "shown"}) if late else found)
+        return looks[-1]
+
+    def shown() -> list[PresenceLooked]:
+        return [look for look in looks if look.outcome == "shown"]
+
+    monkeypatch.setattr("veloz_chaos.engine.run.CONFIRM", 500_000_000)
+    monkeypatch.setattr(hand.Hand, "look", look)
+    with running(tmp_path, flaw="does-nothing") as system:
+        result, _ = system.run(system.experiment(PAUSE))
+    assert shown()
     assert verdicts(result)["in place"] == "inconclusive"
 
 

@@ -114,7 +114,8 @@ def test_what_a_step_holds_must_last_until_it_is_taken_out(system: System, may: 
     expect = {"may": may, "recovery": {"hold": "300ms"}}
     result, _ = system.run(experiment(system, steps, expect=expect), observe=die)
     assert verdicts(result)["step cut"] == verdict == result.judgement.verdict
-    assert reason(result, "step cut").endswith("; it ended early: the target restarted under the fault (exit 137)")
+    early = "it ended early: the target restarted under the fault (exit 137)"
+    assert may or reason(result, "step cut") == early
 
 
 def test_a_step_is_a_window_of_its_own(system: System) -> None:

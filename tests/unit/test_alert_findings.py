@@ -365,6 +365,22 @@ def test_one_that_comes_between_the_baseline_and_the_fault_proves_nothing(there:
     assert said(journal, "raised").reason == alert_findings.EARLY
 
 
+def test_one_that_may_have_come_in_a_silence_before_the_fault_proves_nothing() -> None:
+    """Read until 300, and again from 1200 on."""
+    there: Any = ((0, []), (400, [raised("firing")]), (2200, []))
+    told: Any = ((0, held()), (400, held(LABELS)), (1200, held(LABELS, sent=1)), (2300, held(sent=2)))
+    journal = Journal(planned()).baseline(-1000).looks("healthy", -1000, "+" * 21 + "-" * 4 + "+" * 26)
+    journal.strikes().looks("down", -1000, "-" * 21 + "+" * 4 + "-" * 26)
+    for name, said_ in ((alerts.PROMETHEUS, there), (alerts.ALERTMANAGER, told), (alerts.CAUGHT, CAUGHT)):
+        journal.add(*read(name, *said_, silent=range(0, 1200)))
+    journal.add(*(look(name, -900, -890, "+", value=value) for name, value in
+                  ((alerts.PROMETHEUS, []), (alerts.ALERTMANAGER, held()), (alerts.CAUGHT, []))))  # fmt: skip
+    open_ = dict.fromkeys(("raised", "severity", "channels", "resolved"), "inconclusive")
+    assert {title: found for title, found in verdicts(journal.ends(END)).items() if title in open_} == open_
+    assert said(journal, "raised").reason.startswith("alerts:prometheus gave no answer just before the strike")
+    assert verdicts(run(silent=range(500, 1000))) == GOOD
+
+
 def test_one_that_a_slow_fault_raises_before_it_is_wholly_in_place_is_its_own() -> None:
     """Asked for at 1000, found in place from 1310 on; pending at 1210."""
     made = planned()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.property.simulation.plans import limits, ms, plan
-from tests.property.simulation.writing import MS, Journal, clock, reported
+from tests.property.simulation.plans import FAULT, limits, ms, plan
+from tests.property.simulation.writing import MS, Journal, clock, prepared, presence, reported
 from veloz_chaos import errors
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.finding import Finding, against
@@ -199,6 +199,20 @@ def test_a_replacement_that_only_runs_or_comes_too_late_or_after_an_impact_saves
     assert {unseen.finding(name).verdict for name in ("impact", "recovery")} == {"inconclusive"}
 
 
+def test_a_fault_that_was_taken_out_only_after_the_run_failed_to_be_reverted() -> None:
+    """By hand, after a restart of the machine: its clock begins anew."""
+    journal = Journal(plan(held=True, signals=(), impact="none")).baseline().strikes().looks("healthy", 0, "+" * 60)
+    journal.add(presence(2990, 2995, "+"), ev.RevertBegan(fault=FAULT, by="runner", **clock(3000)))
+    journal.add(ev.RevertFailed(fault=FAULT, by="runner", error="no answer", by_hand="kill -CONT 7", **clock(3600)))
+    events = sorted(journal.events, key=lambda event: event.at)
+    events.append(ev.RunEnded(cause="completed", by="runner", left=[FAULT], **clock(6000)))
+    assert judge(of(events)).verdict == "left-behind"
+    later = judge(of([*events, ev.FaultCleared(fault=FAULT, by="revert", **clock(500))]))
+    assert (later.verdict, later.findings[-1].reason) == (
+        "failed", "pause on engine was taken out only after the run had ended",
+    )  # fmt: skip
+
+
 def test_no_impact_may_be_what_is_expected() -> None:
     assert run("+" * 40, impact="none").judge().verdict == "passed"
     assert run(recovers_after(2), impact="none").finding("impact").verdict == "failed"
@@ -210,6 +224,12 @@ def test_no_impact_is_proven_only_where_somebody_looked() -> None:
     assert run(BEFORE + "+" * 20 + "    ++++++", impact="none").finding("impact").verdict == "inconclusive"
 
 
+def test_a_watch_in_which_nobody_looked_any_more_proves_nothing() -> None:
+    assert run("+" * 20, impact="none", signals=(), ends=60_000).judge().verdict == "inconclusive"
+    assert run(recovers_after(5)[:22], signals=(), settle=10_000, ends=60_000).judge().verdict == "inconclusive"
+    assert run(recovers_after(5), signals=(), ends=4000).judge().verdict == "passed"
+
+
 def test_a_masked_fault_that_ended_early_is_inconclusive() -> None:
     assert held("+" * 60, last_seen=1400, gone=1500).finding("impact").verdict == "inconclusive"
 
@@ -218,7 +238,30 @@ def test_a_fault_that_ended_early_was_not_in_place_for_as_long_as_it_should_have
     gone = held(recovers_after(4), last_seen=1400, gone=1500)
     assert gone.finding("in place").verdict == "inconclusive"
     assert gone.judge().verdict == "inconclusive"
-    assert held(recovers_after(24)).judge().verdict == "passed"
+    assert held(recovers_after(24).ljust(60, "+")).judge().verdict == "passed"
+
+
+def test_a_fault_that_was_found_only_while_it_was_taken_out_or_could_not_be_put_in_was_never_in_place() -> None:
+    late = Journal(plan(held=True, signals=(), impact="none")).baseline().strikes(seen="-" * 10, every=200)
+    late.is_lifted(called=3010, returned=3030, last_seen=3020, gone=3040).looks("healthy", 0, "+" * 60).ends(6000)
+    assert (late.finding("in place").verdict, late.judge().verdict) == ("inconclusive", "inconclusive")
+    failed = held("+" * 60, signals=(), impact="none")
+    assert failed.judge().verdict == "passed"
+    failed.add(ev.InjectionFailed(fault=FAULT, error="no answer", **clock(1020)))
+    assert failed.finding("in place").reason == "the fault's effect was never found at its target: no answer"
+
+
+def test_one_target_that_may_restart_excuses_no_other_fault_that_was_gone_early() -> None:
+    both = held("+" * 10 + "-" * 10 + "+" * 40, signals=(), may=["target-restarted"])
+    other = both.plan.faults[0].model_copy(update={"id": "f2", "on": "gateway"})
+    both.plan.faults.append(other)
+    both.add(reported(2995), prepared(True, 999, "f2"), ev.InjectionBegan(fault="f2", **clock(1000)))
+    both.add(presence(1015, 1020, "+", "f2"), presence(1100, 1105, "-", "f2"))
+    both.add(ev.FaultLost(fault="f2", cause="somebody removed it", **clock(1210)))
+    both.add(ev.RevertBegan(fault="f2", by="runner", **clock(3000)))
+    both.add(ev.FaultCleared(fault="f2", by="runner", **clock(3200)))
+    found = both.finding("in place")
+    assert (found.verdict, found.reason) == ("inconclusive", "it ended early: somebody removed it")
 
 
 @pytest.mark.parametrize("may", [(), ("target-restarted",)])

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from tests.property.simulation.plans import FAULT, limits, ms, plan
+from tests.property.simulation.writing import MS, Journal, clock
+from veloz_chaos.core import event as ev
+from veloz_chaos.core.audit import Audit
+from veloz_chaos.core.finding import Finding
+from veloz_chaos.core.flow import Flow
 from veloz_chaos.core.interval import Interval
-from veloz_chaos.core.loss import lost
+from veloz_chaos.core.loss import findings, lost
+from veloz_chaos.core.measure import measure
 from veloz_chaos.core.orders import Orders
+from veloz_chaos.core.plan import PlannedMeasure, PlannedStep
 
 
 def history(placed: list[tuple[str, int, int, str]], kept: list[str]) -> Orders:
@@ -49,3 +57,27 @@ def test_where_none_survived_all_since_the_oldest_is_lost() -> None:
     found = lost(history(placed, []), Interval(50, 60))
     assert (found.lost, found.newest, found.oldest) == (("a", "b"), None, Interval(10, 15))
     assert lost(history([], []), Interval(50, 60)).oldest is None
+
+
+def rpo(kept: list[str]) -> Finding:
+    """One order every 10 ms until it strikes at 500; the limit is 100 ms."""
+    orders = history([(f"o{t}", t * MS, (t + 1) * MS, "accepted") for t in range(10, 500, 10)], kept)
+    loss = PlannedStep(name="loss", inject=[FAULT])
+    made = plan(signals=(), limits=limits().model_copy(update={"rpo": ms(100)})).model_copy(
+        update={"steps": [loss], "measures": {"rpo": PlannedMeasure(at="loss")}}
+    )
+    journal = Journal(made).baseline(0, 490).strikes(called=500, returned=501)
+    journal.add(ev.StepBegan(step="loss", deadline=10**15, **clock(495)))
+    history_ = journal.add(ev.StepEnded(step="loss", outcome="done", **clock(520))).history()
+    (found,) = findings(made, history_, measure(history_), Flow(Audit(), orders=orders))
+    return found
+
+
+def test_what_came_back_by_another_way_hides_nothing_of_what_is_lost_before_it() -> None:
+    newest, all_ = ["o480", "o490"], [f"o{t}" for t in range(10, 500, 10)]
+    assert rpo(all_).verdict == "passed"
+    assert rpo(all_[:-3]).verdict == "passed"
+    found = rpo([*all_[:10], *newest])
+    assert found.verdict == "failed"
+    assert found.measured == Interval((500 - 111) * MS, (506 - 110) * MS)
+    assert rpo([]).verdict == "failed"

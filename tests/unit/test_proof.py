@@ -32,6 +32,8 @@ def test_statuses() -> None:
     assert status(now, record(DUE)) == "passed"
     assert status(now, record(DUE, "failed")) == "failed"
     assert status(now, record(DUE, "failed"), record(DUE + HOUR / 2)) == "passed"
+    assert status(now, record(DUE), record(DUE + HOUR / 2, "left-behind"), scheduled=False) == "failed"
+    assert status(now, record(DUE, "left-behind"), record(DUE + HOUR / 2)) == "passed"
     assert status(now, record(DUE, "inconclusive")) == "unproven"
     assert status(now) == "unproven"
     assert status(now, record(DUE, placebo=True)) == "unproven"
@@ -99,6 +101,23 @@ def test_the_table_fits_into_80_columns_where_due_dates_stand(place: Path) -> No
     answer = call("matrix", "--now", LATE, "-e", "paper", "-e", "veloz-kubernetes", cwd=place)
     assert "overdue" in answer.stdout
     assert max(map(len, answer.stdout.splitlines())) <= 80
+
+
+def test_a_run_with_other_parameters_proves_nothing(place: Path) -> None:
+    def said() -> str:
+        answer = call("matrix", "--now", "2023-11-30", "-e", "sandbox", "--json", cwd=place)
+        (row,) = [row for row in json.loads(answer.stdout)["rows"] if row["row"] == "engine-crash"]
+        return str(row["environments"][0]["status"])
+
+    lay(place / "runs", 2, environment="sandbox", parameters={"signal": "TERM"})
+    assert said() == "unproven"
+    lay(place / "runs", 3, environment="sandbox", parameters={"signal": "KILL"})
+    assert said() == "passed"
+    lay(place / "runs", 4, Paper(recovered=60.0, watched=30.0), environment="sandbox", parameters={"signal": "KILL"})
+    lay(place / "runs", 5, environment="sandbox", parameters={"signal": "TERM"})
+    assert said() == "failed"
+    lay(place / "runs", 6, environment="sandbox")
+    assert said() == "passed"  # what its experiment had no parameter for is no other one
 
 
 def test_json_tells_every_place(place: Path) -> None:

@@ -52,6 +52,13 @@ STATES = [
     ("aborted", DUE + HOUR, [record(DUE, "aborted")], "run", "unproven"),
     ("interrupted", DUE + HOUR, [record(DUE, "interrupted")], "run", "unproven"),
     ("left behind", DUE + HOUR, [record(DUE, "left-behind")], "run", "unproven"),
+    (
+        "left behind when it had passed",
+        DUE + 2 * HOUR,
+        [record(DUE), record(DUE + HOUR, "left-behind")],
+        "run",
+        "unproven",
+    ),
     ("under way", DUE + HOUR, [record(DUE, "under-way")], "under-way", ""),
     ("refused: nothing was run", DUE + HOUR, [record(DUE, "refused")], "due", ""),
     ("a placebo proves nothing", DUE + HOUR, [record(DUE, placebo=True)], "due", ""),

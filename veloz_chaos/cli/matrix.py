@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -16,10 +17,11 @@ from veloz_chaos.cli.history import tell
 from veloz_chaos.core import duration, instant
 from veloz_chaos.core.nearest import did_you_mean
 from veloz_chaos.core.proof import STATUSES, Proof, proofs
-from veloz_chaos.core.record import JUDGED, Record
-from veloz_chaos.core.standing import Standing
+from veloz_chaos.core.record import JUDGED, LEFT_BEHIND, Record
+from veloz_chaos.core.standing import Standing, alike
 from veloz_chaos.engine import files, index, schedules
 from veloz_chaos.engine.index import Index, Query
+from veloz_chaos.engine.schedules import Bound
 from veloz_chaos.errors import FAILED, PASSED, Error, UsageError
 from veloz_chaos.reports import coverage
 
@@ -48,10 +50,11 @@ def command(
     """Show which rows of the response matrix are proven, where, and what is due."""
     failing, oldest, moment = _failing(fail_on), _length(max_age), _now(now)
     matrix, experiments = files.matrix(), _experiments()
+    bound = _bound()
     with index.opened(runs, screen.err) as found:
-        standings = _standings(found, experiments, moment)
+        standings = _standings(found, bound, experiments, moment)
         wanted = _names(environment)
-        told = proofs(matrix.rows, wanted, _latest(found), standings, moment.timestamp(), oldest)
+        told = proofs(matrix.rows, wanted, _latest(found, bound), standings, moment.timestamp(), oldest)
         code = FAILED if any(proof.status in failing for proof in told) else PASSED
         if markdown is not None:
             _write(markdown, coverage.markdown(matrix, experiments, told, moment.timestamp()))
@@ -118,20 +121,30 @@ def _experiments() -> dict[str, list[str]]:
     return found
 
 
-def _latest(found: Index) -> Iterator[Record]:
-    """The last judged run of each experiment on each environment."""
-    judged = Query(verdicts=JUDGED, placebos=False)
+def _latest(found: Index, bound: Sequence[Bound]) -> Iterator[Record]:
+    """The last run of each experiment on each environment that says something of its row: one that was given what
+    runs of it there are given, not what somebody tried."""
+    telling = (*JUDGED, LEFT_BEHIND)
+    judged = Query(verdicts=telling, placebos=False)
     for experiment, where in {(experiment, where) for experiment, where, _ in found.count(judged)}:
-        yield from found.find(Query((experiment,), (where,), JUDGED, placebos=False, limit=1))
+        given = schedules.asked_for(bound, experiment, where)
+        runs = found.find(Query((experiment,), (where,), telling, placebos=False))
+        yield from islice((run for run in runs if not given or any(alike(run, each) for each in given)), 1)
 
 
-def _standings(found: Index, experiments: dict[str, list[str]], now: datetime) -> dict[tuple[str, str], list[Standing]]:
-    """By row and environment, of every schedule."""
+def _bound() -> list[Bound]:
+    """The entries of every schedule."""
     from veloz_chaos.registry import Registry
 
+    return [one for path in schedules.paths() for one in schedules.bind(path, known=Registry())]
+
+
+def _standings(
+    found: Index, bound: Sequence[Bound], experiments: dict[str, list[str]], now: datetime
+) -> dict[tuple[str, str], list[Standing]]:
+    """By row and environment, of every schedule."""
     rows = {name: row for row, names in experiments.items() for name in names}
     told: dict[tuple[str, str], list[Standing]] = {}
-    bound = [one for path in schedules.paths() for one in schedules.bind(path, known=Registry())]
     for one, standing in zip(bound, schedules.stand(bound, found, now), strict=True):
         row = rows.get(Path(one.entry.experiment).stem) or rows.get(one.experiment)
         if row is not None:

@@ -11,16 +11,16 @@ from typing import Any
 from veloz_chaos.core.alert_chain import STRENGTHS, Chain, Step, chain, last_read
 from veloz_chaos.core.alert_muting import muting
 from veloz_chaos.core.alerts import CAUGHT, RULES, PlannedAlert, named, told_of
-from veloz_chaos.core.coverage import READ, unwatched, watched_until
+from veloz_chaos.core.coverage import READ, silence, unwatched, watched_until
 from veloz_chaos.core.doubt import completed
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.finding import Finding, against
 from veloz_chaos.core.history import History
 from veloz_chaos.core.interval import Interval, Nanoseconds
 from veloz_chaos.core.length import length as long
-from veloz_chaos.core.measure import Measurement
+from veloz_chaos.core.measure import Measurement, struck
 from veloz_chaos.core.plan import Plan
-from veloz_chaos.core.trace import SHOWN
+from veloz_chaos.core.trace import SHOWN, is_shown
 
 RAISED, SEVERITY, CHANNELS, OVER, NOISE = (
     "alert: raised",
@@ -39,9 +39,9 @@ def findings(plan: Plan, history: History, m: Measurement) -> Iterator[Finding]:
     if alert is None or m.began is None:
         return
     seen = chain(alert, history, m)
-    if seen.early:
+    if why := EARLY if seen.early else next(iter(unread(plan, history, struck(history) or 0)), ""):
         for title in (RAISED, SEVERITY, CHANNELS, OVER):
-            yield Finding(title, "inconclusive", EARLY)
+            yield Finding(title, "inconclusive", why)
     else:
         yield from _of_its_own(alert, plan, history, m, seen)
     yield _noise(plan, history, m, seen)
@@ -290,6 +290,19 @@ def unanswered(plan: Plan, history: History, began: int) -> list[str]:
         for group in alert.groups
         if not any(history.trace(name).had(SHOWN, began) for name in group)
     ]
+
+
+def unread(plan: Plan, history: History, instant: Nanoseconds) -> list[str]:
+    """Nobody who tells of alerts was heard just before an instant: it may have come in that silence."""
+    return [
+        f"{group[0]} gave no answer just before the strike: {history.reasons.get(group[0], 'it was not looked at')}"
+        for group in (plan.alert.groups if plan.alert is not None else ())
+        if not any(_heard_before(plan, history, name, instant) for name in group)
+    ]
+
+
+def _heard_before(plan: Plan, history: History, name: str, instant: Nanoseconds) -> bool:
+    return any(map(is_shown, history.trace(name).inside(instant - silence(plan.probes[name]), instant)))
 
 
 def raised_decided(plan: Plan, history: History, m: Measurement, now: int) -> bool:

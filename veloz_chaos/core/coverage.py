@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from itertools import pairwise
 
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.history import History
-from veloz_chaos.core.interval import Nanoseconds
+from veloz_chaos.core.interval import SECOND, Nanoseconds
 from veloz_chaos.core.length import length as long
-from veloz_chaos.core.plan import Plan
+from veloz_chaos.core.plan import Plan, PlannedProbe
 from veloz_chaos.core.trace import NOT_SHOWN, SHOWN, UNANSWERED, Trace
 
 #: A stretch without looks longer than so many periods proves nothing.
@@ -40,9 +40,12 @@ def unwatched(
     return ""
 
 
-def watched_until(plan: Plan, history: History, probes: Collection[str]) -> int:
-    """So long somebody was looking: when the last look of any of these probes was asked, less the longest time-out,
-    since another probe's looks may have been under way when the run ended."""
-    lasts = (history.trace(name).last() for name in probes)
-    last = max((look.asked for look in lasts if look is not None), default=0)
-    return last - max((nanoseconds(plan.probes[name].timeout) for name in probes), default=0)
+def silence(probe: PlannedProbe) -> int:
+    """So long what a probe told may be taken for what it would tell. Nanoseconds."""
+    return max(GAP_PERIODS * nanoseconds(probe.every) + nanoseconds(probe.timeout), SECOND)
+
+
+def watched_until(plan: Plan, history: History, probes: Iterable[str]) -> int:
+    """So long somebody had to look at them: until the run ended, less the longest time-out, since looks may have been
+    under way then."""
+    return history.last_at - max((nanoseconds(plan.probes[name].timeout) for name in probes), default=0)

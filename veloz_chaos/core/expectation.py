@@ -22,9 +22,9 @@ from veloz_chaos.core.interval import Interval, Nanoseconds
 from veloz_chaos.core.length import length as long
 from veloz_chaos.core.measure import Measurement, struck
 from veloz_chaos.core.plan import Plan
-from veloz_chaos.core.presence import too_early
+from veloz_chaos.core.presence import unforeseen_end
 from veloz_chaos.core.trace import SHOWN
-from veloz_chaos.core.window import Quantifier, Ruling, clauses, interior, rule
+from veloz_chaos.core.window import WINDOWS, Quantifier, Ruling, clauses, interior, rule
 
 
 def expectations(plan: Plan, history: History, m: Measurement, found: Flow) -> Iterator[Finding]:
@@ -45,7 +45,9 @@ def expectations(plan: Plan, history: History, m: Measurement, found: Flow) -> I
 
 def _of_steps(plan: Plan, history: History, m: Measurement, found: Flow) -> Iterator[Finding]:
     """The steps say what is expected and when, recovery too; what else is asked for is judged as ever."""
-    yield from steps.findings(plan, history)
+    yield from steps.findings(plan, history, m)
+    if history.restored:
+        yield _restored(history)
     if plan.detection is not None:
         yield _unless_cut_short(_detection(plan, history, m), m)
     yield from found.impact
@@ -63,8 +65,8 @@ def _in_place(plan: Plan, history: History, m: Measurement) -> Finding:
     records = history.faults.values()
     evidence = "; ".join(record.evidence for record in records if record.evidence)
     seen = [look.entry for record in records for look in record.presence if look.outcome == SHOWN]
-    if any(too_early(fault, history.fault(fault.id), plan.may) for fault in plan.faults):
-        return Finding("in place", "inconclusive", f"it ended early: {m.early}", entries=tuple(seen[:3]))
+    if why := unforeseen_end(plan, history, plan.faults):
+        return Finding("in place", "inconclusive", f"it ended early: {why}", entries=tuple(seen[:3]))
     evidence += f"; it ended early: {m.early}" if m.early else ""
     return Finding("in place", "passed", evidence, entries=tuple(seen[:3]))
 
@@ -121,6 +123,12 @@ def _unless_cut_short(finding: Finding, m: Measurement) -> Finding:
     return replace(finding, verdict="inconclusive", reason=f"the fault ended early: {m.early}")
 
 
+def _restored(history: History) -> Finding:
+    """Whatever the steps waited for: what our own procedure mends in the end did not recover."""
+    procedure = history.restored[0].procedure
+    return Finding("recovery", "failed", f"still broken after the last step; `{procedure}` was run")
+
+
 # --- impact --------------------------------------------------------------------------------------------------------
 
 
@@ -153,8 +161,7 @@ def unseen(plan: Plan, history: History, m: Measurement, probes: Sequence[str], 
     """Why the looks do not prove that nothing happened to these probes from the fault to the end of the watch."""
     if m.began is None or not completed(history):
         return "the run ended before all had been seen"
-    watched = watched_until(plan, history, (*plan.steady_state, *probes))
-    until = max(watched, (m.ended or m.began).at_most + nanoseconds(plan.hold))
+    until = max(watched_until(plan, history, probes), (m.ended or m.began).at_most + nanoseconds(plan.hold))
     return unwatched(plan, history, probes, m.began.at_least, until, counts)
 
 
@@ -215,14 +222,24 @@ def _whiles(plan: Plan, history: History, m: Measurement) -> Iterator[Finding]:
             if inside is None:
                 yield Finding(title, "inconclusive", f"there was no certain time in which it was `{name}`")
                 continue
-            ruling = _of_full_length(name, quantifier, rule(clause, quantifier, inside, history, plan), m)
+            ruling = rule(clause, quantifier, inside, history, plan)
+            if m.early and _needs_the_fault(name, inside, m):
+                ruling = _of_full_length(quantifier, ruling, m)
             yield Finding(title, ruling.verdict, ruling.reason, None, None, ruling.entries)
 
 
-def _of_full_length(name: str, quantifier: Quantifier, ruling: Ruling, m: Measurement) -> Ruling:
+def _needs_the_fault(name: str, inside: Interval, m: Measurement) -> bool:
+    """Of the steps those in whose time it was to be in place."""
+    if name in WINDOWS:
+        return name == "fault"
+    ended = math.inf if m.ended is None else m.ended.at_most
+    return m.began is not None and inside.at_least < ended and inside.at_most > m.began.at_least
+
+
+def _of_full_length(quantifier: Quantifier, ruling: Ruling, m: Measurement) -> Ruling:
     """A fault that ended early shows neither what held all along, nor what would not have come later."""
     open_ = "failed" if quantifier == "eventually" else "passed"
-    if name == "fault" and m.early and ruling.verdict == open_:
+    if ruling.verdict == open_:
         return replace(ruling, verdict="inconclusive", reason=f"the fault ended early: {m.early}")
     return ruling
 

@@ -174,10 +174,13 @@ def _quiet(title: str, reason: str, why: str) -> Finding:
 
 
 def _reverted(plan: Plan, history: History) -> Iterator[Finding]:
-    """A fault that could not be taken out is a failure of its own."""
+    """A fault that could not be taken out is a failure of its own, also if somebody did it after the run."""
     for fault in plan.faults:
         record = history.fault(fault.id)
-        if fault.held and record.inject_began is not None and not record.cleared and history.ended is not None:
+        if fault.held and history.ended is not None and record.cleared and fault.id in history.ended.left:
+            reason = f"{fault.kind} on {fault.on} was taken out only after the run had ended"
+            yield Finding("reverted", "failed", reason)
+        elif fault.held and record.inject_began is not None and not record.cleared and history.ended is not None:
             yield Finding(
                 "reverted", "failed", _left(f"{fault.kind} on {fault.on}", record.revert_error, record.by_hand)
             )

@@ -1,7 +1,9 @@
 """What a disaster cost: how long the business was away (RTO), and how much of its acknowledged past is gone (RPO).
 
-An order survived if the gateway still knows it at the end; the exchange is not ours to lose. What was acknowledged at
-an unknown instant between its sending and its answer makes the RPO an interval, as everything is.
+An order survived if the gateway still knows it at the end; the exchange is not ours to lose. All since the newest
+survivor may be gone, and so may all since the oldest that is lost: newer ones can have come back by another way, from
+the exchange for instance. What was acknowledged at an unknown instant between its sending and its answer makes the RPO
+an interval, as everything is.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Loss:
-    """Of the orders acknowledged before the strike. `newest`: when the newest survivor was acknowledged; None if none
-    survived, `oldest` then tells since when all is lost."""
+    """Of the orders acknowledged before the strike. `newest`: when the newest survivor was acknowledged; `oldest`: when
+    the oldest lost one was; None if there is none."""
 
     acknowledged: int
     lost: tuple[str, ...]
@@ -45,11 +47,10 @@ def lost(orders: Orders, struck: Interval) -> Loss:
         for row, outcome in enumerate(placed.outcome)
         if outcome == ACCEPTED and placed.origin[row] == WORKLOAD and placed.at[row] < struck.at_most
     ]
-    survived = [row for row in rows if row in kept]
-    ids = tuple(orders.ids[row] for row in rows if row not in kept)
+    survived, gone = [row for row in rows if row in kept], [row for row in rows if row not in kept]
     newest = _hull_of_last(orders, survived)
-    oldest = Interval(min(placed.at[r] for r in rows), min(placed.done[r] for r in rows)) if rows else None
-    return Loss(len(rows), ids, newest, oldest)
+    oldest = Interval(min(placed.at[r] for r in gone), min(placed.done[r] for r in gone)) if gone else None
+    return Loss(len(rows), tuple(orders.ids[row] for row in gone), newest, oldest)
 
 
 def _hull_of_last(orders: Orders, rows: list[int]) -> Interval | None:
@@ -105,13 +106,15 @@ def _of_loss(
         return Finding(name, "inconclusive", found.audit.why, None, limit)
     cost = lost(found.orders, struck)
     said = f"{len(cost.lost) or 'none'} of {cost.acknowledged} acknowledged orders lost{_named(cost.lost)}"
-    if cost.oldest is None:
+    if not cost.acknowledged:
         return Finding(name, "inconclusive", f"no order was acknowledged before {at}", None, limit)
+    ages = [struck.since(instant) for instant in (cost.newest, cost.oldest) if instant is not None]
+    length = Interval(max(age.at_least for age in ages), max(age.at_most for age in ages))
     if cost.newest is None:
-        length = Interval(struck.since(cost.oldest).at_least, math.inf)
+        length = Interval(length.at_least, math.inf)
         word = "failed" if limit is not None and length.at_least > limit else "inconclusive"
         return Finding(name, word, f"none survived: {said}", length, limit)  # type: ignore[arg-type]
-    return _judged(name, struck.since(cost.newest), limit, said)
+    return _judged(name, length, limit, said)
 
 
 def _named(ids: tuple[str, ...]) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from veloz_chaos.core.history import FaultRecord, Reported
+from veloz_chaos.core.history import FaultRecord, History, Reported
 from veloz_chaos.core.interval import SECOND, Interval
 from veloz_chaos.core.length import length as long
-from veloz_chaos.core.plan import PlannedFault
+from veloz_chaos.core.plan import Plan, PlannedFault
 from veloz_chaos.core.trace import NOT_SHOWN, Look, is_shown
 
 #: For so long it may be out of sight in any case; so much is too long in any hold; in between, half of it. Nanoseconds.
@@ -39,12 +39,13 @@ def fault_began(fault: PlannedFault, record: FaultRecord) -> Interval | None:
     """[max(inject begun, asked of the last look that did not find it), answered of the first that did].
 
     A mechanism that acts before its call returns (`at_once`), once a look confirmed it, began by that return; what
-    kills, by the arrival of the platform's own report of the death. That may lower the at-most, and nothing else.
+    kills, by the arrival of the platform's own report of the death. That may lower the at-most, and nothing else. What
+    was found only while it was taken out, or could not be put in, was never in place as it was to be.
     """
-    if record.inject_began is None:
+    if record.inject_began is None or record.failed:
         return None
     first = record.presence.first_answered(is_shown, record.inject_began)
-    if first is None:
+    if first is None or (record.revert_began is not None and first.asked >= record.revert_began):
         return None
     before = [look.asked for look in record.presence.since(record.inject_began) if _missed_before(look, first)]
     at_least = max([record.inject_began, *before])
@@ -96,10 +97,11 @@ def surely_ended_early(record: FaultRecord) -> str:
     return cause
 
 
-def too_early(fault: PlannedFault, record: FaultRecord, may: Sequence[str]) -> str:
-    """The same, unless its target restarted and the experiment says that it may."""
-    allowed = RESTARTED in may and died_under(record)
-    return surely_ended_early(record) if fault.held and not allowed else ""
+def unforeseen_end(plan: Plan, history: History, faults: Sequence[PlannedFault]) -> str:
+    """Why one of them was surely gone before it was taken out, though its target did not restart as it may."""
+    records = [history.fault(fault.id) for fault in faults if fault.held]
+    unforeseen = [record for record in records if not (RESTARTED in plan.may and died_under(record))]
+    return next(filter(None, map(surely_ended_early, unforeseen)), "")
 
 
 def _out_of_sight(record: FaultRecord, until: int) -> str:

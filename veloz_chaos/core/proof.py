@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
 
-from veloz_chaos.core.record import Record
+from veloz_chaos.core.record import LEFT_BEHIND, Record
 from veloz_chaos.core.standing import Standing
 
 #: `stale`: it passed, but the next run is overdue, or it is too long ago.
@@ -51,7 +51,7 @@ def proofs(
     """Every row, on each environment on which it was judged or is scheduled; on just these `environments` if any are
     named. `standings` go by row and environment; `now` in seconds since 1970, `max_age` in seconds."""
     last: dict[tuple[str, str], Record] = {}
-    for record in sorted((r for r in records if r.judged), key=lambda r: r.started):
+    for record in sorted((r for r in records if r.tells), key=lambda r: r.started):
         last[record.row, record.environment] = record
     found = []
     for row in rows:
@@ -66,7 +66,7 @@ def proofs(
 def _status(last: Record | None, standings: Sequence[Standing], now: float, max_age: float | None) -> Status:
     if last is None or last.verdict == "inconclusive":
         return "unproven"
-    if last.verdict == "failed":
+    if last.verdict in ("failed", LEFT_BEHIND):
         return "failed"
     old = max_age is not None and now - last.started > max_age
     return "stale" if old or any(s.problem in _OVERDUE for s in standings) else "passed"

@@ -11,9 +11,11 @@ from veloz_chaos.core.interval import Interval, Nanoseconds
 
 #: Verdicts that say something of the system, in the journal's own words.
 JUDGED = ("passed", "failed", "inconclusive")
+#: Something was still in place, or down: it did not pass.
+LEFT_BEHIND = "left-behind"
 #: Beside those of a judgement: the runner died (or the journal has no end), and it still lives.
 INTERRUPTED, UNDER_WAY = "interrupted", "under-way"
-VERDICTS = (*JUDGED, "refused", "aborted", "left-behind", "broken", INTERRUPTED, UNDER_WAY)
+VERDICTS = (*JUDGED, "refused", "aborted", LEFT_BEHIND, "broken", INTERRUPTED, UNDER_WAY)
 
 
 class Time(NamedTuple):
@@ -63,6 +65,11 @@ class Record:
     def judged(self) -> bool:
         """Does it say something of the system? A placebo never does."""
         return self.verdict in JUDGED and not self.placebo
+
+    @property
+    def tells(self) -> bool:
+        """Does it say whether its row is proven? What left the system down, or a fault in it, says that it is not."""
+        return self.judged or (self.verdict == LEFT_BEHIND and not self.placebo)
 
 
 def time_of(verdict: str, least: float | None, most: float | None, limit: float | None) -> Time:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from veloz_chaos.core import duration
 from veloz_chaos.core.blackout import FAR, ahead
 from veloz_chaos.core.occurrence import Occurrence, before, later, occurrences, out_of_blackouts
-from veloz_chaos.core.record import UNDER_WAY, Record
+from veloz_chaos.core.record import LEFT_BEHIND, UNDER_WAY, Record
 from veloz_chaos.core.schedule import Entry, Schedule
 from veloz_chaos.core.size import parse_share, parse_size
 
@@ -139,6 +139,11 @@ def _does(record: Record, name: str, entry: Entry, parameters: Mapping[str, Any]
     return all(same(record.parameters.get(key), value) for key, value in wanted.items())
 
 
+def alike(record: Record, parameters: Mapping[str, Any]) -> bool:
+    """Was it run with these? A parameter that its experiment did not have yet is no other one."""
+    return all(same(record.parameters[key], value) for key, value in parameters.items() if key in record.parameters)
+
+
 def same(one: Any, other: Any) -> bool:
     """Two values of a parameter, as an experiment reads them: 2s is 2000ms."""
     return _as_read(one) == _as_read(other)
@@ -197,7 +202,7 @@ def _judged(
         if last is None:
             return "missing", f"never run; {was}"
         return "overdue", f"{was}; last run {_when_run(last)}: {last.verdict}"
-    if state == "run" and not any(record.judged for record in ran):
+    if state == "run" and (ran[-1].verdict == LEFT_BEHIND or not any(record.judged for record in ran)):
         return "unproven", f"run {_when_run(ran[-1])}, but {ran[-1].verdict}: {ran[-1].reason or 'it proves nothing'}"
     if last is not None and last.verdict == "failed":
         return "failed", f"failed {_when_run(last)}: {last.reason}"

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from veloz_chaos.core.coverage import unwatched
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.experiment import AnyOf, Clause, names_in
 from veloz_chaos.core.finding import Finding, against
@@ -20,7 +21,7 @@ from veloz_chaos.core.interval import Interval, Nanoseconds
 from veloz_chaos.core.length import length as long
 from veloz_chaos.core.measure import Measurement
 from veloz_chaos.core.plan import Plan, PlannedStep
-from veloz_chaos.core.presence import fault_began, hull, last_of, surely_ended_early, too_early
+from veloz_chaos.core.presence import fault_began, hull, last_of, unforeseen_end
 from veloz_chaos.core.trace import NOT_SHOWN, SHOWN, UNANSWERED, Look
 
 #: Characters of a procedure's output that a reason quotes: its end.
@@ -170,7 +171,7 @@ def instant(step: PlannedStep, plan: Plan, history: History, m: Measurement) -> 
     return Interval(record.ended, record.ended)
 
 
-def findings(plan: Plan, history: History) -> Iterator[Finding]:
+def findings(plan: Plan, history: History, m: Measurement) -> Iterator[Finding]:
     """One for each step, also for those that were not run."""
     for step in plan.steps:
         record = history.steps.get(step.name)
@@ -181,7 +182,7 @@ def findings(plan: Plan, history: History) -> Iterator[Finding]:
         elif record.outcome == "aborted":
             yield Finding(title(step), "inconclusive", f"broken off: {record.reason}", entries=record.entries)
         else:
-            yield _finding(step, plan, history, record, record.ended)
+            yield _finding(step, plan, history, m, record, record.ended)
 
 
 def title(step: PlannedStep) -> str:
@@ -196,9 +197,11 @@ def _why_not_run(plan: Plan, history: History) -> str:
     return f"`{ended[-1]}` " + ("failed before it" if last.outcome == "failed" else "was not ended")
 
 
-def _finding(step: PlannedStep, plan: Plan, history: History, record: StepRecord, ended: int) -> Finding:
+def _finding(
+    step: PlannedStep, plan: Plan, history: History, m: Measurement, record: StepRecord, ended: int
+) -> Finding:
     if conditions(step, plan):
-        return _of_conditions(step, plan, history, record)
+        return _of_conditions(step, plan, history, m, record)
     limit = None if step.within is None else nanoseconds(step.within)
     length = Interval(ended - record.began, ended - record.began)
     if step.inject:
@@ -220,18 +223,42 @@ def _in_time(
     return found if found.verdict != "passed" else Finding(title(step), "passed", said, length, limit, entries)
 
 
-def _of_conditions(step: PlannedStep, plan: Plan, history: History, record: StepRecord) -> Finding:
+def _of_conditions(step: PlannedStep, plan: Plan, history: History, m: Measurement, record: StepRecord) -> Finding:
     found = met(step, plan, history, record.entries[-1])
-    length, limit = found.at.since(Interval(record.began, record.began)), _limit(step)
+    at = _with_relapses(step, plan, found.at, m)
+    length, limit = at.since(Interval(record.began, record.began)), _limit(step)
     entries = found.entries or record.entries
-    if found.yet:
-        return _in_time(step, length, limit, entries, "shown" if step.check else "came to be")
+    if not math.isinf(at.at_most):
+        judged = _in_time(step, length, limit, entries, "shown" if step.check else "came to be")
+        why = _unproven(step, plan, history, record, at.at_most)
+        return replace(judged, verdict="inconclusive", reason=why) if why and judged.verdict == "passed" else judged
+    not_met = "relapsed, and did not recover" if found.yet else record.reason or "not met"
     if length.at_least > limit:
-        reason = f"{record.reason or 'not met'} within {long(limit)}"
-        return Finding(title(step), "failed", reason, length, limit, entries)
+        return Finding(title(step), "failed", f"{not_met} within {long(limit)}", length, limit, entries)
+    if found.yet:
+        return Finding(title(step), "inconclusive", f"{not_met} by the end of the watch", length, limit, entries)
     if step.check and all(_looked(name, history, record) for name in step.check):
         return Finding(title(step), "failed", record.reason or "not shown", length, limit, entries)
     return Finding(title(step), "inconclusive", "not looked at until its limit had passed", length, limit, entries)
+
+
+def _with_relapses(step: PlannedStep, plan: Plan, found: Interval, m: Measurement) -> Interval:
+    """A steady state that was back and broke again came back only then, unless a later step may have broken it."""
+    after = plan.steps[plan.steps.index(step) + 1 :]
+    acted = any(one.inject or one.revert or one.procedure or one.manual or one.until == "steady-state" for one in after)
+    if step.until != "steady-state" or acted or m.recovery is None:
+        return found
+    return last_of([found, m.recovery]) or found
+
+
+def _unproven(step: PlannedStep, plan: Plan, history: History, record: StepRecord, since: Nanoseconds) -> str:
+    """Why a condition that came to be in time is not surely met: a steady state must hold, and be seen to; and whoever
+    ran the step may know better. Empty if it is."""
+    if record.outcome == "failed":
+        return f"it came to be, but the step did not end well: {record.reason or 'it failed'}"
+    if step.until != "steady-state":
+        return ""
+    return unwatched(plan, history, plan.steady_state, since, since + nanoseconds(plan.hold))
 
 
 def _looked(name: str, history: History, record: StepRecord) -> bool:
@@ -245,11 +272,9 @@ def _of_injection(
     began = hull([fault_began(fault, history.fault(fault.id)) for fault in faults])
     if began is None or record.outcome == "failed":
         return Finding(title(step), "inconclusive", record.reason or "not found in place", entries=record.entries)
+    if why := unforeseen_end(plan, history, faults):
+        return Finding(title(step), "inconclusive", f"it ended early: {why}", entries=record.entries)
     evidence = "; ".join(history.fault(fault.id).evidence for fault in faults)
-    early = [surely_ended_early(history.fault(fault.id)) for fault in faults if fault.held]
-    evidence += "".join(f"; it ended early: {why}" for why in filter(None, early))
-    if any(too_early(fault, history.fault(fault.id), plan.may) for fault in faults):
-        return Finding(title(step), "inconclusive", evidence, entries=record.entries)
     return _in_time(step, began.since(Interval(record.began, record.began)), limit, record.entries, evidence)
 
 

@@ -18,11 +18,10 @@ from veloz_chaos.core import alert_findings as alerts
 from veloz_chaos.core import event as ev
 from veloz_chaos.core.alerts import RULES
 from veloz_chaos.core.capability import Report
-from veloz_chaos.core.coverage import GAP_PERIODS
+from veloz_chaos.core.coverage import silence
 from veloz_chaos.core.decide import hold_over, steps_over, watch_over
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.history import History
-from veloz_chaos.core.interval import SECOND
 from veloz_chaos.core.plan import Plan, PlannedFault, PlannedProbe
 from veloz_chaos.core.presence import died_under
 from veloz_chaos.core.trace import NOT_SHOWN, SHOWN
@@ -251,8 +250,8 @@ class Run:
         return [
             f"{name} gave no answer just before the strike: {self.history.reasons.get(name, 'it was not looked at')}"
             for name in signals
-            if not self.history.trace(name).had(NOT_SHOWN, now() - _silence(self.plan.probes[name]))
-        ]
+            if not self.history.trace(name).had(NOT_SHOWN, now() - silence(self.plan.probes[name]))
+        ] + alerts.unread(self.plan, self.history, now())
 
     def _steady_since(self) -> int:
         """Steps may take their time before anything strikes: then it is the last moments that count."""
@@ -409,7 +408,7 @@ class Run:
 
     def _take_out(self, hands: list[Hand]) -> None:
         for hand in hands:
-            if not self.stop:
+            if not self.stop and self.history.fault(hand.id).presence.had(SHOWN, 0):
                 self.emit_from_thread(hand.look())  # it ended after this look, and not earlier
             take_out(
                 hand, "runner", self.emit_from_thread, hand.fault.by_hand(str(hand.target.reference), hand.receipt)
@@ -470,11 +469,6 @@ class Run:
             if last is not None and last.bad:
                 return True
         return False
-
-
-def _silence(probe: PlannedProbe) -> int:
-    """So long a signal may be without an answer. Nanoseconds."""
-    return max(GAP_PERIODS * nanoseconds(probe.every) + nanoseconds(probe.timeout), SECOND)
 
 
 def _lifetime(planned: PlannedFault) -> int:

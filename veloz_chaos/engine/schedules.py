@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -178,6 +179,16 @@ def _given(entry: Entry, experiment: Path | None, environment: Environment | Non
         return files.parameters(experiment, files.parameters_on(environment, experiment), entry.with_)
     except Error:
         return None
+
+
+def asked_for(bound: Sequence[Bound], experiment: str, environment: str) -> list[Mapping[str, Any]]:
+    """What runs of it there are given: by itself, and by each entry; empty where its files are not here."""
+    entries = [one.parameters for one in bound if (one.experiment, one.environment) == (experiment, environment)]
+    with suppress(Error):  # one of them is not here, or wrong, which is told where it is run
+        path = files.find("experiments", experiment)
+        read = files.environment(files.find("environments", environment)).environment
+        entries.append(files.parameters(path, files.parameters_on(read, path)))
+    return [given for given in entries if given is not None]
 
 
 def _with_blackouts(schedule: Schedule, environment: Environment) -> Schedule:
