@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from tests.engine.system import names, running, verdicts
 from veloz_chaos import errors
-from veloz_chaos.core.event import Event, FaultLost, LookTaken, RunStarted, TargetReported
+from veloz_chaos.core.event import Event, FaultLost, InjectionBegan, LookTaken, RunStarted, TargetReported
 from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.engine import hand, journal, lock
 from veloz_chaos.engine.conduct import Request, planned
@@ -354,6 +354,24 @@ def test_runs_that_can_not_be_written_refuse_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with running(tmp_path) as system, pytest.raises(errors.Refused, match="no journal can be written"):
         system.run(system.experiment(), runs=tmp_path / "file")
+
+
+def test_nothing_is_hurt_of_which_the_journal_can_not_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a guardian would believe that the fault was never injected."""
+    append, paused = journal.Journal.append, []
+
+    def full(self: journal.Journal, event: Event, *, sync: bool = False) -> None:
+        if isinstance(event, InjectionBegan):
+            raise OSError(28, "No space left on device")
+        append(self, event, sync=sync)
+
+    monkeypatch.setattr(journal.Journal, "append", full)
+    monkeypatch.setattr(fake.Fake, "pause", paused.append)
+    with running(tmp_path) as system:
+        result, _ = system.run(system.experiment(PAUSE))
+    assert paused == []
+    assert result.judgement.exit_code == errors.ABORTED
+    assert "No space left on device" in result.judgement.reasons[0]
 
 
 def test_secrets_reach_the_system_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,13 +88,14 @@ class Run:
     go: timedelta | None = None
 
     def emit(self, event: ev.Event, *, sync: bool = False) -> None:
-        """Into the journal, on the loop. A receipt that can't be written raises; anything else ends the run instead."""
+        """Into the journal, on the loop. Without a receipt and the word that it is used nothing is hurt: these raise if
+        they can't be written. Anything else ends the run instead."""
         try:
             self.journal.append(event, sync=sync)
         except OSError as error:
             self.stop = self.stop or f"the journal can't be written: {error.strerror or error}"
             self.history.add(event)
-            if isinstance(event, ev.FaultPrepared):
+            if isinstance(event, ev.FaultPrepared | ev.InjectionBegan):
                 raise Refused(self.stop) from error
 
     def emit_from_thread(self, event: ev.Event) -> None:
