@@ -14,7 +14,7 @@ import pytest
 from tests.engine.system import running
 from veloz_chaos.core import event as ev
 from veloz_chaos.engine import conduct, hand, journal
-from veloz_chaos.engine import revert as reverts
+from veloz_chaos.engine.clock import moment
 from veloz_chaos.engine.conduct import Request, planned
 from veloz_chaos.engine.journal import Journal
 from veloz_chaos.engine.revert import revert
@@ -43,7 +43,7 @@ def left_by(folder: Path, *links: str, injected: bool = True, **changes: Any) ->
         target.delay(sign, timedelta(hours=1), timedelta(0), EXPIRES)
         journal_.append(_prepared(f"f{number}", target, sign))
         if injected:
-            journal_.append(ev.InjectionBegan(fault=f"f{number}", **conduct.moment()))
+            journal_.append(ev.InjectionBegan(fault=f"f{number}", **moment()))
     journal_.close()
     return journal_.folder
 
@@ -58,7 +58,7 @@ def _prepared(fault: str, target: fake.Fake, sign: str) -> ev.FaultPrepared:
         held=True,
         by_hand=f"forget {sign}",
         expires=0,
-        **conduct.moment(),
+        **moment(),
     )
 
 
@@ -72,7 +72,9 @@ def links() -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("broken", ["backend", "fault"])
-def test_whatever_one_fault_raises_the_others_are_taken_out(tmp_path: Path, links: tuple[str, str], broken: str) -> None:
+def test_whatever_one_raises_the_others_are_taken_out(
+    tmp_path: Path, links: tuple[str, str], broken: str
+) -> None:
     """The newest one's backend has a bug, or its plug-in is not installed on this machine."""
     folder = left_by(tmp_path, *links)
 
@@ -95,7 +97,7 @@ def test_whatever_one_fault_raises_the_others_are_taken_out(tmp_path: Path, link
     if broken == "fault":
         path = folder / journal.FILE
         lines = path.read_text().splitlines(keepends=True)
-        path.write_text("".join(l.replace('"latency"', '"theirs"') if '"f2"' in l else l for l in lines))
+        path.write_text("".join(one.replace('"latency"', '"theirs"') if '"f2"' in one else one for one in lines))
     (left,) = revert(folder, Theirs(), "revert")
     assert disturbed(*links) == [False, True]
     assert left.endswith("undo it with: forget vc-0a1b2c3d-2")

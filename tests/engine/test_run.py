@@ -358,7 +358,7 @@ def test_runs_that_can_not_be_written_refuse_the_start(tmp_path: Path) -> None:
 
 def test_nothing_is_hurt_of_which_the_journal_can_not_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a guardian would believe that the fault was never injected."""
-    append, paused = journal.Journal.append, []
+    append, paused = journal.Journal.append, list[fake.Fake]()
 
     def full(self: journal.Journal, event: Event, *, sync: bool = False) -> None:
         if isinstance(event, InjectionBegan):
