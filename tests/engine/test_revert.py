@@ -72,9 +72,7 @@ def links() -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("broken", ["backend", "fault"])
-def test_whatever_one_raises_the_others_are_taken_out(
-    tmp_path: Path, links: tuple[str, str], broken: str
-) -> None:
+def test_whatever_one_raises_the_others_are_taken_out(tmp_path: Path, links: tuple[str, str], broken: str) -> None:
     """The newest one's backend has a bug, or its plug-in is not installed on this machine."""
     folder = left_by(tmp_path, *links)
 
