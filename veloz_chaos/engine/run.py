@@ -102,10 +102,14 @@ class Run:
         """The same from a thread, which goes on only when it is written."""
 
         async def emit() -> None:
-            self.emit(event, sync=isinstance(event, ev.FaultCleared))
+            self.emit(event, sync=isinstance(event, ev.FaultCleared) or self._owes(event))
 
         assert self.loop is not None
         asyncio.run_coroutine_threadsafe(emit(), self.loop).result()
+
+    def _owes(self, event: ev.Event) -> bool:
+        """Does a procedure have to mend the system because of it? A machine that dies must not forget that."""
+        return isinstance(event, ev.InjectionBegan) and self.plan.on_abort is not None
 
     # --- waiting -----------------------------------------------------------------------------------------------
 
