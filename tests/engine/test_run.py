@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import stat
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -348,6 +350,19 @@ def test_a_run_that_is_in_the_way_says_by_which_command_it_is_ended(tmp_path: Pa
     run = result.folder.name.rpartition("-")[2]
     assert f"in use by run {run} (pid " in refusals[0]
     assert f"end it with `veloz-chaos abort {run} --runs '{tmp_path / 'all runs'}'`" in refusals[0]
+
+
+def test_a_lock_that_is_free_is_everybodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was on the environment first, under whatever umask."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    umask = os.umask(0o077)
+    try:
+        with lock.held("some", "somebody"):
+            pass
+    finally:
+        os.umask(umask)
+    (file,) = tmp_path.rglob("some.lock")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o666
 
 
 def test_runs_that_can_not_be_written_refuse_the_start(tmp_path: Path) -> None:
