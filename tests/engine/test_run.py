@@ -18,7 +18,15 @@ from pydantic.dataclasses import dataclass
 
 from tests.engine.system import names, running, verdicts
 from veloz_chaos import errors
-from veloz_chaos.core.event import Event, FaultLost, InjectionBegan, LookTaken, RunStarted, TargetReported
+from veloz_chaos.core.event import (
+    Event,
+    FaultLost,
+    InjectionBegan,
+    LookTaken,
+    RunStarted,
+    ServiceRestored,
+    TargetReported,
+)
 from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.engine import hand, journal, lock
 from veloz_chaos.engine.conduct import Request, planned
@@ -140,6 +148,31 @@ def test_a_service_that_stays_dead_is_named_though_the_steady_state_does_not_loo
         assert result.judgement.reasons[0].startswith("system is still down; nothing is known that brings it back")
     else:
         assert (result.judgement.exit_code, verdicts(result)["recovery"]) == (errors.FAILED, "failed")
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_procedure_that_restores_a_service_gets_its_secrets(
+    given: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that is a step does; nor is what it says of them written."""
+    matrix = Path("experiments/response-matrix.yaml").read_text()
+    (tmp_path / "response-matrix.yaml").write_text(matrix.replace("recovery: 10s", "recovery: 3s"))
+    monkeypatch.setattr("veloz_chaos.engine.run.RESTORED_WITHIN", 0)
+    monkeypatch.setenv("KEY", "of-the-house")
+
+    def forget(event: Event) -> None:
+        if event.event == "injection-returned" and not given:
+            monkeypatch.delenv("KEY")
+
+    with running(tmp_path, restarts_after=None) as system:
+        bound = {"system": {"fake": {"id": system.name}, "restore": "start"}}
+        command = ["{python}", "-c", "import sys; print(sys.argv[1][::-1], sys.argv[1])", "${env:KEY}"]
+        environment = system.environment(services=bound, procedures={"start": {"command": command}})
+        _, events = system.run(system.experiment(), environment, observe=forget)
+    (restored,) = [event for event in events if isinstance(event, ServiceRestored)]
+    assert (restored.succeeded, restored.output) == (
+        (True, "esuoh-eht-fo [secret]") if given else (False, "${env:KEY} is not set; export KEY")
+    )
 
 
 def test_without_a_steady_state_nothing_is_touched(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from veloz_chaos.core.decide import hold_over, steps_over, watch_over
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.history import History
 from veloz_chaos.core.interval import SECOND
-from veloz_chaos.core.plan import Plan, PlannedFault, PlannedProbe
+from veloz_chaos.core.plan import Plan, PlannedFault, PlannedProbe, PlannedRestore
 from veloz_chaos.core.presence import died_under
 from veloz_chaos.core.trace import NOT_SHOWN, SHOWN
 from veloz_chaos.engine import procedure
@@ -35,7 +35,7 @@ from veloz_chaos.engine.look import Lag, Looker, longest
 from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.engine.survey import found_again
 from veloz_chaos.engine.workload import Workload
-from veloz_chaos.errors import Missing, Refused, TargetError
+from veloz_chaos.errors import Missing, Refused, TargetError, UsageError
 
 if TYPE_CHECKING:
     from veloz_chaos.engine.mirror import Mirror
@@ -430,7 +430,7 @@ class Run:
         if not self.broken() and not await self._stayed_dead():
             return []
         for service, planned in self.plan.restores.items():
-            outcome = await asyncio.to_thread(procedure.run, planned.command, planned.timeout, planned.cwd)
+            outcome = await asyncio.to_thread(self._restored, planned)
             self.emit(
                 ev.ServiceRestored(
                     service=service,
@@ -444,6 +444,12 @@ class Run:
         if await self.until(lambda: not self.broken(), deadline):
             return await self._stayed_dead(deadline)
         return sorted({fault.on for fault in self.plan.faults})
+
+    def _restored(self, planned: PlannedRestore) -> procedure.Outcome:
+        try:
+            return procedure.run(self.secrets.fill_all(planned.command), planned.timeout, planned.cwd)
+        except UsageError as error:
+            return procedure.Outcome(False, str(error))
 
     async def _stayed_dead(self, deadline: int = 0) -> list[str]:
         """What a fault has killed and of which nothing lives, though its time to recover is over: the steady state need
