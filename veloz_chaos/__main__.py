@@ -16,6 +16,7 @@ def main() -> None:
     for plug-ins of pydantic.
     """
     gc.set_threshold(20_000, 20, 20)
+    _open_what_is_closed()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     arguments = sys.argv[1:]
     if arguments[:1] == ["_guardian"] and len(arguments) == 2:
@@ -33,6 +34,15 @@ def main() -> None:
     code = start(arguments)
     sys.stdout.flush()
     os._exit(code)  # everything is closed and flushed: taking the interpreter apart is no use to anybody
+
+
+def _open_what_is_closed() -> None:
+    """Whoever started us may have closed a standard stream. Nothing of ours may get its number: children get theirs by
+    number, and the guardian would be without the lock that it inherits."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # the lowest number that is free is this one's
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _end_at_once(number: int, _: FrameType | None) -> None:  # noqa: ARG001

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import stat
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +18,16 @@ from pydantic.dataclasses import dataclass
 
 from tests.engine.system import names, running, verdicts
 from veloz_chaos import errors
-from veloz_chaos.core.event import Event, FaultLost, LookTaken, PresenceLooked, RunStarted, TargetReported
+from veloz_chaos.core.event import (
+    Event,
+    FaultLost,
+    InjectionBegan,
+    LookTaken,
+    PresenceLooked,
+    RunStarted,
+    ServiceRestored,
+    TargetReported,
+)
 from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.engine import hand, journal, lock
 from veloz_chaos.engine.conduct import Request, planned
@@ -162,6 +173,31 @@ def test_a_service_that_stays_dead_is_named_though_the_steady_state_does_not_loo
         assert result.judgement.reasons[0].startswith("system is still down; nothing is known that brings it back")
     else:
         assert (result.judgement.exit_code, verdicts(result)["recovery"]) == (errors.FAILED, "failed")
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_procedure_that_restores_a_service_gets_its_secrets(
+    given: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that is a step does; nor is what it says of them written."""
+    matrix = Path("experiments/response-matrix.yaml").read_text()
+    (tmp_path / "response-matrix.yaml").write_text(matrix.replace("recovery: 10s", "recovery: 3s"))
+    monkeypatch.setattr("veloz_chaos.engine.run.RESTORED_WITHIN", 0)
+    monkeypatch.setenv("KEY", "of-the-house")
+
+    def forget(event: Event) -> None:
+        if event.event == "injection-returned" and not given:
+            monkeypatch.delenv("KEY")
+
+    with running(tmp_path, restarts_after=None) as system:
+        bound = {"system": {"fake": {"id": system.name}, "restore": "start"}}
+        command = ["{python}", "-c", "import sys; print(sys.argv[1][::-1], sys.argv[1])", "${env:KEY}"]
+        environment = system.environment(services=bound, procedures={"start": {"command": command}})
+        _, events = system.run(system.experiment(), environment, observe=forget)
+    (restored,) = [event for event in events if isinstance(event, ServiceRestored)]
+    assert (restored.succeeded, restored.output) == (
+        (True, "esuoh-eht-fo [secret]") if given else (False, "${env:KEY} is not set; export KEY")
+    )
 
 
 def test_without_a_steady_state_nothing_is_touched(tmp_path: Path) -> None:
@@ -374,10 +410,41 @@ def test_a_run_that_is_in_the_way_says_by_which_command_it_is_ended(tmp_path: Pa
     assert f"end it with `veloz-chaos abort {run} --runs '{tmp_path / 'all runs'}'`" in refusals[0]
 
 
+def test_a_lock_that_is_free_is_everybodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was on the environment first, under whatever umask."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    umask = os.umask(0o077)
+    try:
+        with lock.held("some", "somebody"):
+            pass
+    finally:
+        os.umask(umask)
+    (file,) = tmp_path.rglob("some.lock")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o666
+
+
 def test_runs_that_can_not_be_written_refuse_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with running(tmp_path) as system, pytest.raises(errors.Refused, match="no journal can be written"):
         system.run(system.experiment(), runs=tmp_path / "file")
+
+
+def test_nothing_is_hurt_of_which_the_journal_can_not_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a guardian would believe that the fault was never injected."""
+    append, paused = journal.Journal.append, list[fake.Fake]()
+
+    def full(self: journal.Journal, event: Event, *, sync: bool = False) -> None:
+        if isinstance(event, InjectionBegan):
+            raise OSError(28, "No space left on device")
+        append(self, event, sync=sync)
+
+    monkeypatch.setattr(journal.Journal, "append", full)
+    monkeypatch.setattr(fake.Fake, "pause", paused.append)
+    with running(tmp_path) as system:
+        result, _ = system.run(system.experiment(PAUSE))
+    assert paused == []
+    assert result.judgement.exit_code == errors.ABORTED
+    assert "No space left on device" in result.judgement.reasons[0]
 
 
 def test_secrets_reach_the_system_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

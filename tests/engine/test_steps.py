@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -421,6 +422,22 @@ def test_what_is_wiped_is_mended_by_the_procedure_and_by_nothing_else(system: Sy
     log.unlink()
     result, _ = system.run(experiment(system, [WIPE], irreversible=True, on_abort="mend"), place)
     assert result.judgement.verdict == "passed" and not log.exists()
+
+
+def test_that_it_is_wiped_is_on_disk_before_it_is(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that dies at once must still owe the procedure."""
+    synced, fsync, on_disk = list[bytes](), os.fsync, list[bool]()
+
+    def noted(descriptor: int) -> None:
+        fsync(descriptor)
+        synced[:] = [path.read_bytes() for path in (system.folder / "runs").glob(f"*/{journal.FILE}")]
+
+    monkeypatch.setattr(os, "fsync", noted)
+    wipes = b'"event":"injection-began"'
+    monkeypatch.setattr(fake.Fake, "wipe", lambda *_: on_disk.append(wipes in b"".join(synced)))
+    environment = procedures(system, mend=python("pass"))
+    system.run(experiment(system, [WIPE], irreversible=True, on_abort="mend"), environment)
+    assert on_disk == [True]
 
 
 def test_what_can_not_be_undone_wants_to_be_meant(system: System) -> None:

@@ -97,6 +97,21 @@ def test_revert_closes_what_a_dead_runner_left(tmp_path: Path) -> None:
     assert "the runner died" in judged.stdout
 
 
+def test_revert_goes_on_whatever_lies_beside(tmp_path: Path) -> None:
+    """A run that never began since its disk was full, one that was cut off in its first line, one that was changed."""
+    left = write(tmp_path, Paper(held=True, ended=False), "20260101T000000Z-left-1badcafe")
+    changed = write(tmp_path, Paper(held=True), "20260104T000000Z-changed-2badcafe") / "journal.jsonl"
+    changed.write_text(changed.read_text().replace('"event":"fault-prepared"', '"event":"fault-invented"'))
+    for name, text in (("20260102T000000Z-empty-3badcafe", ""), ("20260103T000000Z-torn-4badcafe", '{"event":"run-st')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "journal.jsonl").write_text(text)
+    answer = call("revert", "--all", "--runs", str(tmp_path))
+    assert f"{left}: pause on engine is taken out" in answer.stdout
+    assert answer.returncode == 2
+    assert len(answer.stderr.splitlines()) == 1
+    assert "not an event of a journal" in answer.stderr
+
+
 def test_revert_leaves_a_living_runner_alone(tmp_path: Path) -> None:
     folder = _alive(tmp_path)
     before = (folder / "journal.jsonl").read_bytes()

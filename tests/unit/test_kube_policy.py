@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from veloz_chaos.mechanisms import kube_amend, kube_policy
+from veloz_chaos.core.capability import Reference
+from veloz_chaos.errors import Gone
+from veloz_chaos.mechanisms import kube_amend, kube_api, kube_policy
 from veloz_chaos.mechanisms.kube_api import Place
-from veloz_chaos.targets import kubernetes_node, kubernetes_workload
+from veloz_chaos.targets import kubernetes_node, kubernetes_policy, kubernetes_workload
 
 
 def policy(direction: str = "ingress", sign: str | None = None, **spec: Any) -> dict[str, Any]:
@@ -62,6 +65,33 @@ def test_a_cut_to_the_outside_spares_name_servers_alone() -> None:
     assert made["spec"]["policyTypes"] == ["Egress"]
     assert {port["port"] for port in made["spec"]["egress"][0]["ports"]} == {53}
     assert kube_policy.sign_of(made) == "vc-1"
+
+
+def test_a_cut_is_taken_away_though_its_workload_was_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What carries its labels is cut off as before: whoever reverts from a journal must not take it for gone."""
+    old, new, sign = "0123456789", "abcdef0123", "vc-1-1"
+    policies = [kube_policy.cut(sign, f"veloz-chaos-{sign}-{uid[:8]}", {}, 80) for uid in (old, new)]
+
+    class Server:
+        def get(self, _: str) -> Any:
+            return {"kind": "Deployment", "metadata": {"uid": new, "name": "web", "creationTimestamp": "now"}}
+
+        def listed(self, _: str, labelSelector: str) -> Any:
+            wanted = labelSelector in ("veloz-chaos/sign", f"veloz-chaos/sign={sign}")
+            return SimpleNamespace(items=[one for one in policies if wanted])
+
+        def delete(self, path: str) -> None:
+            policies[:] = [one for one in policies if not path.endswith(one["metadata"]["name"])]
+
+    monkeypatch.setattr(kube_api, "client", lambda _: Server())
+    identity = {"namespace": "n", "owner": "deployment/web", "uid": old, "inbound": 80}
+    reference = Reference(backend="kubernetes-policy", name="a->web", identity=identity)
+    target = kubernetes_policy.reopen(reference)
+    assert not target.alive()
+    target.mend(sign)
+    assert [one["metadata"]["name"] for one in policies] == [f"veloz-chaos-{sign}-{new[:8]}"]
+    with pytest.raises(Gone):
+        kubernetes_policy.reopen(reference)
 
 
 # --- nodes ---------------------------------------------------------------------------------------------------------

@@ -128,6 +128,27 @@ def test_a_reference_of_another_boot_is_gone(family: Family) -> None:
         reopen(found.reference.model_copy(update={"identity": identity}))
 
 
+@pytest.mark.parametrize("boot", ["this", "of-yesterday"])
+def test_what_fills_a_volume_outlives_the_process_and_is_taken_away(family: Family, tmp_path: Path, boot: str) -> None:
+    """A machine, or a whole job, died with everything that would have removed it."""
+    volume = {"logs": {"path": str(tmp_path), "size": "1KB"}}
+    found = one(port=family.port, volumes=volume).reference
+    file = tmp_path / ".vc-left-1"
+    file.write_bytes(bytes(900))
+    if boot != "this":
+        found = found.model_copy(update={"identity": {**found.identity, "boot_id": boot}})
+    family.process.kill()
+    family.process.wait()
+    target = reopen(found)
+    assert not target.alive()
+    target.empty("vc-other-1", "logs")
+    assert file.exists()
+    target.empty("vc-left-1", "logs")
+    assert not file.exists()
+    with pytest.raises(Gone):
+        reopen(found)
+
+
 def test_a_stopped_process_is_a_leftover_that_can_be_resumed(family: Family) -> None:
     found = one(port=family.port)
     found.pause()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,10 +82,16 @@ def first_event(folder: Path) -> ev.RunStarted | None:
 
 
 def unfinished(runs: Path) -> Iterator[Path]:
-    """Runs without an end, and those that ended with a fault still in place."""
+    """Runs without an end, those that ended with a fault still in place, and what can't be read."""
     for folder in folders(runs):
-        if not journals.finished(folder) or _open(folder) or _owed(folder):
+        if _begun(folder) and (not journals.finished(folder) or _open(folder) or _owed(folder)):
             yield folder
+
+
+def _begun(folder: Path) -> bool:
+    """Nothing is touched before a journal's first line is whole: its disk was full, or the machine died."""
+    with (folder / journals.FILE).open("rb") as file:
+        return file.readline().endswith(b"\n")
 
 
 def _owed(folder: Path) -> bool:
@@ -96,5 +103,6 @@ def _owed(folder: Path) -> bool:
 
 
 def _open(folder: Path) -> bool:
-    with (folder / journals.FILE).open("rb") as file:
+    with (folder / journals.FILE).open("rb") as file, suppress(ValueError):
         return bool(ev.open_faults(journals.about_faults(file)))
+    return True

@@ -15,7 +15,7 @@ from veloz_chaos.core import event as ev
 from veloz_chaos.engine import files
 from veloz_chaos.engine import journal as journals
 from veloz_chaos.engine.revert import revert
-from veloz_chaos.errors import LEFT_BEHIND, PASSED, REFUSED, UsageError, worst
+from veloz_chaos.errors import LEFT_BEHIND, PASSED, REFUSED, Error, UsageError, worst
 from veloz_chaos.registry import Registry
 
 
@@ -29,7 +29,7 @@ def command(
     if every and run:
         raise UsageError("--all and RUN exclude each other; give one of them")
     folders = [journals.find(runs, name) for name in run] if run else list(recorded.unfinished(runs))
-    codes = [take_out(folder) for folder in folders]
+    codes = [_tried(folder) for folder in folders]
     if environment is not None and not run:
         codes += _mirrored(environment, runs)
     if not codes:
@@ -48,7 +48,15 @@ def _mirrored(name: str, runs: Path) -> list[int]:
         left = mirror.left(read.kubernetes, read.name)
         if not left:
             screen.out(f"nothing to take out: the cluster tells of no run on {read.name} that was left open")
-        return [take_out(one.bring(runs)) for one in left] or [PASSED]
+        return [_tried(one.bring(runs)) for one in left] or [PASSED]
+
+
+def _tried(folder: Path) -> int:
+    """A journal that can't be read, or is another user's, keeps nobody from the other runs."""
+    try:
+        return take_out(folder)
+    except Error as error:
+        return screen.tell(error)
 
 
 def take_out(folder: Path) -> int:

@@ -6,9 +6,11 @@ appends; readers leave it out.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,14 +45,17 @@ class Journal:
     def reopen(
         cls, folder: Path, observe: Callable[[ev.Event], None] = lambda _: None, *, wait: bool = True
     ) -> Journal:
-        """To add to what another process left. Raises BlockingIOError if that one lives and `wait` is False."""
-        descriptor = os.open(folder / FILE, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        """To add to what another process left. Raises BlockingIOError if that one lives and `wait` is False.
+
+        On a read-only disk nothing can be added; whoever has more to do than that goes on."""
+        descriptor = _opened(folder / FILE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             os.close(descriptor)
             raise
-        _cut_torn_line(descriptor)
+        with suppress(OSError):  # where nothing can be cut off, nothing can be added either
+            _cut_torn_line(descriptor)
         return cls(folder, descriptor, Secrets(), observe)
 
     def append(self, event: ev.Event, *, sync: bool = False) -> None:
@@ -66,6 +71,15 @@ class Journal:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _sync_folder(folder: Path) -> None:

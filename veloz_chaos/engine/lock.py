@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from veloz_chaos.errors import Refused
@@ -51,7 +51,7 @@ def scheduler(folder: Path, holder: str) -> Iterator[None]:
 
 @contextmanager
 def _held(path: Path, holder: str, refusal: str) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = _opened(path)
     try:
         deadline = time.monotonic() + PATIENCE
         while not _taken(descriptor):
@@ -64,6 +64,18 @@ def _held(path: Path, holder: str, refusal: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    """Whoever made it: several users may be on one environment, whatever their umask. (An existing file of somebody
+    else's is not opened with O_CREAT, which a kernel may refuse in such a folder.)"""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with suppress(PermissionError):
+            os.fchmod(descriptor, 0o666)
+        return descriptor
 
 
 def _taken(descriptor: int) -> bool:

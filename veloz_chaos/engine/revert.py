@@ -1,6 +1,7 @@
 """Take out whatever a journal holds open: by the guardian when the runner is dead, or by hand, on any machine.
 
-What can't be taken out is mended by the experiment's `on-abort` procedure, unless its steps all ended well.
+What can't be taken out is mended by the experiment's `on-abort` procedure, unless its steps all ended well. A journal
+that can't be written keeps nobody from it, nor does whatever one of the faults raises.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from veloz_chaos.engine import procedure
 from veloz_chaos.engine.clock import moment
 from veloz_chaos.engine.hand import Backends, pick_up, signed, take_out
 from veloz_chaos.engine.journal import Journal
+from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.errors import Gone, TargetError, Unavailable, UsageError
 from veloz_chaos.mechanisms import proc
 
@@ -31,20 +33,44 @@ def revert(folder: Path, backends: Backends, by: ev.By, *, wait: bool = True) ->
     """
     journals.read(folder)
     journal = Journal.reopen(folder, wait=wait)
+    pen = _Pen(journal)
     try:
         events = journals.read(folder)
         _end_procedures(events)
         _disarm(events, backends)
         prepared_faults = ev.open_faults(events)
-        left = [_one(prepared, events, backends, by, journal) for prepared in prepared_faults]
-        unmended = _mend(events, by, journal)
+        left = [_one(prepared, events, backends, by, pen) for prepared in prepared_faults]
+        unmended = _mend(events, by, journal.secrets, pen)
         if not any(isinstance(event, ev.RunEnded) for event in events):
             open_still = [prepared.fault for prepared, text in zip(prepared_faults, left, strict=True) if text]
             open_still += _irreversible(events) if unmended else []
-            journal.append(ev.RunEnded(cause="interrupted", by=by, left=open_still, **moment()), sync=True)
-        return [text for text in [*left, unmended] if text] or _forget(events)
+            pen(ev.RunEnded(cause="interrupted", by=by, left=open_still, **moment()), sync=True)
+        return [text for text in [*left, unmended] if text] or pen.unwritten(folder) or _forget(events)
     finally:
         journal.close()
+
+
+class _Pen:
+    """Writes into the journal what can be written: no disk keeps a fault in place."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._failed = ""
+
+    def __call__(self, event: ev.Event, *, sync: bool = False) -> None:
+        try:
+            self._journal.append(event, sync=sync)
+        except OSError as error:
+            self._failed = error.strerror or str(error)
+
+    def unwritten(self, folder: Path) -> list[str]:
+        """What is to be done before the journal, too, says that nothing is left."""
+        if not self._failed:
+            return []
+        return [
+            f"by its journal alone, which can't be written: {self._failed}; all was taken out: "
+            f"mend that, then close it with: veloz-chaos revert {folder}"
+        ]
 
 
 def _end_procedures(events: list[ev.Event]) -> None:
@@ -60,7 +86,7 @@ def _end_procedures(events: list[ev.Event]) -> None:
             procedure.end(event.pid, event.pid_start)
 
 
-def _mend(events: list[ev.Event], by: ev.By, journal: Journal) -> str:
+def _mend(events: list[ev.Event], by: ev.By, secrets: Secrets, pen: _Pen) -> str:
     """Run the procedure that is owed. What is left then, in words; empty if nothing is."""
     started = events[0] if events else None
     if not isinstance(started, ev.RunStarted) or started.plan.on_abort is None:
@@ -71,23 +97,23 @@ def _mend(events: list[ev.Event], by: ev.By, journal: Journal) -> str:
     by_hand = owed.by_hand
     if started.host != socket.gethostname():
         return f"`{owed.procedure}` must be run on {started.host}: veloz-chaos revert there, or by hand: {by_hand}"
-    outcome = _run(owed, by, journal)
+    outcome = _run(owed, by, secrets, pen)
     said = {"succeeded": outcome.succeeded, "status": outcome.status, "output": outcome.output}
-    journal.append(ev.ProcedureEnded(procedure=owed.procedure, by=by, **said, **moment()), sync=True)
+    pen(ev.ProcedureEnded(procedure=owed.procedure, by=by, **said, **moment()), sync=True)
     if outcome.succeeded:
         return ""
     return f"{failed(f'`{owed.procedure}`', outcome.output, outcome.status)}; run it by hand: {by_hand}"
 
 
-def _run(owed: PlannedRestore, by: ev.By, journal: Journal) -> procedure.Outcome:
+def _run(owed: PlannedRestore, by: ev.By, secrets: Secrets, pen: _Pen) -> procedure.Outcome:
     try:
-        running = procedure.Running(journal.secrets.fill_all(owed.command), owed.cwd)
+        running = procedure.Running(secrets.fill_all(owed.command), owed.cwd)
     except OSError as error:
         return procedure.not_started(owed.command, error)
     except UsageError as error:
         return procedure.Outcome(False, str(error))
     about = {"procedure": owed.procedure, "pid": running.pid, "pid_start": running.start}
-    journal.append(ev.ProcedureBegan(**about, by=by, **moment()), sync=True)
+    pen(ev.ProcedureBegan(**about, by=by, **moment()), sync=True)
     return running.finish(owed.timeout)
 
 
@@ -129,29 +155,37 @@ def _disarm_one(reference: Reference, sign: str, backends: Backends) -> None:
         target.disarm(sign)
 
 
-def _one(prepared: ev.FaultPrepared, events: list[ev.Event], backends: Backends, by: ev.By, journal: Journal) -> str:
+def _one(prepared: ev.FaultPrepared, events: list[ev.Event], backends: Backends, by: ev.By, pen: _Pen) -> str:
     """What is left of one fault, in words; empty if nothing is."""
-    if not any(isinstance(event, ev.InjectionBegan) and event.fault == prepared.fault for event in events):
-        return _close(prepared, by, journal, "it was never injected")
+    if _never_injected(prepared, events):
+        return _close(prepared, by, pen, "it was never injected")
     try:
         _refuse_elsewhere(prepared, events)
-        hand = pick_up(prepared, backends)
+        if take_out(pick_up(prepared, backends), by, pen, prepared.by_hand):
+            return ""
+        return f"{prepared.kind} on {prepared.reference.name} may still be in place; undo it with: {prepared.by_hand}"
     except Gone as error:
-        return _close(prepared, by, journal, str(error))
+        return _close(prepared, by, pen, str(error))
     except TargetError as error:
-        failed = ev.RevertFailed(fault=prepared.fault, by=by, error=str(error), by_hand=prepared.by_hand, **moment())
-        journal.append(failed, sync=True)
-        return f"{prepared.kind} on {prepared.reference.name}: {error}; undo it with: {prepared.by_hand}"
-    if take_out(hand, by, journal.append, prepared.by_hand):
-        return ""
-    return f"{prepared.kind} on {prepared.reference.name} may still be in place; undo it with: {prepared.by_hand}"
+        why = str(error)
+    except Exception as error:  # noqa: BLE001  # a plug-in's own bug, or one that is missing here: the others go on
+        why = f"{type(error).__name__}: {error}"
+    pen(ev.RevertFailed(fault=prepared.fault, by=by, error=why, by_hand=prepared.by_hand, **moment()), sync=True)
+    return f"{prepared.kind} on {prepared.reference.name}: {why}; undo it with: {prepared.by_hand}"
 
 
-def _close(prepared: ev.FaultPrepared, by: ev.By, journal: Journal, why: str) -> str:
+def _never_injected(prepared: ev.FaultPrepared, events: list[ev.Event]) -> bool:
+    """Certain only in the boot of the run: a machine that dies takes along the last lines, all but the receipts."""
+    if any(isinstance(event, ev.InjectionBegan) and event.fault == prepared.fault for event in events):
+        return False
+    return any(isinstance(event, ev.RunStarted) and event.boot_id == proc.boot_id() for event in events)
+
+
+def _close(prepared: ev.FaultPrepared, by: ev.By, pen: _Pen, why: str) -> str:
     """There is nothing to take out."""
-    journal.append(ev.RevertBegan(fault=prepared.fault, by=by, **moment()))
-    journal.append(ev.RevertReturned(fault=prepared.fault, by=by, note=why, **moment()))
-    journal.append(ev.FaultCleared(fault=prepared.fault, by=by, **moment()), sync=True)
+    pen(ev.RevertBegan(fault=prepared.fault, by=by, **moment()))
+    pen(ev.RevertReturned(fault=prepared.fault, by=by, note=why, **moment()))
+    pen(ev.FaultCleared(fault=prepared.fault, by=by, **moment()), sync=True)
     return ""
 
 

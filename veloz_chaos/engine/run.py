@@ -22,7 +22,7 @@ from veloz_chaos.core.coverage import silence
 from veloz_chaos.core.decide import hold_over, steps_over, watch_over
 from veloz_chaos.core.duration import nanoseconds
 from veloz_chaos.core.history import History
-from veloz_chaos.core.plan import Plan, PlannedFault, PlannedProbe
+from veloz_chaos.core.plan import Plan, PlannedFault, PlannedProbe, PlannedRestore
 from veloz_chaos.core.presence import died_under
 from veloz_chaos.core.trace import NOT_SHOWN, SHOWN
 from veloz_chaos.engine import procedure
@@ -34,7 +34,7 @@ from veloz_chaos.engine.look import Lag, Looker, longest
 from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.engine.survey import found_again
 from veloz_chaos.engine.workload import Workload
-from veloz_chaos.errors import Missing, Refused, TargetError
+from veloz_chaos.errors import Missing, Refused, TargetError, UsageError
 
 if TYPE_CHECKING:
     from veloz_chaos.engine.mirror import Mirror
@@ -87,23 +87,28 @@ class Run:
     go: timedelta | None = None
 
     def emit(self, event: ev.Event, *, sync: bool = False) -> None:
-        """Into the journal, on the loop. A receipt that can't be written raises; anything else ends the run instead."""
+        """Into the journal, on the loop. Without a receipt and the word that it is used nothing is hurt: these raise if
+        they can't be written. Anything else ends the run instead."""
         try:
             self.journal.append(event, sync=sync)
         except OSError as error:
             self.stop = self.stop or f"the journal can't be written: {error.strerror or error}"
             self.history.add(event)
-            if isinstance(event, ev.FaultPrepared):
+            if isinstance(event, ev.FaultPrepared | ev.InjectionBegan):
                 raise Refused(self.stop) from error
 
     def emit_from_thread(self, event: ev.Event) -> None:
         """The same from a thread, which goes on only when it is written."""
 
         async def emit() -> None:
-            self.emit(event, sync=isinstance(event, ev.FaultCleared))
+            self.emit(event, sync=isinstance(event, ev.FaultCleared) or self._owes(event))
 
         assert self.loop is not None
         asyncio.run_coroutine_threadsafe(emit(), self.loop).result()
+
+    def _owes(self, event: ev.Event) -> bool:
+        """Does a procedure have to mend the system because of it? A machine that dies must not forget that."""
+        return isinstance(event, ev.InjectionBegan) and self.plan.on_abort is not None
 
     # --- waiting -----------------------------------------------------------------------------------------------
 
@@ -424,7 +429,7 @@ class Run:
         if not self.broken() and not await self._stayed_dead():
             return []
         for service, planned in self.plan.restores.items():
-            outcome = await asyncio.to_thread(procedure.run, planned.command, planned.timeout, planned.cwd)
+            outcome = await asyncio.to_thread(self._restored, planned)
             self.emit(
                 ev.ServiceRestored(
                     service=service,
@@ -438,6 +443,12 @@ class Run:
         if await self.until(lambda: not self.broken(), deadline):
             return await self._stayed_dead(deadline)
         return sorted({fault.on for fault in self.plan.faults})
+
+    def _restored(self, planned: PlannedRestore) -> procedure.Outcome:
+        try:
+            return procedure.run(self.secrets.fill_all(planned.command), planned.timeout, planned.cwd)
+        except UsageError as error:
+            return procedure.Outcome(False, str(error))
 
     async def _stayed_dead(self, deadline: int = 0) -> list[str]:
         """What a fault has killed and of which nothing lives, though its time to recover is over: the steady state need

@@ -16,8 +16,12 @@ from veloz_chaos.errors import UsageError
 
 _REFERENCE = re.compile(r"\$\{(env|file|session):([^}]+)\}|\$\{unique\}|\$\$\{")
 
-#: What we write into these keys ourselves is no secret, whatever it looks like.
-_OURS = frozenset({"event", "outcome", "by", "run", "boot_id", "fault", "probe"})
+#: What stands under these keys of an event is no secret, whatever it looks like: our own words, names that people's
+#: files give in the clear, and what takes a fault out, which must lead to its target and not to `[secret]`.
+_OURS = frozenset({
+    "event", "outcome", "by", "run", "boot_id", "fault", "probe", "what", "fate", "down", "left",
+    "name", "step", "procedure", "service", "kind", "arguments", "reference", "receipt", "by_hand",
+})  # fmt: skip
 
 
 def kept(name: str) -> bool:
@@ -78,11 +82,14 @@ class Secrets:
         """The same in a line of JSON, inside its strings only: a secret of digits must not eat the numbers."""
         if self.redact(line) == line:
             return line
-        return json.dumps(self._redacted(json.loads(line)), separators=(",", ":"), ensure_ascii=False)
+        data = json.loads(line)
+        ours = _OURS | ({"cause"} if data["event"] == "run-ended" else set())
+        safe = {key: value if key in ours else self._redacted(value) for key, value in data.items()}
+        return json.dumps(safe, separators=(",", ":"), ensure_ascii=False)
 
     def _redacted(self, data: Any) -> Any:
         if isinstance(data, dict):
-            return {key: value if key in _OURS else self._redacted(value) for key, value in data.items()}
+            return {key: self._redacted(value) for key, value in data.items()}
         if isinstance(data, list):
             return [self._redacted(value) for value in data]
         return self.redact(data) if isinstance(data, str) else data

@@ -269,12 +269,12 @@ class Strained(Saturable, Pressable, Exhaustible, Fillable):
         return [
             f"helper of {sign} still strains it; end it by: {straining.by_hand(sign)}"
             for sign in straining.on(self.pid)
-        ] + [
-            f"{file} is left of a full volume; remove it by: rm {file}"
-            for volume in self.volumes.values()
-            if volume.size is not None
-            for file in sorted(self._folder(volume).glob(".vc-*"))
-        ]
+        ] + [f"{file} is left of a full volume; remove it by: rm {file}" for file in self.filled()]
+
+    def filled(self) -> list[Path]:
+        """Files of ours in folders that declare their size: these outlive the target, and a helper killed by force."""
+        folders = [self._folder(volume) for volume in self.volumes.values() if volume.size is not None]
+        return sorted(file for folder in folders for file in folder.glob(".vc-*"))
 
     def _start(self, sign: str, expires: timedelta, kind: str, given: dict[str, Any]) -> None:
         self._require_alive()

@@ -170,10 +170,17 @@ class PolicyLink(Severable):
 
     def mend(self, sign: str) -> None:
         """Ours, whether the workload is still there or not; the deletion of what is gone is nobody's concern."""
-        for policy in self.api.listed(path(POLICIES, self.namespace), labelSelector=f"{SIGN}={sign}").items:
-            if policy["metadata"]["name"].endswith(self.uid[:8]):
-                with suppress(Missing):
-                    self.api.delete(path(POLICIES, self.namespace, policy["metadata"]["name"]))
+        for policy in self._ours(f"{SIGN}={sign}"):
+            with suppress(Missing):
+                self.api.delete(path(POLICIES, self.namespace, policy["metadata"]["name"]))
+
+    def held(self) -> bool:
+        """Is any policy of ours still there for this workload, which may be gone itself?"""
+        return bool(self._ours(SIGN))
+
+    def _ours(self, labels: str) -> list[Json]:
+        listed = self.api.listed(path(POLICIES, self.namespace), labelSelector=labels).items
+        return [policy for policy in listed if policy["metadata"]["name"].endswith(self.uid[:8])]
 
     def _in_vain(self) -> str:
         """Why a policy would not do here; empty if it would."""
@@ -248,7 +255,12 @@ def rights(selector: Selector, capability: str) -> list[Right]:
 
 
 def reopen(reference: Reference) -> PolicyLink:
-    """The same link of the same workload again. Raises Gone."""
+    """The same link of the same workload again; also of one that is gone, as long as a policy of ours for it is there,
+    which hits whatever carries its labels now. Raises Gone."""
     target = PolicyLink(reference)
-    target._read()
+    try:
+        target._read()
+    except Gone:
+        if not target.held():
+            raise
     return target

@@ -102,8 +102,12 @@ class Process(Killable, Pausable, Wipeable, Strained):
         )
         return self.strain_lacks() | ({} if self.wipeable else {"Wipeable": nothing})
 
+    @property
+    def of_this_boot(self) -> bool:
+        return bool(self.reference.identity["boot_id"] == proc.boot_id())
+
     def alive(self) -> bool:
-        return proc.alive(self.pid, self.start)
+        return self.of_this_boot and proc.alive(self.pid, self.start)
 
     def leftovers(self) -> list[str]:
         found = self.strained_by()
@@ -166,13 +170,13 @@ def find(name: str, selector: Selector) -> list[Process]:
 
 
 def reopen(reference: Reference) -> Process:
-    """The same incarnation again. Raises Gone."""
+    """The same incarnation again; also one that is gone, as long as a file of ours is in its volume. Raises Gone."""
     process = Process(reference)
-    if reference.identity["boot_id"] != proc.boot_id():
-        raise Gone(f"{reference.name}: process {process.pid} ran before this machine was booted")
-    if not process.alive():
+    if process.alive() or process.filled():
+        return process
+    if process.of_this_boot:
         raise Gone(f"{reference.name}: process {process.pid} no longer exists")
-    return process
+    raise Gone(f"{reference.name}: process {process.pid} ran before this machine was booted")
 
 
 def _process(name: str, pid: int, selector: Selector) -> Process:
