@@ -172,3 +172,12 @@ def test_yaml_to_be_copied_stands_as_it_is_in_a_refusal() -> None:
     told = screen.message(errors.Refused("this is lacking:\napiVersion: v1\nrules:\n  - a\n---\nkind: B"))
     assert told[1:] == ["  this is lacking:", "apiVersion: v1", "rules:", "  - a", "---", "kind: B"]
     assert screen.message(errors.Refused("a\nb"))[1:] == ["  a", "  b"]
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_standard_stream_may_be_closed(closed: str) -> None:
+    """Nothing of ours gets its number: what a child inherits would be lost with it."""
+    code = "import os, veloz_chaos.__main__ as m; m._open_what_is_closed(); os._exit(os.open('/', os.O_RDONLY))"
+    assert subprocess.run(["bash", "-c", f'exec "$0" -c "{code}" {closed}', sys.executable], check=False).returncode > 2
+    command = ["bash", "-c", f'exec "$0" -m veloz_chaos list {closed}', sys.executable]
+    assert subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL).returncode == 0
