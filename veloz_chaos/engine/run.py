@@ -375,10 +375,12 @@ class Run:
             await asyncio.gather(*watchers, return_exceptions=True)
 
     async def still_there(self, hand: Hand) -> None:
+        """Until two looks have not found it, and none between them has; one without an answer says nothing."""
         misses = 0
         while misses < 2:
             await asyncio.sleep(HELD_EVERY)
-            misses = misses + 1 if await self._look_at(hand) == "not-shown" else 0
+            outcome = await self._look_at(hand)
+            misses = 0 if outcome == "shown" else misses + (outcome == "not-shown")
         record = self.history.fault(hand.id)
         cause = record.absence or "its effect is no longer there"
         if not record.lost:
