@@ -375,13 +375,15 @@ class Run:
             await asyncio.gather(*watchers, return_exceptions=True)
 
     async def still_there(self, hand: Hand) -> None:
-        """Until two looks have not found it, and none between them has; one without an answer says nothing."""
-        misses = 0
+        """Until two looks have not found it and none between them has, or somebody takes it out; one without an answer
+        says nothing."""
+        record, misses = self.history.fault(hand.id), 0
         while misses < 2:
             await asyncio.sleep(HELD_EVERY)
             outcome = await self._look_at(hand)
+            if record.revert_began is not None:
+                return
             misses = 0 if outcome == "shown" else misses + (outcome == "not-shown")
-        record = self.history.fault(hand.id)
         cause = record.absence or "its effect is no longer there"
         if not record.lost:
             self.emit(ev.FaultLost(fault=hand.id, cause=cause, **moment()))
