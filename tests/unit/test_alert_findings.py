@@ -20,7 +20,8 @@ from veloz_chaos.core.decide import watch_over
 from veloz_chaos.core.environment import Alerts
 from veloz_chaos.core.finding import Finding
 from veloz_chaos.core.interval import Interval
-from veloz_chaos.core.matrix import Alert
+from veloz_chaos.core.judge import judge
+from veloz_chaos.core.matrix import Alert, ResponseMatrix, Row
 from veloz_chaos.core.plan import Plan, PlannedProbe
 from veloz_chaos.reports.document import alert, measurement
 from veloz_chaos.reports.verdict import alert_table
@@ -193,6 +194,19 @@ def test_a_watch_that_was_shorter_than_the_limit_says_nothing() -> None:
 def test_time_without_an_answer_widens_the_step() -> None:
     found = said(run(silent=range(1300, 1700)), "raised")
     assert found.measured == Interval((1200 - 1015) * MS, (1710 - 1000) * MS)
+
+
+@pytest.mark.parametrize(
+    ("within", "verdict"), [(300, "failed"), (500, "inconclusive"), (9000, "passed"), (None, "passed")]
+)
+def test_todays_matrix_may_ask_for_an_old_runs_alert_sooner(within: int | None, verdict: str) -> None:
+    alert_ = ROW.model_copy(update={"within": within and ms(within)})
+    row = Row(title="Engine Crash", detection=ms(1000), recovery=ms(2000), alert=alert_)
+    today = ResponseMatrix(
+        kind="ResponseMatrix", version=1, immediate=ms(50), give_up=ms(60_000), rows={"engine-crash": row}
+    )
+    judged = judge(run().history(), today)
+    assert next(f.verdict for f in judged.findings if f.expectation == "alert: raised") == verdict
 
 
 def test_the_wrong_severity_fails() -> None:

@@ -90,6 +90,8 @@ def test_a_fault_that_was_gone_before_its_time_leaves_its_step_open() -> None:
     lost = ev.FaultLost(fault=FAULT, cause="gone", **clock(1210))
     found = cut(presence(1100, 1105, "-"), presence(1200, 1205, "-"), lost).finding("step cut")
     assert (found.verdict, found.reason) == ("inconclusive", "it ended early: gone")
+    found = cut(presence(3040, 3045, "+"), ev.FaultLost(fault=FAULT, cause="gone", **clock(3072))).finding("step cut")
+    assert found.verdict == "passed"  # it was being taken out
 
 
 def test_a_fault_that_was_out_of_sight_leaves_open_what_held_all_along() -> None:

@@ -144,6 +144,12 @@ def test_an_order_of_a_probe_after_the_sides_were_read_is_nobodys_business() -> 
     assert audit(read(lines(PLACE, DONE, *both(), probe | {"at": 1500}))).clean
 
 
+def test_an_accepted_order_of_a_probe_shows_nothing_of_a_flow_of_which_none_was_accepted() -> None:
+    refused, probe = DONE | {"outcome": "refused"}, {"op": "probe", "id": "vc-p", "at": 50, "outcome": "accepted"}
+    sides = [op | {"side": side} for side in ("gateway", "exchange") for op in (READ, FOUND | {"id": "vc-p"})]
+    assert why(PLACE, refused, probe, *sides) == "no order was accepted, so none shows anything"
+
+
 def test_numbers_are_compared_and_not_their_spelling() -> None:
     there = [READ | {"side": "exchange"}, FOUND | {"side": "exchange", "filled": "0.50000000"}]
     assert audit(read(lines(PLACE, DONE, READ, FOUND | {"filled": "0.5"}, *there))).clean

@@ -11,6 +11,7 @@ import typer
 from veloz_chaos import __version__
 from veloz_chaos.cli import options, recorded, screen
 from veloz_chaos.core.document import validate
+from veloz_chaos.core.judge import limited
 from veloz_chaos.core.matrix import ResponseMatrix
 from veloz_chaos.engine import files
 from veloz_chaos.engine import journal as journals
@@ -35,7 +36,7 @@ def command(
     judgement = found.judged(limits)
     plan = found.plan
     if limits is not None:
-        plan = plan.model_copy(update={"limits": limits.limits(plan.limits.row)})
+        plan = limited(plan, limits)
     if as_json:
         one = document.run(judgement, plan, str(found.folder), found.started.at)
         screen.out(json.dumps(document.document([one], judgement.exit_code, __version__), ensure_ascii=False))

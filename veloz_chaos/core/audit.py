@@ -94,7 +94,7 @@ def _gaps(orders: Orders) -> Iterator[str]:
         yield f"the order history cannot be read: {orders.unreadable}"
     if orders.torn:
         yield "the order history breaks off in its last line"
-    if ACCEPTED not in orders.placed.outcome:
+    if ACCEPTED not in _told_of(orders, WORKLOAD):
         yield "no order was accepted, so none shows anything"
     for side in SIDES:
         held = orders.sides.get(side)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from veloz_chaos import errors
 from veloz_chaos.core import alert_findings as alerts
@@ -60,7 +61,7 @@ def judge(history: History, matrix: ResponseMatrix | None = None, orders: Orders
     if history.plan is None:
         raise ValueError("the journal holds no plan; it was cut before its first event was whole")
     if matrix is not None:
-        history.plan = history.plan.model_copy(update={"limits": matrix.limits(history.plan.limits.row)})
+        history.plan = limited(history.plan, matrix)
     m = measure(history)
     stop, reasons = _no_verdict(history)
     found = Flow() if stop == "refused" else flow(history.plan, history, m, orders)
@@ -68,6 +69,16 @@ def judge(history: History, matrix: ResponseMatrix | None = None, orders: Orders
     verdict = stop or worst(findings)
     told = chain(history.plan.alert, history, m) if history.plan.alert is not None else None
     return Judgement(history.run, verdict, _CODES[verdict], findings, tuple(reasons), m, found, told)
+
+
+def limited(plan: Plan, matrix: ResponseMatrix) -> Plan:
+    """By the limits of another matrix; an alert by the stricter time of both, for an experiment may have its own."""
+    row = matrix.rows[plan.limits.row]
+    changed: dict[str, Any] = {"limits": matrix.limits(plan.limits.row)}
+    if plan.alert is not None and row.alert is not None and row.alert.within is not None:
+        within = min(plan.alert.within, row.alert.within)
+        changed["alert"] = plan.alert.model_copy(update={"within": within})
+    return plan.model_copy(update=changed)
 
 
 def worst(findings: tuple[Finding, ...]) -> Verdict:

@@ -91,10 +91,15 @@ def ended_early(record: FaultRecord) -> str:
 
 def surely_ended_early(record: FaultRecord) -> str:
     """The same where somebody saw that it was gone."""
-    gone, cause = _gone(record), died_under(record) or record.lost
+    gone, cause = _gone(record), died_under(record) or _lost(record)
     if not cause and gone is not None and record.revert_began is not None and gone.answered < record.revert_began:
         return "its effect was gone before it was taken out"
     return cause
+
+
+def _lost(record: FaultRecord) -> str:
+    """What was found gone once somebody took it out was not lost."""
+    return record.lost if record.entries.get("lost", 0) < record.entries.get("revert_began", math.inf) else ""
 
 
 def unforeseen_end(plan: Plan, history: History, faults: Sequence[PlannedFault]) -> str:

@@ -380,13 +380,17 @@ class Run:
             await asyncio.gather(*watchers, return_exceptions=True)
 
     async def still_there(self, hand: Hand) -> None:
-        """Until it is not, or somebody takes it out: what is taken out is not lost."""
+        """Until two looks have not found it and none between them has, or somebody takes it out; one without an answer
+        says nothing."""
         record, misses = self.history.fault(hand.id), 0
-        while misses < 2 and record.revert_began is None:
+        while misses < 2:
             await asyncio.sleep(HELD_EVERY)
-            misses = misses + 1 if await self._look_at(hand) == "not-shown" else 0
+            outcome = await self._look_at(hand)
+            if record.revert_began is not None:
+                return
+            misses = 0 if outcome == "shown" else misses + (outcome == "not-shown")
         cause = record.absence or "its effect is no longer there"
-        if not record.lost and record.revert_began is None:
+        if not record.lost:
             self.emit(ev.FaultLost(fault=hand.id, cause=cause, **moment()))
 
     def _lost(self) -> bool:
