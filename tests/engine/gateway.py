@@ -89,7 +89,7 @@ class Gateway:
                 "accepted": "status == 200 && json.ok",
                 "refused": "status == 200 && !json.ok",
             },
-            "settle": "2s",
+            "settle": "10s",
             "read": {
                 "gateway": {"http": {"get": self.url + "/gateway"}, "orders": listed},
                 "exchange": {"http": {"get": self.url + "/exchange?symbol=${symbol}"}, "orders": listed},

@@ -19,14 +19,20 @@ from veloz_chaos.engine.conduct import Request, Result, conduct
 from veloz_chaos.registry import Registry
 from veloz_chaos.targets import fake
 
+#: What is judged wants a look at least every three periods: so long this process, and its disk, may stand still.
+LOOK = {"every": "200ms", "timeout": "500ms"}
+#: Seconds between two looks of the supervisor.
+TICK = 0.005
+
 
 @dataclass
 class System:
-    """`restarts_after` seconds of being dead, a supervisor starts it again; None: nobody does."""
+    """`restarts_after` seconds of being dead, a supervisor starts it again; None: nobody does. What counts is the time
+    in which this process is at work: who stands still does not see what dies and comes back meanwhile."""
 
     folder: Path
     flaw: str | None = None
-    restarts_after: float | None = 0.3
+    restarts_after: float | None = 0.5
     name: str = field(default_factory=lambda: f"system-{uuid4().hex[:8]}")
     #: paths that always answer 200, and what each request carried
     lying: tuple[str, ...] = ()
@@ -58,16 +64,16 @@ class System:
             thread.join()
 
     def _supervise(self) -> None:
-        while not self.over.wait(0.005):
+        while not self.over.wait(TICK):
             state = fake.WORLD.get(self.name)
             if state is not None and not state.alive and self.restarts_after is not None:
-                self.over.wait(self.restarts_after)
+                for _ in range(round(self.restarts_after / TICK)):
+                    self.over.wait(TICK)
                 fake.restart(self.name)
 
     # --- what a user would write -------------------------------------------------------------------------------
 
     def environment(self, **changes: Any) -> Path:
-        look = {"every": "50ms", "timeout": "500ms"}
         data: dict[str, Any] = {
             "kind": "Environment",
             "version": 1,
@@ -76,9 +82,9 @@ class System:
             "values": {"url": self.url()},
             "services": {"system": {"fake": {"id": self.name} | ({"flaw": self.flaw} if self.flaw else {})}},
             "probes": {
-                "healthy": {"http": {"get": "${url}/health"}, "ok": "status == 200", **look},
-                "reported-down": {"http": {"get": "${url}/status"}, "ok": "status == 503", **look},
-                "alarm": {"http": {"get": "${url}/alarm"}, "ok": "status == 503", **look},
+                "healthy": {"http": {"get": "${url}/health"}, "ok": "status == 200", **LOOK},
+                "reported-down": {"http": {"get": "${url}/status"}, "ok": "status == 503", **LOOK},
+                "alarm": {"http": {"get": "${url}/alarm"}, "ok": "status == 503", **LOOK},
             },
         }
         return self._write("environment", data | changes)

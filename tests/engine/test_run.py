@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import yaml
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from tests.engine.system import names, running, verdicts
+from tests.engine.system import LOOK, names, running, verdicts
 from veloz_chaos import errors
+from veloz_chaos.core import event as ev
 from veloz_chaos.core.event import (
     Event,
     FaultLost,
@@ -38,14 +40,17 @@ from veloz_chaos.targets import fake
 PAUSE = {"pause": {"service": "system", "for": {"until": "decided", "at-most": "6s"}}}
 
 
-def _at_look(number: int, deed: Callable[[], None], counts: Callable[[], object] = lambda: True) -> Registry:
-    """A registry of somebody else's: its http probe does a deed at the n-th look of all that count."""
-    looks = count(1)
+def _at_look(
+    number: int, deed: Callable[[], None], since: type[ev.Event]
+) -> tuple[Registry, Callable[[ev.Event], None]]:
+    """A registry of somebody else's, and who tells it of events: its http probe does a deed at the n-th look of all
+    that are begun after an event."""
+    looks, came = count(1), threading.Event()
 
     @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
     class Http(http.Http):
         async def look(self, eye: Eye) -> Seen:
-            if counts() and next(looks) == number:
+            if came.is_set() and next(looks) == number:
                 deed()
             return await super().look(eye)
 
@@ -53,7 +58,11 @@ def _at_look(number: int, deed: Callable[[], None], counts: Callable[[], object]
         def probe(self, name: str) -> type[Probe]:
             return Http if name == "http" else super().probe(name)
 
-    return Theirs()
+    def observe(event: ev.Event) -> None:
+        if isinstance(event, since):
+            came.set()
+
+    return Theirs(), observe
 
 
 @pytest.mark.parametrize("steady", [True, False])
@@ -211,8 +220,8 @@ def test_without_a_steady_state_nothing_is_touched(tmp_path: Path) -> None:
 
 def test_a_target_that_restarts_between_plan_and_injection_is_not_touched(tmp_path: Path) -> None:
     with running(tmp_path) as system:
-        restart = _at_look(4, lambda: fake.restart(system.name))
-        result, events = system.run(system.experiment(), registry=restart)
+        theirs, observe = _at_look(1, lambda: fake.restart(system.name), ev.BaselineBegan)
+        result, events = system.run(system.experiment(), registry=theirs, observe=observe)
     assert result.judgement.exit_code == errors.REFUSED
     assert "injection-began" not in names(events)
 
@@ -222,7 +231,8 @@ def test_a_system_that_breaks_before_the_injection_is_not_hurt(tmp_path: Path) -
         fake.WORLD[system.name].alive = False
 
     with running(tmp_path, restarts_after=None) as system:
-        result, events = system.run(system.experiment(PAUSE), registry=_at_look(8, break_it))
+        theirs, observe = _at_look(1, break_it, ev.BaselineBegan)
+        result, events = system.run(system.experiment(PAUSE), registry=theirs, observe=observe)
     assert result.judgement.exit_code == errors.REFUSED
     assert "injection-began" not in names(events)
 
@@ -239,10 +249,10 @@ def test_a_signal_that_is_shown_before_the_fault_refuses_the_start(tmp_path: Pat
 def test_a_signal_that_nobody_could_read_refuses_the_start(tmp_path: Path) -> None:
     """It may have been there all the time."""
     with running(tmp_path) as system, socket.create_server(("127.0.0.1", 0)) as mute:
-        look = {"every": "50ms", "timeout": "100ms"}
+        at_mute = {"http": {"get": f"http://127.0.0.1:{mute.getsockname()[1]}/"}, "ok": "status == 503"}
         probes = {
-            "healthy": {"http": {"get": "${url}/health"}, "ok": "status == 200", **look},
-            "silent": {"http": {"get": f"http://127.0.0.1:{mute.getsockname()[1]}/"}, "ok": "status == 503", **look},
+            "healthy": {"http": {"get": "${url}/health"}, "ok": "status == 200", **LOOK},
+            "silent": {**at_mute, "every": "50ms", "timeout": "100ms"},
         }
         asked = system.experiment(expect={"detection": ["silent"]})
         result, events = system.run(asked, system.environment(probes=probes))
@@ -253,28 +263,34 @@ def test_a_signal_that_nobody_could_read_refuses_the_start(tmp_path: Path) -> No
 
 def test_a_signal_that_falls_silent_before_the_strike_refuses_the_start(tmp_path: Path) -> None:
     class Silenced(BaseHTTPRequestHandler):
-        left = 3
-
         def do_GET(self) -> None:
-            Silenced.left -= 1
-            if Silenced.left >= 0:
-                self.send_error(404)
-            else:
+            if silent.is_set():
                 over.wait()
+            else:
+                self.send_error(404)
 
         def log_message(self, *_: object) -> None:
             pass
 
-    over = threading.Event()
+    began: list[int] = []
+
+    def silence(event: Event) -> None:
+        """It was looked at in the baseline; most of that is still to come."""
+        if isinstance(event, ev.BaselineBegan):
+            began.append(event.at)
+        if isinstance(event, LookTaken) and event.probe == "fades" and event.outcome == "not-shown":
+            silent.set() if began and event.asked > began[0] else None
+
+    silent, over = threading.Event(), threading.Event()
     with running(tmp_path) as system, ThreadingHTTPServer(("127.0.0.1", 0), Silenced) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        look = {"every": "50ms", "timeout": "100ms"}
+        fading = {"http": {"get": f"http://127.0.0.1:{server.server_port}/"}, "ok": "status == 503"}
         probes = {
-            "healthy": {"http": {"get": "${url}/health"}, "ok": "status == 200", **look},
-            "fades": {"http": {"get": f"http://127.0.0.1:{server.server_port}/"}, "ok": "status == 503", **look},
+            "healthy": {"http": {"get": "${url}/health"}, "ok": "status == 200", **LOOK},
+            "fades": {**fading, "every": "50ms", "timeout": "100ms"},
         }
-        asked = system.experiment(expect={"detection": ["fades"]}, baseline="2s")
-        result, events = system.run(asked, system.environment(probes=probes))
+        asked = system.experiment(expect={"detection": ["fades"]}, baseline="3s")
+        result, events = system.run(asked, system.environment(probes=probes), observe=silence)
         over.set()
         server.shutdown()
     assert result.judgement.exit_code == errors.REFUSED
@@ -295,7 +311,8 @@ def test_a_placebo_notices_a_system_that_fails_by_itself(tmp_path: Path) -> None
         def break_it() -> None:
             fake.WORLD[system.name].alive = False
 
-        result, _ = system.run(system.experiment(), placebo=True, registry=_at_look(60, break_it))
+        theirs, observe = _at_look(1, break_it, ev.BaselineEnded)
+        result, _ = system.run(system.experiment(), placebo=True, registry=theirs, observe=observe)
     assert set(verdicts(result).values()) == {"failed"}
 
 
@@ -342,11 +359,14 @@ def test_what_is_reported_makes_a_probe_that_asks_the_platform_look_at_once(tmp_
             return Http if name == "http" else super().probe(name)
 
     with running(tmp_path) as system:
-        _, events = system.run(system.experiment(), registry=Theirs())
+        probes = yaml.safe_load(system.environment().read_text())["probes"]
+        probes["seldom"] = {"http": {"get": "${url}/health"}, "ok": "status == 200", **LOOK, "every": "30s"}
+        asked = system.experiment(expect={"while": {"recovered": {"eventually": ["seldom"]}}})
+        _, events = system.run(asked, system.environment(probes=probes), registry=Theirs())
     died = next(event.at for event in events if isinstance(event, TargetReported))
-    for name in ("healthy", "reported-down"):
+    for name in ("healthy", "reported-down", "seldom"):
         after = [e.asked - died for e in events if isinstance(e, LookTaken) and e.probe == name and e.asked >= died]
-        assert after[0] < 20_000_000
+        assert after[0] < 10_000_000_000
 
 
 def test_a_revert_that_fails_names_the_command_that_mends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -450,13 +470,12 @@ def test_nothing_is_hurt_of_which_the_journal_can_not_say_so(tmp_path: Path, mon
 def test_secrets_reach_the_system_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", 'hush "quoted" hush')
     with running(tmp_path) as system:
-        look = {"every": "50ms", "timeout": "500ms"}
         probe = {
             "http": {"get": "${url}/health", "headers": {"X-Token": "${env:TOKEN}"}},
             "ok": "status == 200",
-            **look,
+            **LOOK,
         }
-        down = {"http": {"get": "${url}/status"}, "ok": "status == 503", **look}
+        down = {"http": {"get": "${url}/status"}, "ok": "status == 503", **LOOK}
         environment = system.environment(probes={"healthy": probe, "reported-down": down})
         result, _ = system.run(system.experiment(), environment)
         assert any(header.get("x-token") == 'hush "quoted" hush' for header in system.headers)
@@ -480,7 +499,8 @@ def test_a_probe_that_is_broken_is_our_bug_and_leaves_nothing(tmp_path: Path) ->
         raise RuntimeError("a bug")
 
     with running(tmp_path) as system:
-        result, _ = system.run(system.experiment(PAUSE), registry=_at_look(25, fail))
+        theirs, observe = _at_look(1, fail, ev.InjectionReturned)
+        result, _ = system.run(system.experiment(PAUSE), registry=theirs, observe=observe)
         assert system.healthy
     assert result.judgement.exit_code == errors.BUG
     assert "a bug" in result.judgement.reasons[0]

@@ -256,12 +256,13 @@ def test_an_entry_s_parameters_reach_the_run(tmp_path: Path) -> None:
 def test_it_waits_for_what_is_due_soon(tmp_path: Path) -> None:
     with running(tmp_path) as system:
         path = write(tmp_path, entry(system, "a", since="2030-01-07"))
-        shift = datetime(2030, 1, 7, 9, 59, 59, tzinfo=UTC) - datetime.now(UTC)
+        before = datetime(2030, 1, 7, 9, 59, 59, tzinfo=UTC)
+        assert ran(run(tmp_path, path, before)) == []
+        shift = before - datetime.now(UTC)
 
         def clock() -> datetime:
             return datetime.now(UTC) + shift
 
-        assert ran(run(tmp_path, path, clock)) == []
         assert ran(run(tmp_path, path, clock, wait=timedelta(minutes=1))) == [("a", 0)]
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.engine.gateway import PASSWORD, Gateway, gateway
-from tests.engine.system import System, names, running, verdicts
+from tests.engine.system import LOOK, System, names, running, verdicts
 from tests.engine.test_workload_run import environment as with_orders
 from veloz_chaos import errors
 from veloz_chaos.engine.conduct import Request, planned
@@ -25,8 +25,7 @@ def environment(system: System, server: Gateway, **session: Any) -> Path:
     data = yaml.safe_load(with_orders(system, server).read_text())
     login = {"post": f"{server.url}/login", "json": {"user": "trader", "password": "${env:TRADER_PASSWORD}"}}
     data["sessions"] = {"trader": {"login": login, "token": "data.access_token"} | session}
-    look = {"every": "50ms", "timeout": "500ms"}
-    data["probes"]["let-in"] = {"http": {"get": f"{server.url}/gateway"}, "as": "trader", "ok": "status == 200", **look}
+    data["probes"]["let-in"] = {"http": {"get": f"{server.url}/gateway"}, "as": "trader", "ok": "status == 200", **LOOK}
     orders = data["workloads"]["orders"]
     for asked in (orders["place"], orders["cancel"], *orders["read"].values()):
         asked["http"]["headers"] = dict(BEARER)  # YAML would write an alias
@@ -44,8 +43,8 @@ def experiment(system: System, baseline: str = "300ms") -> Path:
 
 def test_a_token_is_renewed_before_it_is_too_old_and_never_written(tmp_path: Path) -> None:
     with running(tmp_path) as system, gateway() as server:
-        server.guarded = 2.5
-        result, _ = system.run(experiment(system, "3s"), environment(system, server, refresh="1s"))
+        server.guarded = 4.0
+        result, _ = system.run(experiment(system, "5s"), environment(system, server, refresh="1s"))
         assert server.unauthorized == 0
         assert len(server.tokens) >= 6  # the runner's and the workload's
         assert server.open == []

@@ -36,7 +36,7 @@ UNTIL = {"until": "decided", "at-most": "1s"}
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
-    with running(tmp_path) as made:
+    with running(tmp_path, restarts_after=0.8) as made:
         yield made
 
 
@@ -80,7 +80,9 @@ def test_steps_are_taken_in_their_order_and_each_is_an_expectation(system: Syste
     assert list(verdicts(result)) == [f"step {step['name']}" for step in steps] + ["rto"]
     assert set(ended(events).values()) == {"done"} and told.read_text() == "x"
     rto = next(finding for finding in result.judgement.findings if finding.expectation == "rto")
-    assert rto.measured is not None and 0.2e9 < rto.measured.at_least <= rto.measured.at_most < 2e9
+    died, started = (e.at for e in events if isinstance(e, ev.TargetReported))
+    assert rto.measured is not None and rto.measured.at_least < started - died + 0.1e9
+    assert rto.measured.at_most >= 0.8e9
     assert rto.limit == 1800e9
     read = journal.read(result.folder)
     assert read[:-1] == events and isinstance(read[-1], ev.RunJudged)
@@ -97,8 +99,9 @@ def test_what_a_step_holds_a_later_one_takes_out(system: System) -> None:
 
 
 def test_what_a_step_holds_is_taken_out_when_its_time_is_over_or_at_the_end(system: System) -> None:
-    briefly = {"name": "cut", "inject": [{"pause": {"service": "system", "for": "1s"}}]}
-    result, _ = system.run(experiment(system, [briefly, {"name": "seen", "until": ["not healthy"]}, BACK]))
+    briefly = {"name": "cut", "inject": [{"pause": {"service": "system", "for": "3s"}}]}
+    back = {**BACK, "within": "15s"}
+    result, _ = system.run(experiment(system, [briefly, {"name": "seen", "until": ["not healthy"]}, back]))
     assert result.judgement.verdict == "passed", [f.as_json() for f in result.judgement.findings]
     result, events = system.run(experiment(system, [CUT, {"name": "seen", "until": ["not healthy"]}]))
     assert result.judgement.verdict == "passed", [f.as_json() for f in result.judgement.findings]
@@ -120,7 +123,7 @@ def test_what_a_step_holds_must_last_until_it_is_taken_out(system: System, may: 
 
 
 def test_a_step_is_a_window_of_its_own(system: System) -> None:
-    steps = [LOSS, {**NOTICED, "name": "dark"}, {"name": "look", "wait": "400ms"}, BACK]
+    steps = [LOSS, {**NOTICED, "name": "dark"}, {"name": "look", "wait": "3s"}, BACK]
     windows = {"look": {"eventually": ["healthy"]}, "dark": {"eventually": ["reported-down"]}}
     result, _ = system.run(experiment(system, steps, expect={"while": windows, "recovery": {"hold": "300ms"}}))
     assert verdicts(result)["while look: eventually healthy"] == "passed"
@@ -128,7 +131,7 @@ def test_a_step_is_a_window_of_its_own(system: System) -> None:
 
 def test_a_costly_probe_looks_only_while_it_is_checked(system: System) -> None:
     steps = [{"name": "ready", "check": ["alarm-off"], "within": "2s"}, LOSS, BACK]
-    look = {"http": {"get": "${url}/alarm"}, "ok": "status == 200", "every": "1s", "timeout": "500ms"}
+    look = {"http": {"get": "${url}/alarm"}, "ok": "status == 200", "every": "1m", "timeout": "500ms"}
     probes = yaml.safe_load(system.environment().read_text())["probes"] | {"alarm-off": look}
     result, events = system.run(experiment(system, steps), system.environment(probes=probes))
     assert result.judgement.verdict == "passed", [f.as_json() for f in result.judgement.findings]
@@ -159,7 +162,7 @@ def test_a_manual_step_is_confirmed_and_timed(system: System) -> None:
     assert result.judgement.verdict == "passed", [f.as_json() for f in result.judgement.findings]
     finding = next(f for f in result.judgement.findings if f.expectation == "step declare")
     assert finding.reason == "confirmed by ada" and finding.limit == 10e9
-    assert finding.measured is not None and 0.2e9 < finding.measured.at_least < 2e9
+    assert finding.measured is not None and 0.2e9 < finding.measured.at_least < 10e9
     with pytest.raises(UsageError, match="the run has ended"):
         confirm.confirm(result.folder, "declare", "ada")
     with pytest.raises(UsageError, match="no manual step of this run; its manual steps: declare"):
@@ -209,7 +212,7 @@ def test_an_operator_who_never_answers_fails_at_the_deadline_and_the_system_is_m
 
 
 def test_after_a_step_that_failed_none_is_taken_and_nothing_is_hurt(system: System) -> None:
-    result, events = system.run(experiment(system, [{"name": "ready", "check": ["alarm"], "within": "1s"}, LOSS]))
+    result, events = system.run(experiment(system, [{"name": "ready", "check": ["alarm"], "within": "2s"}, LOSS]))
     assert result.judgement.exit_code == errors.FAILED
     assert verdicts(result) == {"step ready": "failed", "step loss": "inconclusive"}
     assert reason(result, "step ready").startswith("alarm was not shown: 200")
@@ -217,7 +220,7 @@ def test_after_a_step_that_failed_none_is_taken_and_nothing_is_hurt(system: Syst
 
 
 def test_a_condition_that_never_comes_fails(system: System) -> None:
-    result, _ = system.run(experiment(system, [LOSS, {"name": "alarm", "until": ["not alarm"], "within": "1s"}]))
+    result, _ = system.run(experiment(system, [LOSS, {"name": "alarm", "until": ["not alarm"], "within": "10s"}]))
     assert verdicts(result)["step alarm"] == "passed"
     path = experiment(
         system, [LOSS, {"name": "gone", "until": [{"any-of": ["alarm", "reported-down"]}], "within": "2s"}]
@@ -257,11 +260,11 @@ def test_a_procedure_that_hangs_is_killed_with_all_that_it_started(system: Syste
     child = f"import time\nwhile True: open({str(file)!r}, 'a').write('x'); time.sleep(0.02)"
     hanging = python(
         "import subprocess, sys, time", f"subprocess.Popen([sys.executable, '-c', {child!r}])", "time.sleep(60)",
-        timeout="1500ms",
+        timeout="6s",
     )  # fmt: skip
     result, told = run_procedure(system, hanging)
     assert verdicts(result) == {"step do": "failed", "step loss": "inconclusive"}
-    assert not told.succeeded and told.status is None and "killed after 1.5 s" in told.output
+    assert not told.succeeded and told.status is None and "killed after 6 s" in told.output
     beats = file.stat().st_size
     time.sleep(0.3)
     assert beats == file.stat().st_size > 0
@@ -276,14 +279,14 @@ def test_of_a_flood_only_the_end_is_kept(system: System) -> None:
 
 
 def test_a_procedure_that_leaves_a_service_behind_is_not_waited_for(system: System) -> None:
-    child = "import time; time.sleep(3)"
+    child = "import time; time.sleep(20)"
     starts = python(
         "import subprocess, sys", f"subprocess.Popen([sys.executable, '-c', {child!r}])", "print('started')"
     )
     result, told = run_procedure(system, starts)
     assert told.succeeded and told.output == "started"
     length = next(f.measured for f in result.judgement.findings if f.expectation == "step do")
-    assert length is not None and length.at_most < 2.5e9
+    assert length is not None and length.at_most < 15e9
 
 
 def test_a_procedure_that_fails_half_way_or_is_not_there_fails_its_step(system: System) -> None:
@@ -307,13 +310,20 @@ def test_what_a_procedure_says_of_a_secret_is_not_written(system: System, monkey
 # --- broken off ----------------------------------------------------------------------------------------------------
 
 
-def abort_at(step: str) -> Callable[[ev.Event], None]:
+def abort_at(step: str, under_way: Callable[[], bool]) -> Callable[[ev.Event], None]:
+    """Once what the step starts is seen to be under way."""
     import os
     import signal
 
+    def abort() -> None:
+        deadline = time.monotonic() + 25
+        while not under_way() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
     def observe(event: ev.Event) -> None:
         if isinstance(event, ev.StepBegan) and event.step == step:
-            threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            threading.Thread(target=abort).start()
 
     return observe
 
@@ -326,7 +336,8 @@ def test_an_abort_in_the_midst_of_a_procedure_kills_it_and_mends(system: System,
         mend=python(f"open({str(log)!r}, 'a').write('mended ')"),
     )
     path = experiment(system, [CUT, {"name": "slow", "procedure": "slow", "within": "1m"}, BACK], on_abort="mend")
-    result, events = system.run(path, place, observe=abort_at("slow"))
+    began = abort_at("slow", lambda: log.exists() and log.read_text() == "began ")
+    result, events = system.run(path, place, observe=began)
     assert result.judgement.exit_code == errors.ABORTED
     assert log.read_text() == "began mended "
     assert ended(events) == {"cut": "done", "slow": "aborted"} and system.healthy

@@ -83,7 +83,7 @@ def outcomes(folder: Path) -> Counter[tuple[str, int, str]]:
 
 def test_every_order_is_recorded_answered_read_back_and_cancelled(tmp_path: Path) -> None:
     with gateway() as server:
-        ended = flow(server, tmp_path, sending(60))
+        ended = flow(server, tmp_path, sending(60), timeout="20s")
         assert server.open == []
         placed = lines(tmp_path, "place")
         assert {line["id"] for line in placed} == set(server.orders)
@@ -136,7 +136,7 @@ def test_a_stall_does_not_slow_the_schedule_and_hides_no_delay(tmp_path: Path) -
 @pytest.mark.parametrize(("mode", "status"), [("refuses", 503), ("ok-false", 200)])
 def test_a_clear_no_is_a_refusal_also_with_200(mode: Any, status: int, tmp_path: Path) -> None:
     with gateway(mode) as server:
-        ended = flow(server, tmp_path, sending(20))
+        ended = flow(server, tmp_path, sending(20), timeout="20s")
     [(outcome, said, why)] = outcomes(tmp_path)
     assert (outcome, said) == ("refused", status)
     assert "engine_unavailable" in why

@@ -100,8 +100,13 @@ def test_a_wrong_file_is_not_tried_again(tmp_path: Path, own: Path) -> None:
 
 
 def test_abort_reverts_and_the_run_says_aborted(scratch: Path) -> None:
-    runs = scratch / "runs"
-    run = start("run", "network-latency", "-q", "--runs", str(runs))
+    runs, held = scratch / "runs", scratch / "held.yaml"
+    data = yaml.safe_load((ROOT / "experiments" / "network-latency.yaml").read_text())
+    data["fault"]["latency"]["for"] = "60s"  # it does not end by itself while commands are started
+    data |= {"baseline": "500ms", "steady-state": ["orders-served"]}  # and is not refused by a slow machine
+    del data["expect"]["detection"]
+    held.write_text(yaml.safe_dump(data))
+    run = start("run", str(held), "-q", "--runs", str(runs))
     _await(runs, '"event":"injection-returned"')
     refused = call("revert", "--runs", str(runs))
     assert refused.returncode == 4
@@ -125,7 +130,7 @@ def test_a_signal_while_the_sandbox_starts_leaves_nothing(scratch: Path, number:
 
 
 def _await(runs: Path, word: str) -> None:
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         if any(word in path.read_text() for path in runs.glob("*/journal.jsonl")):
             return

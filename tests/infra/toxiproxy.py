@@ -30,9 +30,10 @@ def program() -> str | None:
 
 
 def free_port() -> int:
-    """Below the range from which the kernel takes ports for others, lest it be taken before it is used."""
+    """Below the range from which the kernel takes ports for others, and beside those of sandboxes, lest it be taken
+    before it is used."""
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = random.randrange(11_000, 18_000)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             if port not in given:
                 given.add(port)

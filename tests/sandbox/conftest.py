@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.stack import Stack, processes_of
+from tests.sandbox.stack import Stack, processes_of, until
 from veloz_chaos.sandbox import control
 
 Start = Callable[..., Stack]
@@ -26,7 +26,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield begin
     for directory in directories:
         control.down(directory)
-    assert not processes_of(tmp_path)
+    until(lambda: not processes_of(tmp_path))  # the database's own children see a moment later that it was killed
 
 
 @pytest.fixture
@@ -40,4 +40,4 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     directory = tmp_path_factory.mktemp("shared") / "sandbox"
     yield Stack(control.up(directory, free_ports=True))
     control.down(directory)
-    assert not processes_of(directory)
+    until(lambda: not processes_of(directory))

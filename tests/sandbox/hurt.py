@@ -16,14 +16,15 @@ from veloz_chaos.sandbox import settings as settings_file
 
 Hurt = Callable[[Stack], "contextlib.AbstractContextManager[object]"]
 
-#: Writes memory that is charged to its group and to no process until told how much on stdin; ends with it.
+#: Writes memory that is charged to its group and to no process until told how much on stdin; ends with it. From where
+#: the gateway's watch is to see what comes it goes slowly.
 FILLER = """
 import os, sys, time
 memory = os.memfd_create("filler")
 for line in sys.stdin:
-    for _ in range(int(line)):
+    for number in range(int(line)):
         os.write(memory, bytes(1 << 20))
-        time.sleep(0.01)
+        time.sleep(0.01 if number < 80 else 0.1)
 """
 
 
@@ -35,7 +36,7 @@ def group_of(stack: Stack) -> cgroup.Group:
 
 @contextlib.contextmanager
 def filling(stack: Stack, megabytes: int) -> Iterator[None]:
-    """While it lasts, so much more memory is used in the gateway's group, ten milliseconds after one another."""
+    """While it lasts, so much more memory is used in the gateway's group, one after another."""
     command = group_of(stack).launched([sys.executable, "-c", FILLER])
     with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as filler:
         try:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from veloz_chaos.sandbox import volume
 from veloz_chaos.sandbox.control import Sandbox
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 T = TypeVar("T")
 
@@ -96,6 +98,20 @@ class Stack:
         pid = self.pid(name)
         os.kill(pid, number)
         return pid
+
+    @contextmanager
+    def unattended(self) -> Iterator[None]:
+        """Its supervisor stands still meanwhile: what dies stays dead for as long as somebody looks at that."""
+        supervisor = self.kill("supervisor", signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+
+    def persisted(self) -> bool:
+        """Whether all that the gateway has to write is in the database."""
+        part = self.gateway("/health").json["database"]
+        return bool(part["status"] == "ok" and part["pending"] == 0)
 
     @property
     def volume(self) -> Path:

@@ -18,6 +18,7 @@ import pytest
 from tests.infra.require import absent
 from tests.sandbox.conftest import Start
 from tests.sandbox.stack import Stack, until
+from tests.sandbox.test_database import rows
 from veloz_chaos.errors import Refused, UsageError
 from veloz_chaos.sandbox import backup, cluster, control, database, restore, site
 from veloz_chaos.sandbox import settings as settings_file
@@ -63,10 +64,11 @@ def lose(stack: Stack) -> None:
 
 
 def archived(stack: Stack) -> bool:
-    """Everything written so far: the gateway's heartbeat goes on, so a segment that begins now is of later."""
+    """Everything done so far: what waits is written, and then the segment that is written to now comes to be there."""
+    until(stack.persisted)
     wal = backup.folder(stack.directory) / "wal"
-    since = time.time()
-    until(lambda: any(path.stat().st_mtime > since + 1 for path in wal.glob("0*.gz")), 20)
+    [(segment,)] = rows(stack, "SELECT pg_walfile_name(pg_current_wal_lsn())")
+    until(lambda: (wal / f"{segment}.gz").exists())
     return True
 
 
@@ -105,9 +107,10 @@ def test_what_is_written_after_a_restore_is_archived_again(stack: Stack) -> None
 
 def test_as_far_as_an_instant(stack: Stack) -> None:
     place(stack, "before")
-    time.sleep(1.2)
+    until(stack.persisted)
+    time.sleep(0.1)
     instant = datetime.now(UTC).isoformat()
-    time.sleep(1.2)
+    time.sleep(0.1)
     place(stack, "after")
     assert archived(stack)
     restore.restore(stack.directory, instant)
@@ -165,7 +168,7 @@ def test_an_archive_that_is_behind_loses_what_came_after_the_base_backup(start: 
 
 def test_a_new_base_backup_takes_the_place_of_the_last(stack: Stack) -> None:
     place(stack, "in-the-second")
-    time.sleep(0.5)
+    until(stack.persisted)
     assert backup.take(settings(stack)) > 1_000_000
     shutil.rmtree(backup.folder(stack.directory) / "wal")
     (backup.folder(stack.directory) / "wal").mkdir()

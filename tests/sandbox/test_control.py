@@ -148,6 +148,36 @@ def test_says_which_port_is_in_use(tmp_path: Path) -> None:
     assert not (tmp_path / "sandbox").exists()
 
 
+def test_ports_are_claimed_for_as_long_as_the_sandbox_is_up(stack: Stack) -> None:
+    """Also where nobody listens: not yet, or not at the moment."""
+
+    def claimed() -> bool:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            try:
+                other.bind(f"\0veloz-chaos-ports-{min(stack.sandbox.ports.values())}")
+            except OSError:
+                return True
+        return False
+
+    assert claimed()
+    control.down(stack.directory)
+    assert not claimed()
+
+
+def test_no_two_get_the_same_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "_ephemeral_start", lambda: ports.LOWEST + 4 * ports.BLOCK + 1)
+    monkeypatch.setattr(ports, "LOWEST", ports.LOWEST + ports.BLOCK)
+    monkeypatch.setattr(ports, "free", lambda _: True)
+    with contextlib.ExitStack() as kept:
+        taken = set[int]()
+        with pytest.raises(UsageError, match="found no 15 adjacent free ports"):
+            while True:
+                numbers, claim = ports.unused()
+                kept.enter_context(claim)
+                assert not taken & set(numbers.values())
+                taken |= set(numbers.values())
+
+
 def test_a_failed_start_shows_the_log_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
     (tmp_path / "broken").mkdir()

@@ -39,7 +39,7 @@ def installed() -> None:
 
 
 def part(stack: Stack) -> dict[str, Any]:
-    answer = stack.gateway("/health", seconds=1)
+    answer = stack.gateway("/health")
     found: dict[str, Any] = answer.json["database"] if answer.status == 200 else {}
     return found
 
@@ -133,9 +133,10 @@ def test_an_order_that_cannot_be_stored_as_it_is_does_not_stop_the_audit(stack: 
 
 @pytest.mark.parametrize("victim", ["database", "database-server"])
 def test_killed(stack: Stack, victim: str) -> None:
-    stack.kill(victim, signal.SIGKILL)
-    until(lambda: away(stack))
-    place(stack, "meanwhile")
+    with stack.unattended():
+        stack.kill(victim, signal.SIGKILL)
+        until(lambda: away(stack))
+        place(stack, "meanwhile")
     assert_all_written(stack)
     assert "ERROR database lost: " in stack.log() and "INFO database synchronised" in stack.log()
     assert stack.service("database")["restarts"] == 1
@@ -143,17 +144,19 @@ def test_killed(stack: Stack, victim: str) -> None:
 
 @WAYS
 def test_cut_off(stack: Stack, way: list[Any]) -> None:
+    lost = "ERROR database lost: "
+    before = stack.log().count(lost)  # a slow machine may have lost it already
     with cut(stack, "database", way):
         until(lambda: away(stack))
         assert stack.gateway("/health").json["status"] == "degraded"
         place(stack, *(f"meanwhile-{number}" for number in range(30)))
         assert part(stack)["pending"] >= 60
         until(lambda: "WARNING database is not to be had, attempt 3" in stack.log())
+        assert stack.log().count(lost) == before + 1
     assert_all_written(stack)
-    assert stack.log().count("ERROR database lost: ") == 1
     events = ("database-back", "database-lost", "database-back", "database-synchronised")
     assert [stack.truth("gateway", event)[-1]["event"] for event in events] == list(events)
-    assert stack.truth("gateway", "database-back")[-1]["pending"] >= 60
+    assert max(event["pending"] for event in stack.truth("gateway", "database-back")) >= 60
 
 
 def test_gateway_starts_without_it_and_remembers_for_it(stack: Stack) -> None:
@@ -163,7 +166,8 @@ def test_gateway_starts_without_it_and_remembers_for_it(stack: Stack) -> None:
         place(stack, "before")
         stack.kill("gateway", signal.SIGKILL)
         until(lambda: stack.service("gateway")["restarts"] == 1 and part(stack))
-        assert away(stack) and "database is not to be had, attempt 1" in stack.log()
+        assert away(stack)
+        until(lambda: "database is not to be had, attempt 1" in stack.log())
         until(lambda: stack.gateway("/health").json["exchange"]["status"] == "ok")
         place(stack, "after")
     assert_all_written(stack)
@@ -201,9 +205,10 @@ def test_stand_in(start: Start) -> None:
     assert part(stack)["kind"] == "stand-in"
     address = ("127.0.0.1", stack.sandbox.ports["database-link"])
     assert traffic.pass_through(address, traffic.PostgreSQL(), 1, 10).outcome == "answered"
-    stack.kill("database-server", signal.SIGKILL)
-    until(lambda: away(stack))
-    place(stack, "meanwhile")
+    with stack.unattended():
+        stack.kill("database-server", signal.SIGKILL)
+        until(lambda: away(stack))
+        place(stack, "meanwhile")
     assert_all_written(stack)
     with cut(stack, "database", SILENT):
         until(lambda: away(stack))
@@ -273,7 +278,8 @@ def test_as_another_user_where_namespaces_are_forbidden(tmp_path: Path, monkeypa
         absent("root", "this test changes to the user postgres")
     data = cluster.prepare(tmp_path / "database", place, way)
     assert data.owner() == "postgres" and not data.is_relative_to(tmp_path)
-    port = ports.unused()["database"]
+    numbers, claim = ports.unused()
+    port = numbers["database"]
     command = cluster.command(place, data, port)
     server = subprocess.Popen(command, preexec_fn=way.enter, env=cluster.environment(), stderr=subprocess.DEVNULL)
     try:
@@ -281,6 +287,7 @@ def test_as_another_user_where_namespaces_are_forbidden(tmp_path: Path, monkeypa
     finally:
         server.send_signal(signal.SIGINT)
         server.wait()
+        claim.close()
     cluster.remove(tmp_path / "database")
     assert not data.parent.exists()
 

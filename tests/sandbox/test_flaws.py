@@ -107,8 +107,9 @@ def test_detection_flaps(start: Start) -> None:
 
 def test_without_a_flaw_the_engine_is_back_soon_and_stays(start: Start) -> None:
     stack = start()
-    stack.kill("engine", signal.SIGKILL)
-    until(lambda: unhealthy(stack))
+    with stack.unattended():
+        stack.kill("engine", signal.SIGKILL)
+        until(lambda: unhealthy(stack))
     until(stack.healthy)
     assert 0.9 <= down_for_seconds(stack, "engine") < 12
     let_pass(4)

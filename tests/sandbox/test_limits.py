@@ -112,9 +112,9 @@ def removed(stack: Stack) -> list[str]:
     return [event["file"] for event in stack.truth("gateway", "log-removed")]
 
 
-def lines_come(stack: Stack) -> bool:
-    """Whether the gateway logs something new within two seconds."""
-    before, deadline = stack.log(), time.monotonic() + 2
+def lines_come(stack: Stack, within: float = 10.0) -> bool:
+    """Whether the gateway logs something new; ten times a second it does."""
+    before, deadline = stack.log(), time.monotonic() + within
     while time.monotonic() < deadline:
         if stack.log() not in ("", before):
             return True
@@ -141,7 +141,7 @@ def test_a_full_volume_stops_no_log(start: Start, emulated: bool) -> None:
 def test_without_rotation_a_full_volume_stops_the_log(start: Start, emulated: bool) -> None:
     stack = start("no-log-rotation", emulated=emulated)
     filler = Filler(stack)
-    until(lambda: filler.fill() and not lines_come(stack))
+    until(lambda: filler.fill() and not lines_come(stack, 3.0))
     assert stack.order("while-full").json["ok"] and health(stack, "disk") == "full"
     assert time.time() - (stack.volume / volume.LOG).stat().st_mtime > 2
     names = sorted(file.name for file in stack.volume.glob(f"{volume.LOG}*"))
@@ -163,7 +163,7 @@ def test_nothing_is_left(stack: Stack) -> None:
     assert f"{stack.directory / volume.NAME} tmpfs" in mounts and left_of(group)
     with subprocess.Popen(group.launched(["sleep", "600"])) as helper:
         control.down(stack.directory)
-        assert helper.wait(5) == -signal.SIGKILL
+        assert helper.wait(30) == -signal.SIGKILL
     assert not left_of(group) and not stack.directory.exists()
 
 

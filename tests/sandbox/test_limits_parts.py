@@ -181,6 +181,7 @@ def test_disk_is_full_at_once_and_ok_when_it_had_room_for_a_while(
 ) -> None:
     room = emulated_volume(tmp_path, 8 * MB, monkeypatch)
     told: list[str] = []
+    monkeypatch.setattr(gateway_log, "ROOM_FOR", 1e9)
     watch = DiskWatch(room, lambda status, _: told.append(status))
     watch.look()
     assert watch.part() == {"status": "ok", "free_bytes": 8 * MB}

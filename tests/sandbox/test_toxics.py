@@ -106,21 +106,21 @@ def test_no_toxic_carries_much_unchanged(wire: Wire) -> None:
 def test_latency(wire: Wire, connect: Connect, stream: str) -> None:
     wire.add("latency", stream, latency=300)
     with connect() as connection:
-        assert 0.29 <= seconds(lambda: echoed(connection, b"x")) < 2
+        assert 0.29 <= seconds(lambda: echoed(connection, b"x")) < 8
         wire.remove()
         assert echoed(connection, b"y") == b"y"
 
 
 def test_latency_delays_chunks_side_by_side(wire: Wire) -> None:
     """Each chunk is late by the latency, not by that of all before it."""
-    wire.add("latency", latency=400)
+    wire.add("latency", latency=1000)
     with wire.connect() as connection:
         begun = time.monotonic()
         for _ in range(5):
             connection.sendall(b"x")
             let_pass(0.02)
         assert received(connection, 5) == b"xxxxx"
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 4.5
 
 
 def test_removed_latency_lets_go_what_it_held_in_order(wire: Wire) -> None:
@@ -138,7 +138,7 @@ def test_bandwidth(wire: Wire, connect: Connect) -> None:
     wire.add("bandwidth", rate=100)
     data = b"x" * 50_000
     with connect() as connection:
-        assert 0.35 <= seconds(lambda: echoed(connection, data)) < 3
+        assert 0.35 <= seconds(lambda: echoed(connection, data)) < 8
 
 
 def test_updated_toxic_takes_effect(wire: Wire) -> None:
@@ -149,9 +149,9 @@ def test_updated_toxic_takes_effect(wire: Wire) -> None:
 
 
 def test_toxicity_zero_hurts_nobody(wire: Wire) -> None:
-    wire.add("latency", toxicity=0, latency=5000)
+    wire.add("latency", toxicity=0, latency=20_000)
     with wire.connect() as connection:
-        assert seconds(lambda: echoed(connection, b"x")) < 2
+        assert seconds(lambda: echoed(connection, b"x")) < 10
 
 
 @pytest.mark.parametrize("stream", ["upstream", "downstream"])

@@ -47,7 +47,7 @@ def unseal(stack: Stack) -> Answer:
 
 
 def part(stack: Stack) -> dict[str, Any]:
-    answer = stack.gateway("/health", seconds=1)
+    answer = stack.gateway("/health")
     found: dict[str, Any] = answer.json["vault"] if answer.status == 200 else {}
     return found
 
@@ -139,9 +139,10 @@ def test_not_initialised_after_its_storage_was_lost(stack: Stack) -> None:
 
 
 def test_killed(stack: Stack) -> None:
-    stack.kill("vault", signal.SIGKILL)
-    until(lambda: part(stack) == CACHED)
-    assert_trades(stack, "meanwhile")
+    with stack.unattended():
+        stack.kill("vault", signal.SIGKILL)
+        until(lambda: part(stack) == CACHED)
+        assert_trades(stack, "meanwhile")
     assert "WARNING vault is unavailable, credentials: cached" in stack.log()
     until(lambda: part(stack) == FROM_VAULT)
     assert stack.truth("gateway", "vault-status")[-1]["status"] == "ok"
@@ -213,7 +214,7 @@ def keys_shown(stack: Stack) -> Iterator[list[str | None]]:
 
 
 def test_a_lease_is_renewed_before_it_ends_and_replaced_after(start: Start) -> None:
-    stack = start(lease=2.0)
+    stack = start(lease=5.0)
     until(lambda: len(stack.truth("vault", "renewed")) >= 3)
     [first] = stack.truth("vault", "leased")
     assert {event["lease"] for event in stack.truth("vault", "renewed")} == {first["lease"]}
@@ -222,7 +223,7 @@ def test_a_lease_is_renewed_before_it_ends_and_replaced_after(start: Start) -> N
         until(lambda: ended(stack, first["lease"]))
         assert_trades(stack, "lease-ended")
     until(lambda: part(stack) == FROM_VAULT)
-    assert len(stack.truth("vault", "leased")) == 2
+    assert stack.truth("vault", "leased")[-1]["lease"] != first["lease"]
 
 
 def ended(stack: Stack, lease: str) -> bool:

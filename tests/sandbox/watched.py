@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.sandbox.stack import Stack, call, processes_of
+from tests.sandbox.stack import Stack, call, processes_of, until
 from veloz_chaos.sandbox import control, monitoring
 from veloz_chaos.sandbox.settings import MONITORS
 
@@ -68,7 +68,8 @@ def started(directory: Path, *flaws: str, **options: Any) -> Iterator[Watched]:
         yield stack
     finally:
         control.down(directory)
-    assert gone(directory, pids) and not directory.exists()
+    until(lambda: gone(directory, pids))
+    assert not directory.exists()
 
 
 def gone(directory: Path, pids: list[int]) -> bool:

@@ -123,7 +123,8 @@ class Books:
         self._reads: list[Read] = []
 
     async def settle(self) -> None:
-        """Read, cancel what is open, read again until the sides agree or `settle` has passed; the last is written."""
+        """Read, cancel what is open, read again until the sides agree, or one read was begun when `settle` had passed;
+        the last is written."""
         deadline = now() + nanoseconds(self._workload.settle)
         calm, enough = 0, 2 if self._flow.doubtful else 1
         while calm < enough:
@@ -131,7 +132,7 @@ class Books:
             open_orders = self._to_cancel()
             await self.cancel(open_orders)
             calm = calm + 1 if not open_orders and self._agree() else 0
-            if calm < enough and now() > deadline:
+            if calm < enough and self._reads[0].at > deadline:
                 break
             await asyncio.sleep(0 if calm >= enough else AFTER_CANCEL if open_orders else READ_EVERY)
         for read in self._reads:

@@ -11,8 +11,8 @@ READ_TIMEOUT = 5.0
 
 
 def longest(workload: Workload) -> float:
-    """Seconds that its end may take: answers under way, settling, cancelling, one last reading."""
-    return workload.timeout.total_seconds() + workload.settle.total_seconds() + 2 * CLEAN_UP + 2 * READ_TIMEOUT
+    """Seconds that its end may take: answers under way, settling, a reading beyond it, cancelling, a last one."""
+    return workload.timeout.total_seconds() + workload.settle.total_seconds() + 2 * CLEAN_UP + 3 * READ_TIMEOUT
 
 
 def abandoned(workload: Workload) -> float:

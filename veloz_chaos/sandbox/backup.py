@@ -207,7 +207,8 @@ def _scratch(directory: Path) -> Iterator[Path]:
 def _served(data: Path) -> Iterator[int]:
     """A server of it, on a port of its own, that archives nothing. Raises UsageError."""
     place, chosen = _tools()
-    port = ports.unused()["database"]
+    numbers, claim = ports.unused()
+    port = numbers["database"]
     command = cluster.command(place, data, port, more={**SETTINGS, "archive_mode": "off"})
     server = subprocess.Popen(
         command,
@@ -226,6 +227,7 @@ def _served(data: Path) -> Iterator[int]:
         server.wait()
         assert server.stderr
         server.stderr.close()
+        claim.close()
 
 
 def _await_ready(server: subprocess.Popen[bytes]) -> None:

@@ -5,10 +5,12 @@ Processes are known by pid, start time and boot id (`<directory>/processes.jsonl
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -29,6 +31,8 @@ WATCHED_WITHIN = 2 * READY_WITHIN
 #: What the gateway's metrics say once it has its engine and its exchange; /health may lie, by a flaw.
 TRADING = ("veloz_engine_connected 1", 'veloz_exchange_status{status="ok"} 1')
 PART = "veloz_part_ok{"
+#: The supervisor's file descriptor of the claim to its ports.
+_CLAIM = 100
 SEEDS = (
     {"side": "BUY", "symbol": "BTCUSDT", "qty": 0.01, "price": 25_000, "client_order_id": "seed-resting-buy"},
     {"side": "SELL", "symbol": "ETHUSDT", "qty": 0.5, "price": 6_000, "client_order_id": "seed-resting-sell"},
@@ -108,18 +112,25 @@ def up(
     if backups:
         backup.require()
         database = databases.POSTGRESQL
-    with traces.locked(directory) as made:
+    with traces.locked(directory) as made, contextlib.ExitStack() as kept:
         if find(directory):
             raise UsageError(f"a sandbox is already up in {directory}; use it, or `veloz-chaos sandbox down` first")
         made = (*traces.made_by(directory), *made)
         try:
             _clear(directory)
-            numbers = (ports.unused if free_ports else ports.fixed)(monitored is not None)
+            claim = None
+            if free_ports:
+                numbers, claim = ports.unused(monitored is not None)
+                kept.enter_context(claim)
+            else:
+                numbers = ports.fixed(monitored is not None)
             settings = Settings(directory, numbers, chosen, made, owner=owner)
             settings = replace(settings, database=database or databases.kind(), lease=lease)
             settings = replace(settings, group=limits.new_group(), emulated=emulated, backups=backups)
-            _start(settings, monitored)
+            _start(settings, monitored, claim)
             if backups:
+                if not until(lambda: _persisted(settings.ports["gateway"]), READY_WITHIN):
+                    raise UsageError(f"the first orders do not come to be in the database; {_tail(directory)}")
                 backup.take(settings)
                 site.mark(directory)
             traces.write_environment(settings, base)
@@ -217,13 +228,13 @@ def _serves(
     return found.services[service].state == "healthy"
 
 
-def _start(settings: Settings, templates: Path | None) -> None:
+def _start(settings: Settings, templates: Path | None, claim: socket.socket | None) -> None:
     traces.leave(settings)
     if templates:
         from veloz_chaos.sandbox import monitoring_files
 
         monitoring_files.leave(settings, templates)
-    supervisor = _spawn_supervisor(settings.directory)
+    supervisor = _spawn_supervisor(settings.directory, claim)
     deadline = time.monotonic() + (WATCHED_WITHIN if settings.monitored else READY_WITHIN)
     while not _ready(settings):
         failed = process.start_time(supervisor) is None or _restarted(settings.directory)
@@ -243,14 +254,16 @@ def seed(gateway: int, host: str = LOOPBACK) -> str:
     return ""
 
 
-def _spawn_supervisor(directory: Path) -> int:
-    """Start it detached, in a session of its own, with its output in the log directory."""
+def _spawn_supervisor(directory: Path, claim: socket.socket | None) -> int:
+    """Start it detached, in a session of its own, with its output in the log directory; the claim to its ports is its
+    own from then on."""
     output = str(directory / "log" / "supervisor.stderr")
     arguments = [sys.executable, "-m", "veloz_chaos.sandbox.supervisor", str(directory)]
     files = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
         (os.POSIX_SPAWN_DUP2, 1, 2),
+        *([(os.POSIX_SPAWN_DUP2, claim.fileno(), _CLAIM)] if claim else []),
     ]
     waiting = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     try:  # a Ctrl-C comes before there is a supervisor, or when it is on record
@@ -291,6 +304,13 @@ def trades(gateway: int, host: str = LOOPBACK) -> bool:
     return all(line in lines for line in TRADING) and all(
         line.endswith(" 1") for line in lines if line.startswith(PART)
     )
+
+
+def _persisted(gateway: int) -> bool:
+    """Nothing waits to be written to the database."""
+    health = _ask(gateway, "GET", "/health")
+    part = json.loads(health).get("database", {}) if health else {}
+    return part.get("status") == "ok" and not part.get("pending")
 
 
 def _ask(port: int, method: str, path: str, body: object = None, host: str = LOOPBACK) -> str | None:

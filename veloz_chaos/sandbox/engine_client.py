@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -102,12 +103,24 @@ class EngineClient:
 
 async def _read(reader: asyncio.StreamReader) -> dict[str, Any]:
     """The next message; the heartbeat makes sure that there is one in time. Raises TimeoutError, EOFError."""
-    async with asyncio.timeout(LOST_AFTER):
-        line = await reader.readline()
+    line = await _line_in_time(reader)
     if not line:
         raise EOFError
     message: dict[str, Any] = json.loads(line)
     return message
+
+
+async def _line_in_time(reader: asyncio.StreamReader) -> bytes:
+    """Raises TimeoutError. While this process itself stood still nobody was asked, and what came was not heard: that
+    time does not count."""
+    while True:
+        asked = time.monotonic()
+        try:
+            async with asyncio.timeout(LOST_AFTER):
+                return await reader.readline()
+        except TimeoutError:
+            if time.monotonic() - asked < LOST_AFTER + HEARTBEAT:
+                raise
 
 
 async def _beat(writer: asyncio.StreamWriter) -> None:

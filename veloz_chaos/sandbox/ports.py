@@ -1,5 +1,8 @@
 """Ports for a sandbox: the fixed ones, or free ones so that several sandboxes run side by side.
 
+A port is free while nobody listens there: also before a service has begun to, and while one that died is not back yet.
+So free ones come with a claim, by which no other sandbox takes them as long as anybody has it open.
+
 Free ones are taken from below the kernel's ephemeral range: a port from within may become the source of somebody's
 outgoing connection while its server is being restarted, and a probe of it may even connect to itself.
 """
@@ -8,14 +11,16 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from veloz_chaos.errors import UsageError
 from veloz_chaos.sandbox.settings import MONITOR_PORTS, PORTS
 
 LOWEST = 20_000
-ATTEMPTS = 100
+#: Claimed together, and more than a sandbox wants.
+BLOCK = 20
 
 
 def fixed(monitored: bool = False) -> Mapping[str, int]:
@@ -30,15 +35,26 @@ def fixed(monitored: bool = False) -> Mapping[str, int]:
     return _all(monitored)
 
 
-def unused(monitored: bool = False) -> Mapping[str, int]:
-    """As many adjacent free ports, at random. Raises UsageError if there seem to be none."""
+def unused(monitored: bool = False) -> tuple[Mapping[str, int], socket.socket]:
+    """As many adjacent free ports, at random, and the claim to them. Raises UsageError if there are none."""
     wanted = _all(monitored)
-    highest = _ephemeral_start() - len(wanted)
-    for _ in range(ATTEMPTS):
-        first = random.randrange(LOWEST, highest)
+    for first, claim in _claims():
         if all(free(first + offset) for offset in range(len(wanted))):
-            return {service: first + offset for offset, service in enumerate(wanted)}
-    raise UsageError(f"found no {len(wanted)} adjacent free ports between {LOWEST} and {highest}; free some")
+            return {service: first + offset for offset, service in enumerate(wanted)}, claim
+        claim.close()
+    raise UsageError(f"found no {len(wanted)} adjacent free ports from {LOWEST} to {_ephemeral_start()}; free some")
+
+
+def _claims() -> Iterator[tuple[int, socket.socket]]:
+    """Of each block that nobody has claimed, in any order. A claim is a name of this network's, as its ports are."""
+    blocks = list(range(LOWEST, _ephemeral_start() - BLOCK, BLOCK))
+    for first in random.sample(blocks, len(blocks)):
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with suppress(OSError):
+            claim.bind(f"\0veloz-chaos-ports-{first}")
+            yield first, claim
+            continue
+        claim.close()
 
 
 def _all(monitored: bool) -> dict[str, int]:
