@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from tests.conformance.pairs import EXAMPLES, SIGN, known, until
+from tests.conformance.pairs import EXAMPLES, SIGN, known, prepared, until
 from tests.kubernetes.pods import PORT, Pods, as_json
 from tests.kubernetes.pods import until as eventually
 from veloz_chaos.core.capability import Target, capability_of
@@ -46,10 +46,10 @@ def live(kind: str, fault: Fault[Any], lab: Pods) -> None:
     target = FOUND[kind](lab)
     assert capability_of(fault.needs) in {offer.capability for offer in target.offered()}
     assert target.leftovers() == []
-    receipt = fault.prepare(target, SIGN)
+    receipt = prepared(fault, target)
     assert as_json(receipt) == receipt
     assert lab.traces(name) == []
-    assert fault.in_place(target, receipt).shown is False
+    until(fault, target, receipt, shown=False)
     fault.inject(target, receipt)
     assert until(fault, target, receipt, shown=True)
     if fault.held:
