@@ -41,7 +41,7 @@ def both(*group_by: str, wait: str = "100ms") -> Iterator[tuple[Running, alertma
 
 def awaited(catcher: Running, server: alertmanager.Server, count: int, after: int = 0) -> list[dict[str, Any]]:
     """So many notifications, one kind after the other."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(found := catcher.caught(after)) < count:
         assert time.monotonic() < deadline, (found, server.log())
         time.sleep(0.05)

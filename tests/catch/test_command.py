@@ -6,7 +6,7 @@ import json
 import socket
 import subprocess
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -155,8 +155,9 @@ def test_what_is_no_http_is_one_line_and_counted(sent: bytes, said: str) -> None
             wire.settimeout(30)
             wire.sendall(sent)
             wire.shutdown(socket.SHUT_WR)
-            while wire.recv(65536):
-                pass
+            with suppress(ConnectionResetError):  # if it reads no further than it must
+                while wire.recv(65536):
+                    pass
         status = running.get("/api/status")
         assert (status["received"], status["malformed"], status["last"]) == (0, 1, 0)
         assert running.post("/slack/a", {"text": "still there"}) == (200, "ok")

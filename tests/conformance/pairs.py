@@ -19,9 +19,11 @@ from tests.conformance.rigs import RIGS, Rig
 from veloz_chaos import faults
 from veloz_chaos.core.capability import Target
 from veloz_chaos.core.fault import Fault, Receipt
+from veloz_chaos.errors import Refused
 
 SIGN = f"vc-test-{os.getpid()}"
-DEADLINE = 10.0
+#: Seconds until an effect is there, or gone, on a busy machine too; its own expiry is much later.
+DEADLINE = 40.0
 
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "kill": [{}, {"signal": "TERM"}],
@@ -73,6 +75,18 @@ def _pairs(of: tuple[type[Rig], ...], held: bool | None) -> Iterator[Any]:
                         id=f"{name}({told})-{rig.__name__}",
                         marks=rig.marks,
                     )
+
+
+def prepared(fault: Fault[Any], target: Target, sign: str = SIGN) -> Receipt:
+    """Asked again where the machine stood still as it measured what is undisturbed: the fault could not be told from
+    that."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        try:
+            return fault.prepare(target, sign)
+        except Refused:
+            if time.monotonic() > deadline:
+                raise
 
 
 def until(fault: Fault[Any], target: Target, receipt: Receipt, shown: bool) -> str:

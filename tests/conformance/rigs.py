@@ -248,7 +248,7 @@ class LimitedRig(ProcessRig):
     @staticmethod
     def _remove(group: Path) -> None:
         """With whatever is still in it: its processes are this rig's."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while pids := (group / "cgroup.procs").read_text().split():
             for pid in pids:
                 with suppress(ProcessLookupError):
@@ -585,7 +585,7 @@ class ProxyRig(LinkRig):
 
     def dial(self) -> socket.socket:
         host, _, port = self.listen.rpartition(":")
-        return socket.create_connection((host, int(port)), 2)
+        return socket.create_connection((host, int(port)), 20)
 
     def add_foreign(self) -> str:
         self.admin.add(self.quoted, name="vc-other-run", type="latency", attributes={"latency": 0})

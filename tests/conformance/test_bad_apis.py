@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.conftest import Start
-from tests.conformance.pairs import SIGN, pairs
+from tests.conformance.pairs import SIGN, pairs, prepared
 from tests.conformance.rigs import SHARED, Rig, SharedRig
 from tests.infra import strangers
 from veloz_chaos.core.capability import Reference
@@ -17,7 +17,8 @@ from veloz_chaos.core.fault import Fault
 from veloz_chaos.errors import Unavailable
 from veloz_chaos.targets import dns_proxy, http_proxy, toxiproxy
 
-SOON = 3.0
+#: Seconds: a server that never answers, or never ends, is given up on after two or three.
+SOON = 10.0
 PROXY = b'{"name":"exchange","listen":"127.0.0.1:1","upstream":"127.0.0.1:2","enabled":true,"toxics":[]}'
 BAD = {
     "hangs": strangers.silence,
@@ -98,7 +99,7 @@ def test_reverting_where_the_server_died(kind: type[Rig], fault: Fault[object], 
     rig = start(kind)
     assert isinstance(rig, SharedRig)
     target = rig.target()
-    receipt = fault.prepare(target, SIGN)
+    receipt = prepared(fault, target)
     fault.inject(target, receipt)
     rig.process.kill()
     rig.process.wait()

@@ -12,7 +12,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from tests.conformance.conftest import Start
-from tests.conformance.pairs import SIGN
+from tests.conformance.pairs import prepared
 from tests.conformance.rigs import LINKS, LinkRig, ProcessRig
 from tests.infra.upstreams import BODY
 from veloz_chaos.core.capability import Killable, Pausable
@@ -24,7 +24,7 @@ from veloz_chaos.faults.pause import Pause
 from veloz_chaos.faults.reset import Reset
 
 links = pytest.mark.parametrize("kind", LINKS)
-SILENCE, PATIENCE = 0.4, 5.0
+SILENCE, PATIENCE = 0.4, 20.0
 
 
 def ask(connection: socket.socket, rig: LinkRig, timeout: float = PATIENCE) -> float | None:
@@ -56,12 +56,12 @@ def linked(start: Start, kind: type[LinkRig]) -> tuple[LinkRig, Any, socket.sock
 def test_latency_delays_existing_and_new_connections(kind: type[LinkRig], start: Start) -> None:
     rig, target, existing = linked(start, kind)
     fault = Latency(delay=timedelta(milliseconds=300))
-    receipt = fault.prepare(target, SIGN)
+    receipt = prepared(fault, target)
     fault.inject(target, receipt)
     for connection in (existing, rig.dial()):
-        seconds = ask(connection, rig)
-        assert seconds is not None
-        assert 0.29 <= seconds < 2.0
+        took = [seconds for _ in range(3) if (seconds := ask(connection, rig)) is not None]
+        assert len(took) == 3
+        assert 0.29 <= min(took) < 2.0  # a busy machine slows some, and hastens none
     fault.revert(target, receipt)
     assert ask(existing, rig) is not None
 
@@ -70,18 +70,21 @@ def test_latency_delays_existing_and_new_connections(kind: type[LinkRig], start:
 def test_bandwidth_is_about_what_was_asked(kind: type[LinkRig], start: Start) -> None:
     _, target, _ = linked(start, kind)
     fault = TypeAdapter(Bandwidth).validate_python({"rate": "20KB/s"})
-    receipt = fault.prepare(target, SIGN)
+    receipt = prepared(fault, target)
     fault.inject(target, receipt)
-    passage = target.pass_through(40, timedelta(seconds=10))
-    assert passage.outcome == "answered"
-    assert 8_000 <= passage.received / passage.seconds <= 25_000
+    rates = []
+    for _ in range(3):
+        passage = target.pass_through(40, timedelta(seconds=PATIENCE))
+        assert passage.outcome == "answered"
+        rates.append(passage.received / passage.seconds)
+    assert 8_000 <= max(rates) <= 25_000  # a busy machine slows some, and hastens none
 
 
 @links
 def test_a_silent_partition_silences_existing_and_new_connections(kind: type[LinkRig], start: Start) -> None:
     rig, target, existing = linked(start, kind)
     fault = Partition()
-    receipt = fault.prepare(target, SIGN)
+    receipt = prepared(fault, target)
     fault.inject(target, receipt)
     for connection in (existing, rig.dial()):
         assert ask(connection, rig, SILENCE) is None
@@ -96,7 +99,7 @@ def test_resets_end_existing_connections_and_reset_new_ones(
     kind: type[LinkRig], fault: Partition | Reset, start: Start
 ) -> None:
     rig, target, existing = linked(start, kind)
-    receipt = fault.prepare(target, SIGN)
+    receipt = prepared(fault, target)
     fault.inject(target, receipt)
     for connection in (existing, rig.dial()):
         with pytest.raises(ConnectionResetError):
@@ -109,8 +112,8 @@ def test_resets_end_existing_connections_and_reset_new_ones(
 @links
 def test_a_late_reset_comes_late_and_can_be_taken_out_while_it_waits(kind: type[LinkRig], start: Start) -> None:
     rig, target, existing = linked(start, kind)
-    fault = Reset(after=timedelta(seconds=3))
-    receipt = fault.prepare(target, SIGN)
+    fault = Reset(after=timedelta(seconds=15))
+    receipt = prepared(fault, target)
     fault.inject(target, receipt)
     assert ask(existing, rig, SILENCE) is None
     fault.revert(target, receipt)
@@ -131,7 +134,7 @@ def test_a_paused_process_is_silent_until_it_is_resumed(start: Start) -> None:
     assert isinstance(rig, ProcessRig)
     target, fault = rig.target(), Pause()
     assert isinstance(target, Pausable)
-    receipt = fault.prepare(target, SIGN)
+    receipt = prepared(fault, target)
     fault.inject(target, receipt)
     with socket.create_connection(("127.0.0.1", rig.port), PATIENCE) as connection:
         connection.sendall(b"PING\n")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.conftest import Start
-from tests.conformance.pairs import EXAMPLES, SIGN, known, pairs, until
+from tests.conformance.pairs import EXAMPLES, known, pairs, prepared, until
 from tests.conformance.rigs import SHARED, Rig, SharedRig, as_json
 from veloz_chaos.core.capability import capability_of
 from veloz_chaos.core.fault import Fault
@@ -37,17 +37,17 @@ def test_what_a_target_can_bear_it_offers(kind: Kind, fault: AnyFault) -> None:
 def test_prepare_only_looks(kind: Kind, fault: AnyFault, start: Start) -> None:
     rig = start(kind)
     target = rig.target()
-    receipt = fault.prepare(target, SIGN)
+    receipt = prepared(fault, target)
     assert rig.traces() == []
     assert target.alive()
-    assert fault.in_place(target, receipt).shown is False
+    until(fault, target, receipt, shown=False)
     assert as_json(receipt) == receipt
 
 
 @every
 def test_in_place_after_inject_and_gone_after_revert(kind: Kind, fault: AnyFault, start: Start) -> None:
     target = start(kind).target()
-    receipt = fault.prepare(target, SIGN)
+    receipt = prepared(fault, target)
     fault.inject(target, receipt)
     assert until(fault, target, receipt, shown=True)
     fault.revert(target, receipt)
@@ -59,7 +59,7 @@ def test_in_place_after_inject_and_gone_after_revert(kind: Kind, fault: AnyFault
 def test_revert_twice(kind: Kind, fault: AnyFault, start: Start) -> None:
     rig = start(kind)
     target = rig.target()
-    receipt = fault.prepare(target, SIGN)
+    receipt = prepared(fault, target)
     fault.inject(target, receipt)
     fault.revert(target, receipt)
     fault.revert(target, receipt)
@@ -71,7 +71,7 @@ def test_revert_twice(kind: Kind, fault: AnyFault, start: Start) -> None:
 def test_revert_without_inject(kind: Kind, fault: AnyFault, start: Start) -> None:
     rig = start(kind)
     target = rig.target()
-    fault.revert(target, fault.prepare(target, SIGN))
+    fault.revert(target, prepared(fault, target))
     assert rig.traces() == []
     assert target.alive()
 
@@ -80,7 +80,7 @@ def test_revert_without_inject(kind: Kind, fault: AnyFault, start: Start) -> Non
 def test_a_journal_and_a_fresh_object_suffice_to_revert(kind: Kind, fault: AnyFault, start: Start) -> None:
     rig = start(kind)
     target = rig.target()
-    receipt = fault.prepare(target, SIGN)
+    receipt = prepared(fault, target)
     fault.inject(target, receipt)
     reference = target.reference.model_validate_json(target.reference.model_dump_json())
     again = kind.backend.reopen(reference)
@@ -93,7 +93,7 @@ def test_a_journal_and_a_fresh_object_suffice_to_revert(kind: Kind, fault: AnyFa
 def test_revert_after_the_target_is_gone(kind: Kind, fault: AnyFault, start: Start) -> None:
     rig = start(kind)
     target = rig.target()
-    receipt = fault.prepare(target, SIGN)
+    receipt = prepared(fault, target)
     fault.inject(target, receipt)
     rig.remove()
     fault.revert(target, receipt)
@@ -106,7 +106,7 @@ def test_revert_after_the_target_is_gone(kind: Kind, fault: AnyFault, start: Sta
 def test_a_new_incarnation_is_not_touched(kind: Kind, fault: AnyFault, start: Start) -> None:
     rig = start(kind)
     target = rig.target()
-    receipt = fault.prepare(target, SIGN)
+    receipt = prepared(fault, target)
     rig.replace()
     with suppress(TargetError):
         fault.inject(target, receipt)
@@ -120,7 +120,7 @@ def test_a_new_incarnation_is_not_touched(kind: Kind, fault: AnyFault, start: St
 def test_inject_into_what_is_gone_says_so(kind: Kind, fault: AnyFault, start: Start) -> None:
     rig = start(kind)
     target = rig.target()
-    receipt = fault.prepare(target, SIGN)
+    receipt = prepared(fault, target)
     rig.remove()
     with pytest.raises(Gone):
         fault.inject(target, receipt)
@@ -130,7 +130,7 @@ def test_inject_into_what_is_gone_says_so(kind: Kind, fault: AnyFault, start: St
 def test_what_is_in_place_is_told_as_a_leftover(kind: Kind, fault: AnyFault, start: Start) -> None:
     target = start(kind).target()
     assert target.leftovers() == []
-    receipt = fault.prepare(target, SIGN)
+    receipt = prepared(fault, target)
     fault.inject(target, receipt)
     assert target.leftovers()
     assert fault.by_hand(str(target.reference), receipt)
@@ -141,7 +141,7 @@ def test_a_foreign_toxic_survives(kind: Kind, fault: AnyFault, start: Start) -> 
     rig = start(kind)
     assert isinstance(rig, SharedRig)
     target = rig.target()
-    receipt = fault.prepare(target, SIGN)
+    receipt = prepared(fault, target)
     foreign = rig.add_foreign()
     fault.inject(target, receipt)
     fault.revert(target, receipt)

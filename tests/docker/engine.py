@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
@@ -19,6 +19,16 @@ from tests.infra.require import absent
 IMAGE = "python:3.11-slim"
 #: Every container and volume of a test carries it.
 LABEL = "veloz-chaos.test"
+#: A child that takes too much at the signal USR1, and is killed for it; its parent lives on, until it is killed: of one
+#: whose only process is killed for memory the engine may learn the end first, and then never the reason.
+HUNGRY = """
+import signal, subprocess, sys, time
+signal.pthread_sigmask(signal.SIG_BLOCK, [10])
+print('ready')
+signal.sigwait([10])
+subprocess.run([sys.executable, '-c', "held = [bytearray(b'x' * 10**6) for _ in range(500)]"])
+time.sleep(600)
+"""
 
 
 def docker(*words: str, wait: float = 60) -> str:
@@ -63,17 +73,38 @@ class Lab:
 
     def kill(self, name: str, signal: int = 9) -> None:
         """From the host, as what kills by itself: the restart policy acts."""
-        os.kill(int(self.inspect(name)["State"]["Pid"]), signal)
+        pid = int(self.inspect(name)["State"]["Pid"])
+        assert pid > 0, f"{name} does not run"  # 0 would be all of us
+        os.kill(pid, signal)
 
-    def await_http(self, port: int, seconds: float = 20) -> None:
-        opener, end = urllib.request.build_opener(urllib.request.ProxyHandler({})), time.monotonic() + seconds
-        while True:
+    def await_word(self, name: str, word: str, seconds: float = 60) -> None:
+        """Until it has written that."""
+        self._await(lambda: word in docker("logs", name), seconds)
+
+    def await_oom(self, name: str, seconds: float = 60) -> None:
+        """Until the engine has told that the kernel killed one of its processes for memory; its state says so later."""
+        since = self.inspect(name)["State"]["StartedAt"]
+        which = ("--filter", f"container={name}", "--filter", "event=oom")
+        self._await(lambda: docker("events", "--since", since, "--until", f"{time.time():.9f}", *which), seconds)
+
+    @staticmethod
+    def _await(true: Callable[[], object], seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, "it did not come true"
+            time.sleep(0.05)
+
+    def await_http(self, port: int, seconds: float = 60) -> None:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+        def answers() -> bool:
             try:
-                opener.open(f"http://127.0.0.1:{port}/", timeout=1).close()
-                return
+                opener.open(f"http://127.0.0.1:{port}/", timeout=5).close()
             except OSError:
-                assert time.monotonic() < end
-                time.sleep(0.05)
+                return False
+            return True
+
+        self._await(answers, seconds)
 
     def end(self) -> None:
         for words, remove in (

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pytest
 from pydantic import ValidationError
 
-from tests.docker.engine import Lab, by_tcp, docker
+from tests.docker.engine import HUNGRY, Lab, by_tcp, docker
 from veloz_chaos.core import condition
 from veloz_chaos.core.probe import Eye, Probe, Seen
 from veloz_chaos.errors import TargetError, UsageError
@@ -31,7 +31,7 @@ def made(kind: str, **keys: Any) -> Any:
     return Registry().probe(kind).__pydantic_validator__.validate_python(keys)  # type: ignore[attr-defined]
 
 
-async def until(look: Callable[[], Awaitable[T]], wanted: Callable[[T], bool], seconds: float = 20) -> T:
+async def until(look: Callable[[], Awaitable[T]], wanted: Callable[[T], bool], seconds: float = 60) -> T:
     end = time.monotonic() + seconds
     while not wanted(seen := await look()):
         assert time.monotonic() < end, seen
@@ -103,7 +103,11 @@ def test_paused_exited_and_out_of_memory_are_told(lab: Lab) -> None:
     docker("wait", name)
     seen = looked("docker", name=name)
     assert (seen.json["state"], seen.json["running"], seen.json["exit_code"]) == ("exited", False, 137)
-    eater = lab.run("a = [bytearray(b'x' * 10**6) for _ in range(500)]", "-m", "40m")
+    eater = lab.run(HUNGRY, "-m", "40m")
+    lab.await_word(eater, "ready")
+    lab.kill(eater, 10)
+    lab.await_oom(eater)
+    lab.kill(eater)
     docker("wait", eater)
     assert looked("docker", name=eater).json["oom_killed"]
 
@@ -249,14 +253,14 @@ def test_over_restarts_no_line_is_lost_and_none_comes_twice(lab: Lab, tty: bool)
 
 def test_what_was_there_before_does_not_count_and_what_is_made_anew_does(lab: Lab) -> None:
     first = lab.run(f"print('seen before')\n{IDLE}")
-    docker("logs", first)
+    lab.await_word(first, "seen before")
 
     async def test(probe: Any) -> None:
         assert (await probe.look(EYE)).value == 0
         docker("rm", "-f", first)
         assert (await probe.look(EYE)).error == "missing"
         lab.run(f"print('seen anew')\n{IDLE}")
-        seen = await until(lambda: probe.look(EYE), lambda seen: seen.status == 1)
+        seen = await until(lambda: probe.look(EYE), lambda seen: seen.status == 1 and not seen.error)
         assert (seen.value, seen.text, seen.error) == (1, "seen anew", "")
 
     with_probe(made("log", docker={"label": lab.label}, match="seen"), test)
@@ -271,7 +275,7 @@ def test_the_last_words_of_a_container_that_is_removed_at_once_are_had(lab: Lab)
         await until(
             lambda: asyncio.sleep(0, name in docker("ps", "-a", "--format", "{{.Names}}")), lambda there: not there
         )
-        assert (await probe.look(EYE)).text == "farewell"
+        await until(lambda: probe.look(EYE), lambda seen: seen.text == "farewell")
 
     with_probe(made("log", docker={"name": name}, match="farewell"), test)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.docker
 
 #: Seconds in which the engine acts, and in which it would have.
-ACTS, WOULD_HAVE = 20.0, 2.0
+ACTS, WOULD_HAVE = 60.0, 2.0
 SLEEP = ["sleep", "600"]
 ALWAYS = {"Name": "always"}
 

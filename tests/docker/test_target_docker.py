@@ -41,8 +41,8 @@ LONG = timedelta(seconds=60)
 LIMITS: dict[str, Any] = {"mem_limit": "96m", "nano_cpus": 600_000_000, "tmpfs": {"/logs": "size=4m"}}
 ALWAYS: dict[str, Any] = {"restart_policy": {"Name": "always"}}
 HELD: tuple[Any, ...] = (Cpu(), Memory(), Disk(volume="logs"))
-#: After the runner's death. Seconds.
-SOON = 2.0
+#: Long before a fault's own expiry: seconds in which it ends once whatever held it has, on a busy machine too.
+SOON = 30.0
 
 #: Injects in a process of its own.
 RUNNER = """
@@ -143,8 +143,8 @@ def test_a_kill_is_over_when_it_returns(create: Create) -> None:
     target.arm(SIGN)
     pid = state(container)["State"]["Pid"]
     target.kill("KILL")
-    status = Path(f"/proc/{pid}/status")
-    assert not status.exists() or "State:\tZ" in status.read_text()
+    with suppress(FileNotFoundError, ProcessLookupError):  # reaped, perhaps as we look
+        assert "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
 
 
 def test_a_signal_that_the_kernel_would_drop_is_refused(create: Create) -> None:
@@ -252,9 +252,9 @@ def test_the_command_by_hand(fault: Any, create: Create) -> None:
 def test_a_helper_ends_by_its_own_expiry(create: Create) -> None:
     container = create(**LIMITS)
     target = of(container)
-    target.saturate(SIGN, 1.0, timedelta(seconds=2))
+    target.saturate(SIGN, 1.0, timedelta(seconds=10))
     until(lambda: strains(container))
-    until(lambda: not helpers(container), 6)
+    until(lambda: not helpers(container), 10 + SOON)
     assert target.leftovers() == []
 
 
@@ -288,13 +288,24 @@ def test_a_restart_under_a_fault_is_told(create: Create) -> None:
 
 def test_a_process_inside_is_killed_alone(create: Create) -> None:
     container = create(command=["python3", "-c", containers.PARENT, containers.SERVICE])
-    until(lambda: any("veloz_engine" in line for line in containers.running(container)))
-    parent, target = of(container), of(container, process="veloz_engine$")
+    parent, target = of(container), there(container, "veloz_engine$")
     target.kill("TERM")
     until(lambda: not target.alive())
-    until(lambda: any("veloz_engine" in line for line in containers.running(container)))
-    assert of(container, process="veloz_engine$").alive()
+    assert there(container, "veloz_engine$").reference != target.reference
     assert parent.alive()
+
+
+def there(container: str, process: str) -> Any:
+    """That one, once it is there: between the death of one and the start of the next there is none."""
+    found: list[Any] = []
+
+    def comes() -> bool:
+        with suppress(Missing):
+            found.append(of(container, process=process))
+        return bool(found)
+
+    until(comes)
+    return found[0]
 
 
 def test_a_stopped_process_and_the_command_by_hand(create: Create) -> None:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from tests.infra import docker as docker_engine
+from tests.infra.containers import running, until
 from veloz_chaos.core.plan import Plan
 from veloz_chaos.engine.conduct import Request, planned
 from veloz_chaos.errors import Refused
@@ -36,6 +37,8 @@ EXPERIMENTS = sorted(
 NEEDS_PROXY = "exchange-rate-limit"
 #: The engine is a child of the gateway's first process, as in VeloZ.
 GATEWAY = ["sh", "-c", "sh -c 'while sleep 60; do :; done' $ENGINE & wait"]
+#: It is heard there, in the container.
+CALL = "import socket; socket.create_connection(('127.0.0.1', 8200), 5)"
 SERVICES = ("gateway", "postgres", "redis", "vault")
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("engine")]
@@ -96,6 +99,9 @@ def project(docker: DockerClient, engine: None) -> Iterator[str]:  # noqa: ARG00
     try:
         for service in SERVICES:
             made.append(_stand_in(docker, name, service))
+        until(lambda: any(line.endswith("veloz_engine --stdio") for line in running(str(made[0].id))))
+        for container in made[1:]:
+            until(lambda container=container: container.exec_run(["python3", "-c", CALL]).exit_code == 0)  # type: ignore[misc]
         yield name
     finally:
         for container in made:

@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from tests.docker.engine import Lab, docker
+from tests.docker.engine import HUNGRY, Lab, docker
 from tests.kubernetes.pods import until
 from veloz_chaos.sandbox import watcher
 from veloz_chaos.sandbox.deaths import Deaths
@@ -18,7 +18,6 @@ from veloz_chaos.sandbox.service_metrics import Told
 pytestmark = pytest.mark.docker
 ROOT = Path(__file__).parents[2]
 IDLE = "import time; time.sleep(600)"
-HUNGRY = "import time; time.sleep(2); x = bytearray(200 << 20)"
 BUSY = "while True: pass"
 #: Two that want more than they may have, and how many times as much, as their group tells it from within.
 WITHIN = """
@@ -28,10 +27,14 @@ group = cgroup.around()
 for _ in range(2):
     if os.fork() == 0:
         while True: pass
-before, began = group.demand(), time.monotonic()
-time.sleep(3)
-after = group.demand()
-print((after.seconds - before.seconds) / (time.monotonic() - began) / after.limit)
+for _ in range(15):  # where others leave no CPU to be had, nobody is held back by a limit
+    before, began = group.demand(), time.monotonic()
+    time.sleep(3)
+    after = group.demand()
+    wanted = (after.seconds - before.seconds) / (time.monotonic() - began) / after.limit
+    print(wanted)
+    if wanted > 1.5:
+        break
 """
 
 
@@ -67,12 +70,17 @@ def test_a_death_is_told_and_over_when_it_is_started_again(lab: Lab) -> None:
 def test_one_that_is_restarted_at_once_and_one_that_took_too_much_memory(lab: Lab) -> None:
     project = lab.name()
     name = lab.run(IDLE, "--restart", "always", *labels(project, "engine"))
-    lab.run(HUNGRY, "--memory", "32m", "--restart", "on-failure:1", *labels(project, "gateway"))
+    hungry = lab.run(HUNGRY, "--memory", "40m", "--restart", "on-failure:1", *labels(project, "gateway"))
     told = followed(project)
     lab.kill(name)
     until(lambda: told("engine") == Told("engine", True, 1, "", {"killed": 1}))
-    until(lambda: told("gateway").gone == "oom-killed")
-    until(lambda: told("gateway").deaths == {"oom-killed": 2})
+    for times in (1, 2):
+        until(lambda times=times: docker("logs", hungry).count("ready") == times)  # type: ignore[misc]
+        lab.kill(hungry, 10)
+        lab.await_oom(hungry)
+        lab.kill(hungry)
+        until(lambda times=times: told("gateway").deaths == {"oom-killed": times})  # type: ignore[misc]
+    assert told("gateway").gone == "oom-killed"
 
 
 def test_the_cpu_that_is_wanted_is_that_of_all_who_share_the_limit(lab: Lab) -> None:
@@ -92,5 +100,5 @@ def test_the_cpu_that_is_wanted_is_that_of_all_who_share_the_limit(lab: Lab) -> 
 def test_from_within_is_seen_what_the_group_ran_and_was_held_back_from(lab: Lab) -> None:
     source = ("-v", f"{ROOT}:/src:ro", "-e", "PYTHONPATH=/src")
     name = lab.run(WITHIN, "--cpus", "0.05", *source)  # so little is to be had on a busy machine, too
-    until(lambda: not lab.inspect(name)["State"]["Running"])
-    assert float(docker("logs", name)) > 1.5
+    until(lambda: not lab.inspect(name)["State"]["Running"], 120)
+    assert float(docker("logs", name).split()[-1]) > 1.5

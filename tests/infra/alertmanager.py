@@ -22,7 +22,7 @@ import yaml
 
 from tests.infra.toxiproxy import free_port
 
-READY = 20.0
+READY = 60.0
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -33,11 +33,11 @@ def program() -> str | None:
 
 
 def told(name: str, *, ended: bool = False, **labels: str) -> dict[str, Any]:
-    """An alert as its API takes it."""
+    """An alert as its API takes it. One that began longer ago than its group waits is not waited with at all."""
     now = datetime.now(UTC)
-    end = now if ended else now + timedelta(minutes=5)
+    start, end = (now - timedelta(seconds=2), now) if ended else (now, now + timedelta(minutes=5))
     about = {"labels": {"alertname": name, **labels}, "annotations": {"summary": f"{name} was raised"}}
-    return about | {"startsAt": (now - timedelta(seconds=2)).isoformat(), "endsAt": end.isoformat()}
+    return about | {"startsAt": start.isoformat(), "endsAt": end.isoformat()}
 
 
 class Server:

@@ -51,7 +51,7 @@ def kubeconfig() -> str | None:
 
 def _answers(config: str) -> bool:
     try:
-        return Path(config).is_file() and bool(run(config, "get", "--raw", "/readyz", "--request-timeout=5s"))
+        return Path(config).is_file() and bool(run(config, "get", "--raw", "/readyz", "--request-timeout=30s"))
     except (Refused, OSError, subprocess.TimeoutExpired):
         return False
 

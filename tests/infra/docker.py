@@ -118,7 +118,7 @@ def _answers(address: str) -> bool:
     from docker.errors import DockerException
 
     try:
-        return bool(docker.APIClient(base_url=address, timeout=5).ping())
+        return bool(docker.APIClient(base_url=address, timeout=30).ping())
     except (DockerException, OSError):
         return False
 

@@ -22,6 +22,9 @@ class Door:
 
     def shut(self) -> None:
         self._open = False
+        self._cut()
+
+    def _cut(self) -> None:
         for one in self._through:
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -46,6 +49,8 @@ class Door:
             upstream = self._dial()
             self._through += [client, upstream]
             threading.Thread(target=_pass_on, args=(client, upstream), daemon=True).start()
+            if not self._open:  # shut while the other side was called
+                self._cut()
 
 
 def _pass_on(client: socket.socket, upstream: socket.socket) -> None:

@@ -25,7 +25,8 @@ def volumes(config: str, namespace: str, claims: Sequence[str]) -> Iterator[None
         for claim in claims:
             (folder / claim).mkdir()
             (folder / claim).chmod(0o777)
-        node = cluster.run(config, "get", "nodes", "-o", "name").split()[0]  # one for all: a pod may claim several
+        there = ["get", "nodes", "-l", "!veloz-chaos/test-node", "-o", "name"]  # that a machine is behind
+        node = cluster.run(config, *there).split()[0]  # one for all: a pod may claim several
         made = [_volume(namespace, claim, folder / claim, node) for claim in claims]
         names = [one["metadata"]["name"] for one in made]
         try:

@@ -18,7 +18,7 @@ from tests.infra.require import absent
 from tests.infra.toxiproxy import free_port
 from veloz_chaos.sandbox import monitoring
 
-READY = 30.0
+READY = 60.0
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

@@ -17,7 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-READY = 10.0
+READY = 60.0
+FIRST, LAST = 11_000, 18_000
+#: Its own: Hypothesis seeds everybody's.
+_random = random.Random()
 #: What `free_port` gave away already.
 given: set[int] = set()
 
@@ -31,13 +34,21 @@ def program() -> str | None:
 
 def free_port() -> int:
     """Below the range from which the kernel takes ports for others, and beside those of sandboxes, lest it be taken
-    before it is used."""
+    before it is used; and none that another process of these tests, which run side by side, may be given."""
+    first, end = _range(os.environ.get("PYTEST_XDIST_WORKER", ""), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     while True:
-        port = random.randrange(11_000, 18_000)
+        port = _random.randrange(first, end)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             if port not in given:
                 given.add(port)
                 return port
+
+
+def _range(worker: str, count: str) -> tuple[int, int]:
+    """`worker`: gw0, gw1, …; empty where there is only one."""
+    length = (LAST - FIRST) // int(count)
+    first = FIRST + int(worker.removeprefix("gw") or 0) * length
+    return first, first + length
 
 
 class Admin:

@@ -35,7 +35,7 @@ def cut(lab: Pods, length: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """An experiment that cuts off `app` by a helper on its node, and its environment as seen from within."""
     common = {key: value for key, value in lab.common.items() if key != "kubeconfig"}
     link = {**common, "selector": {"app": "app"}, "to": "other:80"}
-    probe = {"kubernetes": {"namespace": lab.space.name, "owner": "deployment/app"}, "every": "200ms", "timeout": "1s"}
+    probe = {"kubernetes": {"namespace": lab.space.name, "owner": "deployment/app"}, "every": "200ms", "timeout": "5s"}
     experiment = SMALL | {
         "failure": "network-partition",
         "fault": {"partition": {"link": "app->other", "for": length}},

@@ -21,6 +21,8 @@ IMAGE = os.environ.get("VELOZ_CHAOS_TEST_IMAGE", "registry.local/app:v1")
 numbers = itertools.count(1)
 #: Not that a node is cordoned: who tolerates that is put there again.
 TOLERATED = [{"key": "veloz-chaos/test", "operator": "Exists"}]
+#: The label of a node that no machine is behind; its value is its name.
+MADE = "veloz-chaos/test-node"
 T = TypeVar("T")
 
 
@@ -82,9 +84,14 @@ class Lab:
         """A Service that every node has a port for; host:port, as seen from here."""
         spec = {"selector": {"app": name}, "type": "NodePort", "ports": [{"port": 80, "targetPort": 8080}]}
         made = self.make("services", "v1", name, spec=spec)
-        addresses = self.api.listed(path("nodes")).items[0]["status"]["addresses"]
+        addresses = self.machines()[0]["status"]["addresses"]
         host = next(one["address"] for one in addresses if one["type"] == "InternalIP")
         return f"{host}:{made['spec']['ports'][0]['nodePort']}"
+
+    def machines(self) -> list[dict[str, Any]]:
+        """The nodes, without those that other tests make meanwhile and no machine is behind."""
+        there = self.api.listed(path("nodes")).items
+        return [one for one in there if MADE not in one["metadata"].get("labels", {})]
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         return self.api.get(self.path(kind, name))
@@ -109,7 +116,7 @@ class Lab:
     def node(self, name: str, **labels: str) -> dict[str, Any]:
         """Nobody's pods are put there but those of `tenants`; they never run."""
         taint = {"key": "veloz-chaos/test", "value": name, "effect": "NoSchedule"}
-        meta = {"name": name, "labels": {"veloz-chaos/test-node": name, **labels}}
+        meta = {"name": name, "labels": {MADE: name, **labels}}
         body = {"apiVersion": "v1", "kind": "Node", "metadata": meta, "spec": {"taints": [taint]}}
         made = self.api.post(path("nodes"), body)
         room = {"cpu": "8", "memory": "8Gi", "pods": "110"}
@@ -120,7 +127,7 @@ class Lab:
 
     def tenants(self, node: str, replicas: int = 2, name: str = "web", **pod: Any) -> None:
         spec = {"terminationGracePeriodSeconds": 0, "tolerations": TOLERATED, **pod}
-        self.deployment(name, replicas, nodeSelector={"veloz-chaos/test-node": node}, **spec)
+        self.deployment(name, replicas, nodeSelector={MADE: node}, **spec)
         until(
             lambda: [pod for pod in self.pods(name) if pod["spec"].get("nodeName") == node],
             lambda on: len(on) == replicas,
@@ -137,7 +144,7 @@ class Lab:
 def answers(address: str) -> bool:
     """Does somebody speak HTTP there?"""
     try:
-        with urllib.request.urlopen(f"http://{address}/healthz", timeout=1):
+        with urllib.request.urlopen(f"http://{address}/healthz", timeout=5):
             return True
     except OSError:
         return False

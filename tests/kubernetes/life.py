@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
 
-from tests.conformance.pairs import EXAMPLES, SIGN, known, until
+from tests.conformance.pairs import EXAMPLES, SIGN, known, prepared, until
 from tests.kubernetes.pods import PORT, Pods, as_json
 from tests.kubernetes.pods import until as eventually
 from veloz_chaos.core.capability import Target, capability_of
 from veloz_chaos.core.fault import Fault
-from veloz_chaos.errors import Gone
+from veloz_chaos.errors import Gone, Missing
 from veloz_chaos.registry import Registry
 
 TO = "other:80"
+
+
+def _child(lab: Pods) -> Target:
+    """Once it is there: a pod is ready before its process has a child, and between one child and the next."""
+    found: list[Target] = []
+
+    def comes() -> bool:
+        with suppress(Missing):
+            found.append(lab.selected("nested", process="veloz_engine$"))
+        return bool(found)
+
+    eventually(comes)
+    return found[0]
+
+
 FOUND: Mapping[str, Callable[[Pods], Target]] = {
     "pod": lambda lab: lab.selected(),
     "container": lambda lab: lab.selected(container="app"),
-    "process": lambda lab: lab.selected("nested", process="veloz_engine$"),
+    "process": lambda lab: _child(lab),
     "link": lambda lab: lab.link(to=TO),
     "inbound": lambda lab: lab.link(inbound=PORT, address=f"{lab.pod()['status']['podIP']}:{PORT}"),
     "names": lambda lab: lab.link(to="dns", lookup=f"other.{lab.space.name}.svc.cluster.local"),
@@ -46,10 +62,10 @@ def live(kind: str, fault: Fault[Any], lab: Pods) -> None:
     target = FOUND[kind](lab)
     assert capability_of(fault.needs) in {offer.capability for offer in target.offered()}
     assert target.leftovers() == []
-    receipt = fault.prepare(target, SIGN)
+    receipt = prepared(fault, target)
     assert as_json(receipt) == receipt
     assert lab.traces(name) == []
-    assert fault.in_place(target, receipt).shown is False
+    until(fault, target, receipt, shown=False)
     fault.inject(target, receipt)
     assert until(fault, target, receipt, shown=True)
     if fault.held:

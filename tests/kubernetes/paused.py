@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
+import re
 import subprocess
 import sys
 import time
@@ -35,18 +35,19 @@ class Paused:
     name: str = field(default_factory=lambda: f"paused-{uuid4().hex[:6]}")
 
     def begin(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        command = [sys.executable, "-m", "http.server", str(self.port), "--bind", "127.0.0.1"]
-        quiet = subprocess.DEVNULL
-        self.process = subprocess.Popen(command, cwd=self.folder, stdout=quiet, stderr=quiet)
+        command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]
+        pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
+        self.process = subprocess.Popen(command, cwd=self.folder, stdout=pipe, stderr=quiet, text=True)
+        assert self.process.stdout
+        told = re.match(r"Serving HTTP on 127\.0\.0\.1 port (\d+) ", self.process.stdout.readline())
+        assert told
+        self.port = int(told[1])
         (self.folder / "pid").write_text(str(self.process.pid))
         until(self.answers)
 
     def end(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.communicate()
 
     def answers(self) -> bool:
         try:
@@ -143,7 +144,7 @@ def paused(api: Api, folder: Path) -> Iterator[Paused]:
             made.end()
 
 
-def until(holds: Callable[[], object], seconds: float = 40) -> None:
+def until(holds: Callable[[], object], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it never came"

@@ -144,7 +144,7 @@ def _settle(space: Namespace, app: str = "64Mi", nested: str = "96Mi") -> None:
         space.ready(name)
 
 
-def until(true: Callable[[], object], seconds: float = 60) -> None:
+def until(true: Callable[[], object], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline

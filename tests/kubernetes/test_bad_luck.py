@@ -23,7 +23,7 @@ from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
 from veloz_chaos.mechanisms.kube_api import Forbidden
 from veloz_chaos.targets import kubernetes
 
-pytestmark = pytest.mark.kubernetes
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]  # an image may have to be loaded into every node
 SIGN, SOON = "vc-test-bad-luck", timedelta(seconds=20)
 
 
@@ -164,12 +164,23 @@ def test_an_owner_that_is_not_there_is_told_with_those_that_are(namespace: Names
     for name in "ro":
         account = f"--serviceaccount={namespace.name}:default"
         namespace.kubectl("create", "rolebinding", name, f"--role={name}", account)
+    for may in (("list", "pods"), ("get", "deployments.apps")):
+        until(lambda may=may: can(namespace, *may))  # type: ignore[misc]
     config = yaml.safe_load(Path(namespace.config).read_text())
     config["users"][0]["user"] = {"token": namespace.kubectl("create", "token", "default")}
     file = tmp_path / "kubeconfig"
     file.write_text(yaml.safe_dump(config))
     with pytest.raises(Missing, match=r"no deployment/web in namespace .*; there are the pods: app-"):
         found(namespace, **meant, kubeconfig=str(file))  # type: ignore[arg-type]
+
+
+def can(namespace: Namespace, verb: str, resource: str) -> bool:
+    """By the server's word, which comes some time after a role is bound."""
+    account = f"--as=system:serviceaccount:{namespace.name}:default"
+    try:
+        return namespace.kubectl("auth", "can-i", verb, resource, account) == "yes"
+    except cluster.Refused:
+        return False
 
 
 def test_a_namespace_for_helpers_that_is_not_there_is_told_with_what_to_do(namespace: Namespace) -> None:

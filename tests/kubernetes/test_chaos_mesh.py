@@ -29,7 +29,7 @@ from veloz_chaos.mechanisms.mesh_objects import KINDS, NETWORK, POD
 from veloz_chaos.targets import chaos_mesh
 
 #: Its definitions are the whole cluster's, and so these tests go one after the other.
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(180), pytest.mark.xdist_group("mesh")]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600), pytest.mark.xdist_group("mesh")]
 SIGN = "vc-mesh-1"
 LONG = timedelta(minutes=5)
 
@@ -222,7 +222,7 @@ def test_memory_that_its_controller_only_claims_is_not_in_place(controller: Cont
 def test_what_is_never_injected_is_taken_away_and_never_in_place(
     controller: Controller, running: Lab, monkeypatch: pytest.MonkeyPatch, fails: str, told: str
 ) -> None:
-    monkeypatch.setattr(mesh_api, "INJECTING", 2.0)
+    monkeypatch.setattr(mesh_api, "INJECTING", 8.0)  # it says why only after some rounds
     setattr(controller, fails, True)
     one = link(running)
     with pytest.raises(TargetError, match=rf"has not injected NetworkChaos .*{told}.*; it was taken away again"):
@@ -296,7 +296,7 @@ def test_one_that_somebody_else_deletes_in_the_midst_does_not_count(controller: 
 
 def test_one_whose_duration_is_over_does_not_count(controller: Controller, running: Lab) -> None:
     one = link(running)
-    cut(one, timedelta(seconds=4))
+    cut(one, timedelta(seconds=12))  # it is injected before
     until(lambda: "AllRecovered" in str(objects(running)) and "Stop" in str(objects(running)))
     with pytest.raises(TargetError, match="is to stop, not to run it"):
         one.pass_through(1, timedelta(seconds=1))

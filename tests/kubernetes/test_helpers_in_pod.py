@@ -19,7 +19,7 @@ from tests.infra import cluster
 from tests.kubernetes.life import FOUND, TO, every, gone, live
 from tests.kubernetes.pods import Within, first_process, image, within
 from tests.kubernetes.pods import until as eventually
-from tests.kubernetes.test_rights import account
+from tests.kubernetes.test_rights import account, granted
 from veloz_chaos.core.fault import Fault
 from veloz_chaos.errors import Gone, TargetError, Unavailable
 from veloz_chaos.mechanisms import kube_file, proc
@@ -27,7 +27,9 @@ from veloz_chaos.mechanisms.kube_api import Api
 from veloz_chaos.mechanisms.kube_rights import of_class
 from veloz_chaos.targets import kubernetes, kubernetes_link
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.root, pytest.mark.xdist_group("helpers-in-pod")]
+pytestmark = [
+    pytest.mark.kubernetes, pytest.mark.root, pytest.mark.xdist_group("helpers-in-pod"), pytest.mark.timeout(600),
+]  # fmt: skip
 SOON = timedelta(seconds=20)
 WITH = {
     "process": {"kill", "pause"},
@@ -108,6 +110,7 @@ def test_its_rights_are_few_and_enough(lab: Within, kubernetes: Api, tmp_path: P
             role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name}}
             space.apply([role | {"rules": of_class(name)}])
             space.kubectl("create", "rolebinding", name, f"--role={name}", user)
+            eventually(lambda name=name: granted(config, space.name, name))  # type: ignore[misc]
         live("link", known()["partition"](), lab)
         live("process", known()["pause"](), lab)
     finally:
@@ -158,8 +161,14 @@ def passes(target: Any) -> bool:
 def ended(lab: Within, sign: str) -> list[int]:
     """The exit codes of that sign's helpers, once all have ended."""
     stem = sign.removeprefix("vc-")
-    eventually(lambda: not [name for name in lab.running() if stem in name])
-    return sorted(one["state"]["terminated"]["exitCode"] for name, one in lab.ephemeral() if stem in name)
+    there: list[Any] = []
+
+    def over() -> bool:
+        there[:] = [one["state"] for name, one in lab.ephemeral() if stem in name]
+        return all("terminated" in state for state in there)
+
+    eventually(over)
+    return sorted(state["terminated"]["exitCode"] for state in there)
 
 
 def inbound(lab: Within) -> Any:
@@ -199,7 +208,7 @@ def test_somebody_else_s_helper_is_in_the_way_and_is_ended_by_revert(lab: Within
     assert sign in left
     before = len(lab.ephemeral())
     target.mend(sign)
-    assert passes(target)
+    eventually(lambda: passes(target))
     assert lab.traces() == []
     assert other.poll() is None
     assert ended(lab, sign) == [0]
@@ -216,7 +225,7 @@ def test_the_command_by_hand_ends_it(lab: Within) -> None:
     command = target.by_hand("Severable", sign).replace("kubectl", cluster.program())
     subprocess.run(["bash", "-o", "pipefail", "-c", command], check=True, timeout=60)
     assert ended(lab, sign) == [0]
-    assert passes(target)
+    eventually(lambda: passes(target))
     other.kill()
     other.wait()
 
@@ -259,7 +268,7 @@ def test_a_container_that_is_started_again_keeps_no_fault_on_its_pod_s_link(lab:
     other.wait()
     again = inbound(lab)
     assert lab.pod()["metadata"]["uid"] == uid
-    assert passes(again)
+    eventually(lambda: passes(again))
     assert again.leftovers() == []
 
 

@@ -23,8 +23,8 @@ def there() -> Iterator[Deployed]:
 def test_a_run_ends_as_its_verdict_says_and_leaves_nothing(there: Deployed) -> None:
     lab = pods.settled(there.system, there.system)
     place = {"namespace": there.system.name, "owner": "deployment/app"}
-    reported = {"kubernetes": place, "ok": "json.ready < json.desired", "every": "100ms", "timeout": "400ms"}
-    served = {"kubernetes": place, "every": "100ms", "timeout": "400ms"}
+    reported = {"kubernetes": place, "ok": "json.ready < json.desired", "every": "100ms", "timeout": "2s"}
+    served = {"kubernetes": place, "every": "100ms", "timeout": "5s"}
     expected = {"detection": ["reported"], "recovery": {"hold": "1s"}}
     there.on(
         SMALL | {"failure": "gateway-crash", "fault": {"kill": {"service": "app"}}, "expect": expected},

@@ -12,11 +12,10 @@ import pytest
 from tests.kubernetes.lab import Lab, kubeconfig, until
 from veloz_chaos.core.probe import Eye, Seen
 from veloz_chaos.errors import UsageError
-from veloz_chaos.mechanisms.kube_api import path
 from veloz_chaos.registry import Registry
 
 pytestmark = pytest.mark.kubernetes
-EYE = Eye(timedelta(seconds=5), str)
+EYE = Eye(timedelta(seconds=30), str)
 
 
 def looked(**keys: Any) -> Seen:
@@ -25,7 +24,7 @@ def looked(**keys: Any) -> Seen:
     async def look() -> Seen:
         probe = Registry().probe("kubernetes").__pydantic_validator__.validate_python(keys)  # type: ignore[attr-defined]
         await probe.open(EYE)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await probe.look(EYE)  # type: ignore[no-any-return]
 
     return asyncio.run(look())
@@ -77,7 +76,7 @@ def test_what_is_not_there(lab: Lab) -> None:
 
 
 def test_every_node(lab: Lab) -> None:
-    for node in lab.api.listed(path("nodes")).items:
+    for node in lab.machines():
         seen = looked(node=node["metadata"]["name"])
         assert (seen.status, seen.json["ready"], seen.json["node_ready"]) == (1, 1, True)
 

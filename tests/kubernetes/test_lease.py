@@ -43,7 +43,7 @@ def test_a_second_holder_is_refused_at_once_by_the_first_one_s_name(kubernetes: 
         Refused, match=r"in use by run 1 \(a@b\) until \d\d:\d\d:\d\d UTC.* end it on b with `veloz-chaos abort 1 "
     ):
         take(kubernetes, space, "second", "run 2 (c@d)")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 15  # of the 30 s for which it is good
     first.release()
     second = take(kubernetes, space, "second", "run 2 (c@d)")
     second.release()
@@ -52,11 +52,10 @@ def test_a_second_holder_is_refused_at_once_by_the_first_one_s_name(kubernetes: 
 
 
 def test_a_lease_is_renewed_while_it_is_held(kubernetes: Api, space: str) -> None:
-    lease = take(kubernetes, space, "renewed", "run 1", seconds=3, every=0.5)
+    lease = take(kubernetes, space, "renewed", "run 1", seconds=12, every=0.5)
     before = spec(kubernetes, space, "renewed")["renewTime"]
-    time.sleep(4)
+    until(lambda: spec(kubernetes, space, "renewed")["renewTime"] != before)
     assert not lease.lost
-    assert spec(kubernetes, space, "renewed")["renewTime"] != before
     with pytest.raises(Refused, match="in use by run 1"):
         take(kubernetes, space, "renewed", "run 2", wait=print)
     lease.release()
@@ -65,14 +64,14 @@ def test_a_lease_is_renewed_while_it_is_held(kubernetes: Api, space: str) -> Non
 @pytest.mark.parametrize("wait", [False, True])
 def test_a_dead_holder_s_lease_is_taken_over_after_its_duration(kubernetes: Api, space: str, wait: bool) -> None:
     name = f"dead-{wait}".lower()
-    take(kubernetes, space, name, "run 1", seconds=3, every=60)
+    take(kubernetes, space, name, "run 1", seconds=6, every=60)
     began = time.monotonic()
     if not wait:
         with pytest.raises(Refused, match="in use by run 1"):
             take(kubernetes, space, name, "run 2")
-        time.sleep(3.1)
+        time.sleep(6.1)
     second = take(kubernetes, space, name, "run 2", wait=print if wait else None)
-    assert 3 <= time.monotonic() - began < 9
+    assert 6 <= time.monotonic() - began < 30
     assert spec(kubernetes, space, name)["holderIdentity"] == "run 2"
     second.release()
 
@@ -97,7 +96,7 @@ def test_of_two_who_take_over_at_once_one_is_refused(kubernetes: Api, space: str
 
 
 def test_a_clock_that_is_hours_off_takes_no_live_holder_s_lease(kubernetes: Api, space: str) -> None:
-    lease = take(kubernetes, space, "clock", "run 1", seconds=3, every=0.5)
+    lease = take(kubernetes, space, "clock", "run 1", seconds=12, every=0.5)
     lease._ended.set()  # from here on this test renews it, by a clock that is wrong
     where = path(LEASES, space, "clock")
 
@@ -120,7 +119,7 @@ def test_a_lease_that_is_gone_is_said_to_be_lost(kubernetes: Api, space: str, ho
         kubernetes.delete(where)
     else:
         kubernetes.patch(where, {"spec": {"holderIdentity": "run 2 (c@d)"}})
-    until(lambda: lease.lost, 5)
+    until(lambda: lease.lost)
     assert ("was deleted" if how == "deleted" else "is held by run 2 (c@d) now") in lease.lost
     lease.release()
     assert how == "deleted" or spec(kubernetes, space, how)["holderIdentity"] == "run 2 (c@d)"
@@ -166,5 +165,5 @@ def test_the_guardian_of_a_dead_runner_frees_its_lease_when_all_is_out(system: P
     run = system.struck()
     run.kill()
     run.communicate()
-    until(lambda: not system.stopped, 10)
-    until(lambda: system.holder() == "", 20)
+    until(lambda: not system.stopped, 40)  # its fault would last for 60 s
+    until(lambda: system.holder() == "", 60)

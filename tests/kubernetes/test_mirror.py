@@ -31,7 +31,8 @@ def mirrored(system: Paused) -> list[ev.Event]:
 
 
 def lose_the_machine(system: Paused, run: subprocess.Popen[str]) -> None:
-    """Runner and guardian die at once; the fault stays."""
+    """Runner and guardian die at once; the fault stays. (A runner whose guardian dies first takes it out.)"""
+    run.send_signal(signal.SIGSTOP)
     (folder,) = (system.folder / "runs").glob("*")
     (guardian,) = (one for one in journal.read(folder) if isinstance(one, ev.GuardianStarted))
     proc.send(guardian.pid, guardian.pid_start, "KILL")
@@ -58,8 +59,8 @@ def test_the_guardian_removes_it_when_all_is_out(system: Paused) -> None:
     run = system.struck()
     run.kill()
     run.communicate()
-    until(lambda: not system.stopped, 10)
-    until(lambda: not system.mirrors(), 20)
+    until(lambda: not system.stopped, 40)  # its fault would last for 60 s
+    until(lambda: not system.mirrors(), 60)
 
 
 def test_another_machine_undoes_what_a_lost_one_left_and_closes_the_run(system: Paused) -> None:

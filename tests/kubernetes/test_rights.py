@@ -15,7 +15,7 @@ import yaml
 from tests.infra import cluster
 from tests.infra.cluster import Namespace
 from tests.kubernetes.deployed import Deployed, deployed
-from tests.kubernetes.paused import Paused, paused
+from tests.kubernetes.paused import Paused, paused, until
 from veloz_chaos.errors import TargetError
 from veloz_chaos.mechanisms import kube_api
 from veloz_chaos.mechanisms.kube_api import Api, Forbidden, Place, path
@@ -42,6 +42,11 @@ def account(api: Api, space: str, name: str, folder: Path) -> Path:
     written = folder / f"{name}.kubeconfig"
     written.write_text(json.dumps(config))
     return written
+
+
+def granted(config: Path, space: str, name: str) -> bool:
+    """By the server's word, which comes some time after a role is bound."""
+    return missing(rights(Place(kubeconfig=str(config)), space, name)) == []
 
 
 @pytest.fixture
@@ -79,6 +84,7 @@ def test_plan_run_and_doctor_name_the_role_that_is_missing_and_with_it_all_is_we
 
     (system.folder / "role.yaml").write_text(role)
     kubectl("apply", "-f", str(system.folder / "role.yaml"))
+    until(lambda: all(granted(config, system.namespace, name) for name in ("lease", "mirror")))
     assert system.call("plan", experiment, "-e", environment, runs=None).returncode == 0
     doctor = system.call("doctor", "-e", environment)
     assert "Role" not in doctor.stdout, doctor.stdout
@@ -139,7 +145,7 @@ def test_its_roles_grant_what_is_asked_for_and_nothing_else(there: Deployed, kub
     place = Place(kubeconfig=str(account(kubernetes, runner, "veloz-chaos", tmp_path)))
     where = {name: runner if name in ("lease", "mirror") else system for name in CLASSES if name != "nodes"}
     wanted = [one for name, space in where.items() for one in rights(place, space, name)]
-    assert missing(wanted) == []
+    until(lambda: missing(wanted) == [])  # the server takes note of them some time after it has them
     too_much = [
         right(place, runner, "create", "pods"),
         right(place, runner, "get", "secrets"),

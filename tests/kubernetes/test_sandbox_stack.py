@@ -76,7 +76,7 @@ def images(monitored: bool = False) -> None:
 def ask(address: str, body: Any = None) -> Any:
     request = urllib.request.Request(address, json.dumps(body).encode() if body else None)
     request.add_header("Content-Type", "application/json")
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         return json.loads(answer.read())
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.kubernetes.lab import TOLERATED, Lab, kubeconfig, until
+from tests.kubernetes.lab import MADE, TOLERATED, Lab, kubeconfig, until
 from veloz_chaos.errors import Gone, Missing, Refused, TargetError
 from veloz_chaos.faults.drain import Drain
 from veloz_chaos.mechanisms.kube_api import path
@@ -74,9 +74,9 @@ def test_it_is_emptied_and_opened_again(lab: Lab, make: Make) -> None:
 def test_a_daemon_set_s_pods_stay(lab: Lab, make: Make) -> None:
     node, fault = make(**YES), Drain()
     lab.tenants(node, 1)
-    there: dict[str, Any] = {"nodeSelector": {"veloz-chaos/test-node": node}, "tolerations": TOLERATED}
+    there: dict[str, Any] = {"nodeSelector": {MADE: node}, "tolerations": TOLERATED}
     lab.deployment("daemon", kind="daemonsets.apps", terminationGracePeriodSeconds=0, **there)
-    until(lambda: lab.pods("daemon"))
+    until(lambda: [pod for pod in lab.pods("daemon") if pod["spec"].get("nodeName") == node])
     receipt = fault.prepare(found(node), SIGN)
     assert receipt["undisturbed"] == 1
     fault.inject(found(node), receipt)

@@ -17,7 +17,7 @@ from veloz_chaos.faults.partition import Partition
 from veloz_chaos.targets import kubernetes_policy
 from veloz_chaos.targets.kubernetes_policy import POLICIES
 
-pytestmark = pytest.mark.kubernetes
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]  # an image may have to be loaded into every node
 SIGN = "vc-test-1"
 NEW = Partition(connections="new")
 

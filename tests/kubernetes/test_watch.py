@@ -14,6 +14,8 @@ from veloz_chaos.core.capability import Report
 from veloz_chaos.targets import kubernetes
 
 pytestmark = pytest.mark.kubernetes
+#: Seconds in which the cluster acts, and we hear of it, on a busy machine too.
+LONG = 90.0
 
 
 @contextmanager
@@ -43,20 +45,20 @@ def test_a_replacement_is_paired_by_its_owner_in_a_busy_namespace(namespace: Nam
     with told(namespace, namespace.config) as (target, reports):
         namespace.apply([deployment("busy", 4)])
         target.kill("KILL")
-        assert reports.get(timeout=10) == Report("died", "pod", "deleted")
+        assert reports.get(timeout=LONG) == Report("died", "pod", "deleted")
         namespace.kubectl("scale", "deployment/busy", "--replicas=1")
-        started = reports.get(timeout=30)
+        started = reports.get(timeout=LONG)
         assert started.what == "started"
         assert started.detail.startswith("app-")
         assert started.detail != target.reference.identity["pod"]
-        assert reports.get(timeout=30) == Report("replaced", "pod", started.detail)
+        assert reports.get(timeout=LONG) == Report("replaced", "pod", started.detail)
 
 
 def test_readiness_is_told(namespace: Namespace) -> None:
     pod = namespace.pod("app")
     with told(namespace, namespace.config) as (_, reports):
         namespace.kubectl("get", "--raw", f"/api/v1/namespaces/{namespace.name}/pods/{pod}:8080/proxy/unready")
-        assert reports.get(timeout=15) == Report("unhealthy", "pod", "not ready")
+        assert reports.get(timeout=LONG) == Report("unhealthy", "pod", "not ready")
 
 
 def test_a_watch_that_breaks_is_resumed_and_nothing_is_lost_meanwhile(
@@ -69,8 +71,8 @@ def test_a_watch_that_breaks_is_resumed_and_nothing_is_lost_meanwhile(
         namespace.kubectl("delete", "pod", str(target.reference.identity["pod"]), "--grace-period=1")
         assert quiet(reports, 1)
         way.open()
-        assert reports.get(timeout=15) == Report("died", "pod", "deleted")
-        assert [reports.get(timeout=30).what for _ in range(2)] == ["started", "replaced"]
+        assert reports.get(timeout=LONG) == Report("died", "pod", "deleted")
+        assert [reports.get(timeout=LONG).what for _ in range(2)] == ["started", "replaced"]
         way.shut()
         way.open()
         assert quiet(reports, 2)

@@ -91,7 +91,7 @@ def through(handler: Handler, act: Callable[[Stage], Coroutine[Any, Any, None]],
         async with upstream(handler, **keys) as port:
             scheme = "https" if "ssl" in keys else "http"
             spec = ProxySpec("x", "http", "127.0.0.1:0", f"{scheme}://localhost:{port}", ca)
-            async with asyncio.timeout(30), staged(spec) as stage:
+            async with asyncio.timeout(150), staged(spec) as stage:
                 await act(stage)
 
     asyncio.run(run())

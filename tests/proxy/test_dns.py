@@ -29,7 +29,7 @@ NAME = "exchange.rig.test"
 def resolving(act: Callable[[Stage], Coroutine[Any, Any, None]]) -> None:
     async def run() -> None:
         with upstreams.names() as upstream:
-            async with asyncio.timeout(30), staged(ProxySpec("x", "dns", "127.0.0.1:0", upstream)) as stage:
+            async with asyncio.timeout(150), staged(ProxySpec("x", "dns", "127.0.0.1:0", upstream)) as stage:
                 await act(stage)
 
     asyncio.run(run())
@@ -39,7 +39,7 @@ def server(stage: Stage) -> str:
     return stage.url.removeprefix("http://")
 
 
-async def looked(stage: Stage, name: str = NAME, seconds: float = 5) -> Seen:
+async def looked(stage: Stage, name: str = NAME, seconds: float = 30) -> Seen:
     return await Dns(name=name, server=server(stage)).look(Eye(timedelta(seconds=seconds), str))
 
 
@@ -80,7 +80,7 @@ def test_silence() -> None:
     resolving(act)
 
 
-async def over_tcp(stage: Stage, timeout: float = 5) -> dns.message.Message:
+async def over_tcp(stage: Stage, timeout: float = 30) -> dns.message.Message:
     host, _, port = server(stage).partition(":")
     return await dns.asyncquery.tcp(dns.message.make_query(NAME, "A"), host, port=int(port), timeout=timeout)
 

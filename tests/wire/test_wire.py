@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,8 @@ from veloz_chaos.mechanisms.wire import Wire
 
 SIGN = "vc-test-wire-1"
 LINE = traffic.Line("PING\n", "PONG")
+#: Seconds until an answer that comes is there, however busy the machine is; and far less, for what comes at once.
+PATIENCE, SOON = 20.0, 5.0
 pytestmark = pytest.mark.root
 
 
@@ -48,25 +49,28 @@ def disturb(far: Far) -> Iterator[Callable[..., Wire]]:
     assert wire.left() == []
 
 
-def ping(far: Far, timeout: float = 2.0, address: str = "", pings: int = 1) -> Passage:
+def ping(far: Far, timeout: float = PATIENCE, address: str = "", pings: int = 1) -> Passage:
     return traffic.pass_through((address or far.four, far.port), LINE, pings, timeout)
 
 
+def quickest(far: Far, address: str = "") -> float:
+    """Seconds of one of several that nothing but the wire held up: a busy machine slows some, and hastens none."""
+    return min(ping(far, address=address).seconds for _ in range(9))
+
+
 def test_a_delay_is_what_was_asked(far: Far, disturb: Callable[..., Wire]) -> None:
-    usual = statistics.median(ping(far).seconds for _ in range(9))
+    assert quickest(far) < 0.1
     disturb("delay", delay=0.1)
-    slowed = statistics.median(ping(far).seconds for _ in range(9))
-    assert slowed >= usual + 0.099
-    assert slowed < usual + 0.5
+    assert 0.1 <= quickest(far) < 0.5
 
 
 def test_an_undone_delay_is_gone(far: Far, disturb: Callable[..., Wire]) -> None:
     disturb("delay", delay=0.5).undo()
-    assert ping(far).seconds < 0.5
+    assert quickest(far) < 0.5
 
 
 def test_existing_connections_are_delayed_too(far: Far, disturb: Callable[..., Wire]) -> None:
-    with socket.create_connection((far.four, far.port), 2) as old:
+    with socket.create_connection((far.four, far.port), PATIENCE) as old:
         disturb("delay", delay=0.3)
         begun = time.monotonic()
         old.sendall(b"PING\n")
@@ -76,7 +80,7 @@ def test_existing_connections_are_delayed_too(far: Far, disturb: Callable[..., W
 
 def test_the_order_of_a_connection_survives_jitter(far: Far, disturb: Callable[..., Wire]) -> None:
     disturb("delay", delay=0.05, jitter=0.05)
-    with socket.create_connection((far.four, far.port), 2) as connection:
+    with socket.create_connection((far.four, far.port), PATIENCE) as connection:
         for size in (3, 5, 7):
             connection.sendall(b"GET %d\n" % size)
         data = b""
@@ -99,7 +103,7 @@ def test_a_rate_bounds_what_comes(far: Far, disturb: Callable[..., Wire]) -> Non
 
 def test_a_rate_bounds_what_is_sent(far: Far, disturb: Callable[..., Wire]) -> None:
     disturb("rate", rate=100_000)
-    with socket.create_connection((far.four, far.port), 5) as connection:
+    with socket.create_connection((far.four, far.port), PATIENCE) as connection:
         begun = time.monotonic()
         connection.sendall(b"x" * 50_000 + b"\nPING\n")
         assert connection.recv(10) == b"PONG\n"
@@ -107,7 +111,7 @@ def test_a_rate_bounds_what_is_sent(far: Far, disturb: Callable[..., Wire]) -> N
 
 
 def _download(far: Far, size: int) -> float:
-    with socket.create_connection((far.four, far.port), 5) as connection:
+    with socket.create_connection((far.four, far.port), PATIENCE) as connection:
         begun = time.monotonic()
         connection.sendall(b"GET %d\n" % size)
         while size >= 0:
@@ -116,7 +120,7 @@ def _download(far: Far, size: int) -> float:
 
 
 def test_a_silent_cut_swallows_all(far: Far, disturb: Callable[..., Wire]) -> None:
-    with socket.create_connection((far.four, far.port), 2) as old:
+    with socket.create_connection((far.four, far.port), PATIENCE) as old:
         disturb("sever", how="silent", connections="all")
         assert ping(far, 0.3).outcome == "silent"
         old.settimeout(0.3)
@@ -126,7 +130,7 @@ def test_a_silent_cut_swallows_all(far: Far, disturb: Callable[..., Wire]) -> No
 
 
 def test_a_cut_of_new_connections_spares_the_old(far: Far, disturb: Callable[..., Wire]) -> None:
-    with socket.create_connection((far.four, far.port), 2) as old:
+    with socket.create_connection((far.four, far.port), PATIENCE) as old:
         disturb("sever", how="silent", connections="new")
         assert ping(far, 0.3).outcome == "silent"
         old.sendall(b"PING\n")
@@ -136,13 +140,13 @@ def test_a_cut_of_new_connections_spares_the_old(far: Far, disturb: Callable[...
 @pytest.mark.parametrize("connections", ["all", "new"])
 def test_a_cut_by_resets_answers_at_once(far: Far, disturb: Callable[..., Wire], connections: str) -> None:
     disturb("sever", how="reset", connections=connections)
-    passage = ping(far, 2.0)
+    passage = ping(far)
     assert passage.outcome in ("refused", "reset")
-    assert passage.seconds < 1.0
+    assert passage.seconds < SOON
 
 
 def test_a_cut_by_resets_ends_existing_connections(far: Far, disturb: Callable[..., Wire]) -> None:
-    with socket.create_connection((far.four, far.port), 2) as old:
+    with socket.create_connection((far.four, far.port), PATIENCE) as old:
         disturb("sever", how="reset", connections="all")
         old.sendall(b"PING\n")
         with pytest.raises(ConnectionError):
@@ -152,15 +156,15 @@ def test_a_cut_by_resets_ends_existing_connections(far: Far, disturb: Callable[.
 @pytest.mark.parametrize("after", [0.0, 0.3])
 def test_a_reset_comes_in_the_answers_place(far: Far, disturb: Callable[..., Wire], after: float) -> None:
     disturb("reset", after=after)
-    passage = ping(far, 2.0)
+    passage = ping(far)
     assert passage.outcome == "reset"
-    assert after <= passage.seconds < after + 1.0
+    assert after <= passage.seconds < after + SOON
 
 
 def test_ipv6_fares_alike(far: Far, disturb: Callable[..., Wire]) -> None:
     disturb("delay", address=far.six, delay=0.3)
-    assert ping(far, address=far.six).seconds >= 0.3
-    assert ping(far).seconds < 0.3
+    assert quickest(far, far.six) >= 0.3
+    assert quickest(far) < 0.3
     disturb("sever", SIGN + "-cut", far.six, how="reset", connections="all")
     assert ping(far, address=far.six).outcome in ("refused", "reset")
 
@@ -168,9 +172,9 @@ def test_ipv6_fares_alike(far: Far, disturb: Callable[..., Wire]) -> None:
 def test_two_signs_add_up_and_are_taken_out_by_themselves(far: Far, disturb: Callable[..., Wire]) -> None:
     first = disturb("delay", delay=0.2)
     disturb("delay", SIGN + "-other", delay=0.3)
-    assert ping(far).seconds >= 0.5
+    assert quickest(far) >= 0.5
     first.undo()
-    assert 0.3 <= ping(far).seconds < 0.5
+    assert 0.3 <= quickest(far) < 0.5
 
 
 def test_when_the_process_is_killed_everything_passes(far: Far, disturb: Callable[..., Wire]) -> None:
@@ -205,5 +209,5 @@ def test_from_the_outside_loopback_is_spared() -> None:
     with socket.create_server(("0.0.0.0", 7100)):
         cut = Wire(Peer((), 7100, inbound=True), SIGN)
         cut.put("sever", {"how": "silent", "connections": "all"})
-        assert traffic.handshake(("127.0.0.1", 7100), 1.0).outcome == "answered"
+        assert traffic.handshake(("127.0.0.1", 7100), PATIENCE).outcome == "answered"
         cut.undo()

@@ -96,22 +96,20 @@ class Incarnation:
 
 def watch(beside: Beside, tell: Tell) -> Callable[[], None]:
     """As `Target.watch`. Raises Gone if the incarnation is over, Unavailable if the server does not answer."""
-    heard: list[Incarnation] = []
-    early: list[tuple[str, Json]] = []
+    hearing: list[Incarnation] = []
+    begun = threading.Lock()
 
     def hear(kind: str, pod: Json) -> None:
-        if heard:
-            heard[0].heard(kind, pod)
-        else:
-            early.append((kind, pod))
+        with begun:
+            for one in hearing:
+                one.heard(kind, pod)
 
     watching = Watch(beside.api, path("pods", beside.namespace), {}, hear)
-    there = watching.start()
-    try:
-        heard.append(Incarnation(beside, there, tell))
-    except Gone:
-        watching.end()
-        raise
-    for kind, pod in early:
-        heard[0].heard(kind, pod)
+    with begun:  # what changes meanwhile waits its turn
+        there = watching.start()
+        try:
+            hearing.append(Incarnation(beside, there, tell))
+        except Gone:
+            watching.end()
+            raise
     return watching.end
