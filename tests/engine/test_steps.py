@@ -469,6 +469,7 @@ def test_what_can_not_be_undone_wants_to_be_meant(system: System) -> None:
         ([LOSS, LOSS], {}, "`loss` is the name of an earlier step"),
         ([{**LOSS, "name": "fault"}], {}, "`fault` is the name of a window"),
         ([LOSS, {"name": "lift", "revert": ["loss"]}], {}, "no step before holds anything as `loss`"),
+        ([CUT, {**CUT, "name": "again"}], {}, "`cut` may still hold pause on system: nobody could tell"),
         ([LOSS], {"measure": {"rto": {"from": "los", "to": "loss"}}}, "there is no step `los`; did you mean `loss`?"),
         ([LOSS, BACK], {"measure": {"rto": {"from": "back", "to": "loss"}}}, "`loss` does not come after `back`"),
         ([LOSS, BACK], {"measure": {"rpo": {"at": "loss"}}}, "what was lost is told by the orders of a workload"),

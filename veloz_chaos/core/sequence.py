@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from veloz_chaos.core.document import Document
 from veloz_chaos.core.environment import Environment
@@ -15,6 +16,8 @@ from veloz_chaos.errors import Problem
 
 Path = tuple[str | int, ...]
 Complain = Callable[[Path, str, str], Problem]
+#: Arguments that name a part of the target: faults on different parts don't meet.
+PARTS = ("path", "names", "volume")
 
 
 def problems(e: Experiment, file: Document, matrix: ResponseMatrix, known: Vocabulary) -> Iterator[Problem]:
@@ -72,18 +75,28 @@ def _of_drills_only(e: Experiment, steps: list[Step], file: Document) -> Iterato
 
 def _faults(e: Experiment, steps: list[Step], file: Document, known: Vocabulary) -> Iterator[Problem]:
     held: set[str] = set()
+    still: dict[tuple[Any, ...], str] = {}  # kind of fault, target, part of it: the step that may hold it
     for n, step in enumerate(steps):
         for name in step.revert or ():
             if name not in held:
                 yield file.problem(
                     ("steps", n, "revert"), f"no step before holds anything as `{name}`", did_you_mean(name, held)
                 )
+            still = {what: holder for what, holder in still.items() if holder != name}
         for k, call in enumerate(step.inject or ()):
             path: Path = ("steps", n, "inject", k, call.kind)
             if isinstance(call.for_, UntilDecided):
                 yield file.problem((*path, "for"), "a step holds a fault for a length", "write for: 30s")
             if call.for_ is not None:
                 held.add(step.name)
+                what = (call.kind, call.on, *(str(call.arguments.get(part)) for part in PARTS))
+                if holder := still.get(what):
+                    yield file.problem(
+                        path,
+                        f"`{holder}` may still hold {call.kind} on {call.on}: nobody could tell which of the two ended",
+                        f"take that out before it, by a step with revert: [{holder}]",
+                    )
+                still[what] = step.name
             yield from _irreversible(e, path, call.kind, file, known)
 
 
