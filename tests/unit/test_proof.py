@@ -44,6 +44,20 @@ def test_statuses() -> None:
     assert status(now, record(DUE - WEEK), record(DUE, "aborted")) == "stale"
 
 
+def test_a_pass_of_one_experiment_hides_no_failure_of_another() -> None:
+    slow, fast = record(DUE, "failed", experiment="slow"), record(DUE + HOUR, experiment="fast")
+    doubtful = record(DUE + 2 * HOUR, "inconclusive", experiment="odd")
+    for there, records, wanted in (
+        (["slow", "fast"], [slow, fast], slow),
+        (["fast"], [slow, fast], fast),  # `slow` is no more
+        ([], [slow, fast], slow),
+        (["fast", "odd"], [fast, doubtful], doubtful),
+        (["slow", "fast"], [slow, record(DUE + HOUR, experiment="slow"), fast], record(DUE + HOUR, experiment="slow")),
+    ):
+        (proof,) = proofs(["r"], ["b"], records, {}, DUE.timestamp(), None, there)
+        assert proof.last == wanted
+
+
 def test_every_row_has_its_place_and_a_row_as_many_as_it_was_run_on() -> None:
     records = [record(DUE), record(DUE + HOUR, environment="c"), record(DUE, row="q", environment="c")]
     told = proofs(["q", "r", "x"], [], records, {}, DUE.timestamp())

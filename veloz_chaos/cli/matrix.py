@@ -54,7 +54,8 @@ def command(
     with index.opened(runs, screen.err) as found:
         standings = _standings(found, bound, experiments, moment)
         wanted = _names(environment)
-        told = proofs(matrix.rows, wanted, _latest(found, bound), standings, moment.timestamp(), oldest)
+        there = [name for names in experiments.values() for name in names]
+        told = proofs(matrix.rows, wanted, _latest(found, bound), standings, moment.timestamp(), oldest, there)
         code = FAILED if any(proof.status in failing for proof in told) else PASSED
         if markdown is not None:
             _write(markdown, coverage.markdown(matrix, experiments, told, moment.timestamp()))
