@@ -311,7 +311,7 @@ def test_a_name_that_is_wrong_says_what_was_meant(old: str, new: str, message: s
 def test_a_volume_that_is_not_there_is_told_before_anything_is_looked_at() -> None:
     disk = (KILL, "disk: {service: engine, volume: lags, for: 6s}")
     named = written([disk], [("id: engine", "id: engine, volumes: {logs: {path: /l}}")])
-    assert "names no volume `lags` of engine; did you mean `logs`?" in "".join(problems(named))
+    assert "names no such volume of engine: `lags`; did you mean `logs`?" in "".join(problems(named))
     assert wanted(written([disk]), Registry())
 
 

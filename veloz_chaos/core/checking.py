@@ -124,6 +124,7 @@ def all_together(written: Written, known: Vocabulary) -> Iterator[Problem]:
     yield from experiment_alone(experiment, written.experiment_file, written.matrix, known)
     yield from _not_yet(written, known)
     yield from _names(written)
+    yield from _volumes(written, known)
     yield from _probes(written, known)
     yield from _workload(written)
     yield from _sessions(written)
@@ -175,10 +176,6 @@ def _names(written: Written) -> Iterator[Problem]:
         kind = "service" if call.service else "link"
         if call.on not in known:
             yield written.here((*path, kind), f"{where} has no {kind} `{call.on}`", did_you_mean(call.on, known))
-        volume, volumes = call.arguments.get("volume"), _volumes(environment, call)
-        if volume and volumes and volume not in volumes:
-            message = f"{where} names no volume `{volume}` of {call.on}"
-            yield written.here((*path, "volume"), message, did_you_mean(volume, volumes))
     yield from sequence.unknown(written.experiment, environment, written.here)
     for name, service in environment.services.items():
         if service.restore and service.restore not in environment.procedures:
@@ -189,11 +186,17 @@ def _names(written: Written) -> Iterator[Problem]:
             )
 
 
-def _volumes(environment: Environment, call: FaultCall) -> Iterable[str]:
-    """None where it names none: its backend says then what to write."""
-    service = environment.services.get(call.service or "")
-    named = service.arguments.get("volumes") if service else None
-    return named if isinstance(named, Mapping) else ()
+def _volumes(written: Written, known: Vocabulary) -> Iterator[Problem]:
+    """Where a service names none that will do its backend says what to write."""
+    for path, call in calls(written.experiment):
+        service, volume = written.environment.services.get(call.service or ""), call.arguments.get("volume")
+        named = service.arguments.get("volumes") if service else None
+        volumes = named if isinstance(named, Mapping) else {}
+        if sequence.is_irreversible(call.kind, known):
+            volumes = {name: said for name, said in volumes.items() if isinstance(said, Mapping) and said.get("wipe")}
+        if volume and volumes and volume not in volumes:
+            message = f"environment `{written.environment.name}` names no such volume of {call.on}: `{volume}`"
+            yield written.here((*path, "volume"), message, did_you_mean(volume, volumes))
 
 
 def _probes(written: Written, known: Vocabulary) -> Iterator[Problem]:
