@@ -13,9 +13,12 @@ from tests.unit.history_runs import lay
 from tests.unit.test_cli_app import call
 from tests.unit.test_occurrence import entry, schedule
 from tests.unit.test_standing import DUE, WEEK, record
+from veloz_chaos.cli.matrix import _backwards
 from veloz_chaos.core.proof import proofs
 from veloz_chaos.core.record import Record
 from veloz_chaos.core.standing import standing
+from veloz_chaos.engine import index
+from veloz_chaos.engine.index import Query
 
 WEEKLY = entry(every="week", day="monday")
 HOUR = timedelta(hours=1)
@@ -190,3 +193,11 @@ def test_what_the_user_did_wrong(place: Path, arguments: tuple[str, ...], messag
     assert answer.returncode == 2
     assert message in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_all_runs_are_looked_at_once_the_latest_first(tmp_path: Path) -> None:
+    for day in range(25):
+        lay(tmp_path, day)
+    with index.opened(tmp_path) as found:
+        assert list(_backwards(found, Query())) == found.find(Query())
+        assert list(_backwards(found, Query(experiments=("none",)))) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -125,12 +126,22 @@ def _experiments() -> dict[str, list[str]]:
 def _latest(found: Index, bound: Sequence[Bound]) -> Iterator[Record]:
     """The last run of each experiment on each environment that says something of its row: one that was given what
     runs of it there are given, not what somebody tried."""
-    telling = (*JUDGED, LEFT_BEHIND)
-    judged = Query(verdicts=telling, placebos=False)
-    for experiment, where in {(experiment, where) for experiment, where, _ in found.count(judged)}:
+    telling = Query(verdicts=(*JUDGED, LEFT_BEHIND), placebos=False)
+    for experiment, where in {(experiment, where) for experiment, where, _ in found.count(telling)}:
         given = schedules.asked_for(bound, experiment, where)
-        runs = found.find(Query((experiment,), (where,), telling, placebos=False))
+        runs = _backwards(found, replace(telling, experiments=(experiment,), environments=(where,)))
         yield from islice((run for run in runs if not given or any(alike(run, each) for each in given)), 1)
+
+
+def _backwards(found: Index, query: Query) -> Iterator[Record]:
+    """The latest first, and no more of them than are looked at, nearly: there may be many thousands."""
+    limit, told = 1, 0
+    while True:
+        runs = found.find(replace(query, limit=limit))
+        yield from runs[told:]
+        if len(runs) < limit:
+            return
+        limit, told = 10 * limit, limit
 
 
 def _bound() -> list[Bound]:
