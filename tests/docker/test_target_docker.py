@@ -195,6 +195,26 @@ def test_pause_and_the_command_by_hand(create: Create) -> None:
     assert fault.in_place(target, receipt).shown is False
 
 
+class Late(docker.Container):
+    """As the Engine was seen to answer: once more what was true before."""
+
+    late = True
+
+    def paused(self) -> bool:
+        late, self.late = self.late, False
+        return super().paused() is not late
+
+
+def test_an_engine_that_says_once_more_what_was_before(create: Create) -> None:
+    container = create()
+    Late(of(container).reference).resume()
+    assert not state(container)["State"]["Paused"]
+    of(container).pause()
+    Late(of(container).reference).pause()
+    assert state(container)["State"]["Paused"]
+    of(container).resume()
+
+
 # --- who dies, and what is left ------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ an image needs no shell, no root and no capability for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
 from functools import cached_property
@@ -18,7 +18,7 @@ from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Killable, Offer, Pausable, Reference
-from veloz_chaos.errors import Gone, Missing
+from veloz_chaos.errors import Gone, Missing, TargetError
 from veloz_chaos.mechanisms import docker_api, helper_container, helper_image, proc
 from veloz_chaos.mechanisms.contained import STRAINS, Contained, Inside, inside, nothing_inside
 from veloz_chaos.mechanisms.docker_api import Place, Wanted
@@ -120,18 +120,23 @@ class Container(OnDocker, Contained, Killable, Pausable):
         return self._unpause() if capability == "Pausable" else super().by_hand(capability, sign)
 
     def pause(self) -> None:
-        api = self.beside.api
-        if not self.beside.state()["State"]["Paused"]:
-            with docker_api.asking(api):
-                api.pause(self.beside.target)
+        self._turn(self.beside.api.pause, paused=True)
 
     def resume(self) -> None:
         """Nothing to do for what is gone."""
-        api = self.beside.api
         with suppress(Gone):
-            if self.beside.state()["State"]["Paused"]:
-                with docker_api.asking(api):
-                    api.unpause(self.beside.target)
+            self._turn(self.beside.api.unpause, paused=False)
+
+    def _turn(self, act: Callable[[str], None], *, paused: bool) -> None:
+        """What the Engine says of it may be old: it hears of each change once more, later, from containerd."""
+        if self.paused() is paused:
+            return
+        try:
+            with docker_api.asking(self.beside.api):
+                act(self.beside.target)
+        except TargetError:
+            if self.paused() is not paused:
+                raise
 
     def paused(self) -> bool:
         return bool(self.beside.state()["State"]["Paused"])
