@@ -21,7 +21,7 @@ from veloz_chaos import errors
 from veloz_chaos.cli.scheduling import Asked, Scheduler
 from veloz_chaos.core.record import Record
 from veloz_chaos.core.standing import Standing
-from veloz_chaos.engine import index, index_file, journal, schedules
+from veloz_chaos.engine import index, index_file, journal, lock, schedules
 from veloz_chaos.engine.index import Query
 from veloz_chaos.mechanisms import proc
 
@@ -47,7 +47,7 @@ def scheduler(folder: Path, path: Path, now: Any = NOW, **more: Any) -> Schedule
     clock = now if callable(now) else lambda: now
     plain: dict[str, Any] = {
         "bound": schedules.bind(path), "runs": folder / "runs", "clock": clock, "wait": timedelta(0), "late": None,
-        "confirmed": frozenset(), "quiet": True, "verbose": False,
+        "queue": timedelta(0), "confirmed": frozenset(), "quiet": True, "verbose": False,
     }  # fmt: skip
     return Scheduler(Asked(**plain | more))
 
@@ -186,6 +186,27 @@ def test_two_schedulers_at_once(tmp_path: Path) -> None:
             pass
         with second.at_work():
             pass
+
+
+def test_a_second_scheduler_that_waits_for_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "PATIENCE", 0.0)
+    with running(tmp_path) as system:
+        path = write(tmp_path, entry(system, "a"))
+        first, second = scheduler(tmp_path, path), scheduler(tmp_path, path, queue=timedelta(minutes=1))
+        came = threading.Event()
+
+        def wait() -> None:
+            with second.at_work():
+                came.set()
+
+        thread = threading.Thread(target=wait, daemon=True)
+        with first.at_work():
+            thread.start()
+            thread.join(0.2)
+            assert thread.is_alive()
+            assert not came.is_set()
+        assert came.wait(30)
+        thread.join()
 
 
 def test_several_schedulers_run_everything_once(tmp_path: Path) -> None:

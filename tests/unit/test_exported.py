@@ -20,9 +20,10 @@ from croniter import croniter
 
 from tests.unit.test_cli_app import ROOT, call
 from tests.unit.test_occurrence import entry
+from veloz_chaos.core.blackout import out_of
 from veloz_chaos.core.occurrence import dues, occurrences
 from veloz_chaos.core.schedule import Entry, Schedule
-from veloz_chaos.core.trigger import calendar, cron, trigger
+from veloz_chaos.core.trigger import calendar, cron, trigger, triggers
 from veloz_chaos.engine import schedules
 from veloz_chaos.reports.exported import FORMATS, Export
 
@@ -38,6 +39,9 @@ ENTRIES = [
     entry(every="year", day="second-monday", at="06:00"),
 ]
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"]
+
+
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 
 
 def made(only: Entry, zone: str, **said: Any) -> Schedule:
@@ -65,6 +69,19 @@ def ticks(text: str, zone: Any = UTC) -> Iterator[datetime]:
     found = croniter(text, START.astimezone(zone))
     while True:
         yield found.get_next(datetime).astimezone(UTC)
+
+
+def elapses(text: str, base: datetime, count: int) -> list[datetime]:
+    """When systemd would start it."""
+    answer = subprocess.run(
+        ["systemd-analyze", "calendar", f"--iterations={count}", f"--base-time={base:%Y-%m-%d %H:%M:%S} UTC", text],
+        capture_output=True, text=True, check=False, env={"TZ": "UTC", "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    keys = ("Next elapse:", "Iteration #", "Iter. #")
+    lines = [line for line in answer.stdout.splitlines() if line.strip().startswith(keys)]
+    found = [datetime.strptime(line.split(": ", 1)[1].split(" ", 1)[1], "%Y-%m-%d %H:%M:%S UTC") for line in lines]
+    return [moment.replace(tzinfo=UTC) for moment in found]
 
 
 @pytest.mark.parametrize("only", ENTRIES, ids=lambda e: f"{e.every}-{e.day}")
@@ -104,9 +121,74 @@ def test_a_crontab_with_jitter_starts_often() -> None:
     assert r"cd '/srv/50\% chaos' &&" in line
 
 
-# --- systemd -------------------------------------------------------------------------------------------------------
+# --- blackouts -----------------------------------------------------------------------------------------------------
 
-needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+BLACKOUTS: list[dict[str, Any]] = [
+    {"every": "day", "from": "22:00", "to": "06:30"},
+    {"every": "week", "from": "friday 18:00", "to": "sunday"},
+    {"every": "week", "from": "monday", "to": "monday 12:15", "timezone": "America/New_York"},
+    {"every": "month", "from": 28, "to": 28},
+    {"every": "month", "from": 28, "to": 31},
+    {"every": "month", "from": 20, "to": "31 17:00"},
+    {"every": "year", "from": "12-20", "to": "12-31"},
+    {"every": "year", "from": "02-01", "to": "02-28"},
+    {"every": "year", "from": "02-01", "to": "02-29 08:00"},
+    {"from": "2026-12-24", "to": "2026-12-26 10:00"},
+]
+
+
+def ends(schedule: Schedule) -> list[datetime]:
+    """Those of some years, by what holds entries back."""
+    found = set()
+    for n in range(4 * 1100):
+        moment = START + n * timedelta(hours=6)
+        end, _ = out_of(schedule.blackouts, schedule.timezone, moment)
+        found |= {end} - {moment}
+    return sorted(filter(None, found))
+
+
+@pytest.mark.parametrize("said", BLACKOUTS, ids=lambda said: f"{said.get('every')}-{said['to']}")
+def test_what_a_blackout_put_off_is_started_when_it_ends(said: dict[str, Any]) -> None:
+    from zoneinfo import ZoneInfo
+
+    schedule = made(entry(), "Europe/Berlin", blackouts=[said])
+    own, end = triggers(schedule, schedule.entries[0])
+    assert own == trigger(schedule, schedule.entries[0])
+    assert (over := ends(schedule))
+    assert lateness(ticks(cron(end), ZoneInfo(end.zone)), over) == timedelta(0)
+
+
+@needs_systemd
+@pytest.mark.parametrize("said", BLACKOUTS, ids=lambda said: f"{said.get('every')}-{said['to']}")
+def test_systemd_starts_it_then_too(said: dict[str, Any]) -> None:
+    schedule = made(entry(), "Europe/Berlin", blackouts=[said])
+    _, end = triggers(schedule, schedule.entries[0])
+    over = ends(schedule)[0]
+    assert over in elapses(calendar(end), over - timedelta(seconds=1), 1)
+
+
+def test_a_blackout_of_other_environments_starts_nothing() -> None:
+    schedule = made(entry(), "UTC", blackouts=[BLACKOUTS[0] | {"environments": ["elsewhere"]}])
+    assert len(triggers(schedule, schedule.entries[0])) == 1
+
+
+@pytest.mark.parametrize("to", ["systemd", "github", "gitlab", "kubernetes"])
+def test_each_format_starts_at_the_end_of_a_blackout(to: str) -> None:
+    schedule = made(entry(every="week", day="monday"), "UTC", blackouts=[BLACKOUTS[1]])
+    text = "\n".join(FORMATS[to](Export("s", schedule, "/srv", image="x")).values())
+    wanted = {"systemd": "OnCalendar=Mon *-*-* 00:00:00 UTC", "kubernetes": "schedule: 0 0 * * 1"}
+    assert wanted.get(to, "0 0 * * 1") in text
+    assert {"systemd": "OnCalendar=Mon *-*-* 10:00:00 UTC"}.get(to, "0 10 * * 1") in text
+
+
+def test_cronjobs_of_one_entry_have_names_of_their_own() -> None:
+    schedule = made(entry(name="x" * 60), "UTC", blackouts=BLACKOUTS[:2])
+    (text,) = FORMATS["kubernetes"](Export("s", schedule, "/srv", image="x")).values()
+    names = [one["metadata"]["name"] for one in yaml.safe_load_all(text) if one["kind"] == "CronJob"]
+    assert names == ["x" * 52, "x" * 50 + "-2", "x" * 50 + "-3"]
+
+
+# --- systemd -------------------------------------------------------------------------------------------------------
 
 
 @needs_systemd
@@ -114,16 +196,7 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 @pytest.mark.parametrize("only", ENTRIES, ids=lambda e: f"{e.every}-{e.day}")
 def test_systemd_s_calendar_is_ours(only: Entry, zone: str) -> None:
     schedule = made(only, zone)
-    command = ["systemd-analyze", "calendar", "--iterations=6", calendar(trigger(schedule, only))]
-    answer = subprocess.run(
-        [*command[:2], f"--base-time={START:%Y-%m-%d %H:%M:%S} UTC", *command[2:]],
-        capture_output=True, text=True, check=False, env={"TZ": "UTC", "PATH": "/usr/bin:/bin"},
-    )  # fmt: skip
-    assert answer.returncode == 0, answer.stderr
-    keys = ("Next elapse:", "Iteration #", "Iter. #")
-    lines = [line for line in answer.stdout.splitlines() if line.strip().startswith(keys)]
-    found = [datetime.strptime(line.split(": ", 1)[1].split(" ", 1)[1], "%Y-%m-%d %H:%M:%S UTC") for line in lines]
-    assert [moment.replace(tzinfo=UTC) for moment in found] == coming(schedule)[:6]
+    assert elapses(calendar(trigger(schedule, only)), START, 6) == coming(schedule)[:6]
 
 
 @needs_systemd

@@ -113,6 +113,9 @@ def run(
     late: Annotated[
         str | None, typer.Option("--late", metavar="LENGTH", help="Not what has been due for longer: 12h.")
     ] = None,
+    queue: Annotated[
+        str | None, typer.Option("--queue", metavar="LENGTH", help="Wait so long for another scheduler's end: 1h.")
+    ] = None,
     runs: options.Runs = Path("runs"),
     confirm: Annotated[
         list[str] | None, typer.Option("--confirm", metavar="NAME", help="An environment's name: production wants it.")
@@ -136,6 +139,7 @@ def run(
         clock=lambda: moment or datetime.now(UTC),
         wait=_length("--wait", wait) or timedelta(0),
         late=_length("--late", late),
+        queue=_length("--queue", queue) or timedelta(0),
         confirmed=frozenset(confirm or ()),
         quiet=quiet,
         verbose=verbose,

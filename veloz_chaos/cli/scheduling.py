@@ -23,6 +23,7 @@ from veloz_chaos.cli import outcome as outcomes
 from veloz_chaos.cli.outcome import Outcome
 from veloz_chaos.cli.revert import take_out
 from veloz_chaos.core import event as ev
+from veloz_chaos.core.duration import show
 from veloz_chaos.core.plan import Occasion
 from veloz_chaos.core.record import INTERRUPTED
 from veloz_chaos.core.standing import Standing
@@ -49,6 +50,8 @@ class Asked:
     wait: timedelta
     #: what has been due for longer is not started; None: that does not matter
     late: timedelta | None
+    #: how long another scheduler is waited for
+    queue: timedelta
     #: environments whose name was typed
     confirmed: frozenset[str]
     quiet: bool
@@ -78,7 +81,16 @@ class Scheduler:
     def at_work(self) -> Iterator[None]:
         """Raises Refused if another scheduler is at work on the same runs."""
         holder = f"pid {os.getpid()} on {socket.gethostname()}"
-        with lock.scheduler(self.asked.runs / index_file.FOLDER, holder), self._places:
+        folder, queue = self.asked.runs / index_file.FOLDER, self.asked.queue
+        with ExitStack() as held, self._places:
+            try:
+                held.enter_context(lock.scheduler(folder, holder))
+            except errors.Refused as busy:
+                if not queue:
+                    raise errors.Refused(f"{busy}; wait for it, or give --queue 1h") from None
+                if not self.asked.quiet:
+                    screen.err(f"{busy}; it is waited for, {show(queue)} at most")
+                held.enter_context(lock.scheduler(folder, holder, queue.total_seconds()))
             yield
 
     @property

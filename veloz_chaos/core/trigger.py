@@ -1,14 +1,17 @@
 """An entry in the words of other schedulers: when they must start `schedule run`, which then looks what is due.
 
 Where a scheduler can't say when exactly (cron has no first Saturday), it is told to start more often: on each of the
-seven days that may be one. What is not due, or was run, is not run again.
+seven days that may be one. What is not due, or was run, is not run again. It is started at the end of each blackout,
+too: what was put off is due then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 
+from veloz_chaos.core.blackout import Blackout
 from veloz_chaos.core.schedule import ORDINALS, WEEKDAYS, Entry, Schedule
 
 #: Where the days of a month lie that an ordinal may mean.
@@ -16,6 +19,8 @@ _SPANS = {"first": (1, 7), "second": (8, 14), "third": (15, 21), "fourth": (22, 
 _BEGINS = {"month": (), "quarter": (1, 4, 7, 10), "year": (1,)}
 _ENDS = {"month": (), "quarter": (3, 6, 9, 12), "year": (12,)}
 _FEWEST_DAYS = 28
+#: A leap year and one that is none: where what recurs may lie.
+_DAYS = [date(2024, 1, 1) + timedelta(days=n) for n in range(366 + 365)]
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,14 @@ class Trigger:
         return self.days is None or (self.days[0] == self.days[1] and self.weekday is None)
 
 
+def triggers(schedule: Schedule, entry: Entry) -> list[Trigger]:
+    """Its own comes first."""
+    ends = (_after(one, schedule.timezone) for one in schedule.blackouts if one.holds(entry.environment))
+    return list(dict.fromkeys([trigger(schedule, entry), *ends]))
+
+
 def trigger(schedule: Schedule, entry: Entry) -> Trigger:
+    """Without blackouts."""
     hour, minute = map(int, entry.at.split(":"))
     zone = entry.timezone or schedule.timezone
     if entry.every == "day":
@@ -50,6 +62,21 @@ def trigger(schedule: Schedule, entry: Entry) -> Trigger:
         return Trigger(minute, hour, zone, _SPANS[ordinal], months, WEEKDAYS.index(weekday), ordinal)
     number = entry.day or 1
     return Trigger(minute, hour, zone, (min(number, _FEWEST_DAYS), number), _BEGINS[entry.every])
+
+
+def _after(blackout: Blackout, zone: str) -> Trigger:
+    """Each end of it, and where days of a month don't say that exactly, those around it."""
+    _, end = blackout.edges()
+    ends = [end.moment()] if end.every is None else [found for day in _DAYS if (found := end.on(day)) is not None]
+    days, months = ({one.day for one in ends}, {one.month for one in ends})
+    return Trigger(
+        ends[0].minute,
+        ends[0].hour,
+        blackout.timezone or zone,
+        None if end.every in ("day", "week") else (min(days), max(days)),
+        () if end.every in ("day", "week", "month") else tuple(sorted(months)),
+        ends[0].weekday() if end.every == "week" else None,
+    )
 
 
 def cron(t: Trigger) -> str:

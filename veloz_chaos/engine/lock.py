@@ -15,7 +15,7 @@ from veloz_chaos.errors import Refused
 #: The guardian of the run before may need a moment to leave. Seconds.
 PATIENCE = 1.0
 _IN_USE = "this environment is in use by {holder}; wait for it, or end it with `{end}`"
-_AT_WORK = "another scheduler is at work on these runs: {holder}; wait for it"
+_AT_WORK = "another scheduler is at work on these runs: {holder}"
 #: Where the holder does not say how it is ended.
 _END = "veloz-chaos abort --runs THE-ONE-IT-WAS-STARTED-WITH"
 
@@ -38,22 +38,23 @@ def held(key: str, holder: str, end: str = "") -> Iterator[int]:
 
 
 @contextmanager
-def scheduler(folder: Path, holder: str) -> Iterator[None]:
-    """One scheduler at a time for a folder of runs, also over a shared disk. Raises Refused with the holder's name."""
+def scheduler(folder: Path, holder: str, patience: float = PATIENCE) -> Iterator[None]:
+    """One scheduler at a time for a folder of runs, also over a shared disk. Raises Refused with the holder's name if
+    that is not over in `patience` seconds."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "schedule.lock").touch()
     except OSError as error:
         raise Refused(f"{folder}: can't be written: {error.strerror}; choose another place with --runs") from None
-    with _held(folder / "schedule.lock", holder, _AT_WORK):
+    with _held(folder / "schedule.lock", holder, _AT_WORK, patience):
         yield
 
 
 @contextmanager
-def _held(path: Path, holder: str, refusal: str) -> Iterator[int]:
+def _held(path: Path, holder: str, refusal: str, patience: float = PATIENCE) -> Iterator[int]:
     descriptor = _opened(path)
     try:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         while not _taken(descriptor):
             if time.monotonic() > deadline:
                 holder, end = _holder(descriptor)

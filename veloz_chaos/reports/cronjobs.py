@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from veloz_chaos.core.schedule import Entry
-from veloz_chaos.core.trigger import cron
+from veloz_chaos.core.trigger import Trigger, cron
 from veloz_chaos.reports.exported import Export, plain
 
 _NAMESPACE, _IMAGE = "veloz-chaos", "veloz-chaos:latest"
@@ -27,7 +27,11 @@ def render(export: Export) -> dict[str, str]:
     made: list[dict[str, Any]] = [
         _claim(),
         _schedule(export),
-        *(_cron_job(export, entry) for entry in export.schedule.entries),
+        *(
+            _cron_job(export, entry, n, t)
+            for entry in export.schedule.entries
+            for n, t in enumerate(export.triggers(entry), 1)
+        ),
     ]
     text = "\n".join(export.head) + "\n" + yaml.dump_all(made, Dumper=_Plain, sort_keys=False, width=120)
     return {f"{export.name}-cronjobs.yaml": text}
@@ -65,12 +69,13 @@ def _claim() -> dict[str, Any]:
     }
 
 
-def _cron_job(export: Export, entry: Entry) -> dict[str, Any]:
-    t = export.trigger(entry)
+def _cron_job(export: Export, entry: Entry, n: int, t: Trigger) -> dict[str, Any]:
+    """The `n`th of this entry, from 1."""
+    number = f"-{n}" if n > 1 else ""
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
-        "metadata": {"name": plain(entry)[:_LONGEST].strip("-"), "namespace": _NAMESPACE},
+        "metadata": {"name": plain(entry)[: _LONGEST - len(number)].strip("-") + number, "namespace": _NAMESPACE},
         "spec": {
             "schedule": cron(t),
             "timeZone": "Etc/UTC" if t.zone == "UTC" else t.zone,

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from veloz_chaos.core.duration import show
 from veloz_chaos.core.schedule import Entry, Schedule
-from veloz_chaos.core.trigger import Trigger, trigger
+from veloz_chaos.core.trigger import Trigger, cron, triggers
 
 #: What fires on more days than one is due on says so, so that a lost history does not run it on each of them.
 LATE = "12h"
+#: Each entry has a scheduler of its own there: so long it waits for those of the others.
+QUEUE = "6h"
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,25 @@ class Export:
         words = [self.name, *(word for entry in self.schedule.entries if self.part for word in ("--entry", entry.id))]
         return " ".join(words)
 
-    def trigger(self, entry: Entry) -> Trigger:
-        return trigger(self.schedule, entry)
+    @property
+    def times(self) -> Mapping[tuple[str, str], list[str]]:
+        """The entries to start, by cron's five fields and their zone."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for entry in self.schedule.entries:
+            for t in self.triggers(entry):
+                found.setdefault((cron(t), t.zone), []).append(entry.id)
+        return found
+
+    def triggers(self, entry: Entry) -> list[Trigger]:
+        return triggers(self.schedule, entry)
 
     def arguments(self, entry: Entry, file: str = "") -> list[str]:
         """`schedule run` of one entry. `file`: where the schedule is there."""
-        words = ["schedule", "run", file or self.name, "--entry", entry.id]
+        words = ["schedule", "run", file or self.name, "--entry", entry.id, "--queue", QUEUE]
         if entry.jitter is not None:
             words += ["--wait", show(entry.jitter)]
-        return words if self.trigger(entry).exact else [*words, "--late", LATE]
+        first, *ends = self.triggers(entry)
+        return words if first.exact and not ends else [*words, "--late", LATE]
 
     @property
     def head(self) -> list[str]:

@@ -5,7 +5,6 @@ The runs of earlier jobs come from the cache; what GitHub has thrown away is not
 
 from __future__ import annotations
 
-from veloz_chaos.core.trigger import cron
 from veloz_chaos.reports.exported import Export
 
 _JOB = """\
@@ -53,12 +52,8 @@ jobs:
 
 
 def render(export: Export) -> dict[str, str]:
-    times: dict[tuple[str, str], list[str]] = {}
-    for entry in export.schedule.entries:
-        t = export.trigger(entry)
-        times.setdefault((cron(t), t.zone), []).append(entry.id)
     lines = [*export.head, f"name: chaos {export.name}", "on:", "  workflow_dispatch:", "  schedule:"]
-    for (when, zone), ids in times.items():
+    for (when, zone), ids in export.times.items():
         lines.append(f'    - cron: "{when}"  # {", ".join(ids)}')
         lines += [] if zone == "UTC" else [f"      timezone: {zone}"]
     text = (

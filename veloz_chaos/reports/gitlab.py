@@ -6,7 +6,6 @@ from __future__ import annotations
 from shlex import quote
 
 from veloz_chaos.core.duration import show
-from veloz_chaos.core.trigger import cron
 from veloz_chaos.reports.exported import Export
 
 _JOB = """\
@@ -40,10 +39,9 @@ chaos-@NAME@:
 def render(export: Export) -> dict[str, str]:
     longest = max((entry.jitter for entry in export.schedule.entries if entry.jitter), default=None)
     lines = [*export.head, "# When it runs is not kept in this file; create it once:"]
-    for entry in export.schedule.entries:
-        t = export.trigger(entry)
-        words = ["glab", "schedule", "create", "--ref", "main", "--description", entry.id]
-        words += ["--cron", cron(t), "--cronTimeZone", t.zone]
+    for (when, zone), ids in export.times.items():
+        words = ["glab", "schedule", "create", "--ref", "main", "--description", ", ".join(ids)]
+        words += ["--cron", when, "--cronTimeZone", zone]
         lines.append("#   " + " ".join(map(quote, words)))
     job = (
         _JOB.replace("@NAME@", export.name)

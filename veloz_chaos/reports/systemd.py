@@ -27,7 +27,7 @@ def _timer(export: Export, entry: Entry) -> list[str]:
         f"Description={entry.experiment} on {entry.environment}, every {entry.every}",
         "",
         "[Timer]",
-        f"OnCalendar={calendar(export.trigger(entry))}",
+        *(f"OnCalendar={calendar(t)}" for t in export.triggers(entry)),
         "AccuracySec=1s",
         "Persistent=true",
         "",
