@@ -32,7 +32,7 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
 def note_of_a_run(folder: Path, fault: dict[str, Any] | None = None) -> str:
     with running(folder) as system:
         result, _ = system.run(system.experiment(fault))
-    assert result.judgement.verdict == "passed"
+    assert result.judgement.verdict == "passed", result
     return result.note
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from veloz_chaos.core.capability import Reference
 from veloz_chaos.errors import Gone
-from veloz_chaos.mechanisms import kube_amend, kube_api, kube_policy
+from veloz_chaos.mechanisms import kube_amend, kube_api, kube_nodes, kube_policy
 from veloz_chaos.mechanisms.kube_api import Place
 from veloz_chaos.targets import kubernetes_node, kubernetes_policy, kubernetes_workload
 
@@ -121,17 +121,19 @@ def test_whom_a_drain_moves() -> None:
     ],
 )
 def test_where_this_very_program_runs(environment: dict[str, str], expected: bool) -> None:
-    assert kubernetes_node.runs_on("n1", [pod(name="a")], environment, "a") is expected
+    assert kube_nodes.runs_on("n1", [pod(name="a")], environment, "a") is expected
 
 
 def test_elsewhere() -> None:
     inside = {"KUBERNETES_SERVICE_HOST": "x", "NODE_NAME": "n2"}
-    assert not kubernetes_node.runs_on("n1", [pod(name="a")], inside, "b")
+    assert not kube_nodes.runs_on("n1", [pod(name="a")], inside, "b")
 
 
 def test_a_control_plane_is_never_drained() -> None:
     labels = {"node-role.kubernetes.io/control-plane": "", kubernetes_node.ALLOWED: "true"}
-    assert "never" in kubernetes_node.unfit({"metadata": {"name": "n1", "labels": labels}}, Place())
+    assert "never" in kube_nodes.unfit(
+        {"metadata": {"name": "n1", "labels": labels}}, Place(), kubernetes_node.ALLOWED, "drained"
+    )
 
 
 # --- by hand -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
@@ -120,7 +120,7 @@ class LinkBeside(Neighbour):
 class ContainedLink(LinkBeside, Delayable, Throttleable, Severable, Resettable, Lossy):
     """One link of one start of one container."""
 
-    offers = (
+    offers: ClassVar[Sequence[Offer]] = (
         offer("Delayable", "NFQUEUE (netem where the kernel has it) in the container's network namespace", _ALL),
         offer(
             "Throttleable", "NFQUEUE in the container's network namespace, both ways, all connections together", _ALL

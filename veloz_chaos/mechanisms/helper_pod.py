@@ -33,7 +33,7 @@ NOWHERE = (
     "the selector, where pods that share the node's pid namespace are allowed"
 )
 #: What each namespace for helpers answered when it was asked by a dry run; one answer serves thousands of pods.
-_REFUSED: dict[tuple[Place, str], str] = {}
+_REFUSED: dict[tuple[type[Beside], Place, str], str] = {}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class OnNode(Beside):
     def cannot(self, capability: str, process: int | None = None) -> str:  # noqa: ARG002
         if not self.helpers:
             return f"{NOWHERE}; or, for links and for processes inside, helpers: {{in: pod}}"
-        key = (self.cluster, self.helpers)
+        key = (type(self), self.cluster, self.helpers)
         if key not in _REFUSED:
             _REFUSED[key] = self._refused()
         return _REFUSED[key]
@@ -93,7 +93,7 @@ class OnNode(Beside):
         """Why the server would not admit a helper pod; what an account may not, its missing rights tell."""
         name = f"{OURS}dry-run-{secrets.token_hex(3)}"
         try:
-            self._create(self._manifest(name, "vc-dry-run", [self.container_id]), dryRun="All")
+            self._create(self._manifest(name, "vc-dry-run", ["--container", self.container_id]), dryRun="All")
         except (Forbidden, Unavailable):
             return ""
         except TargetError as error:
@@ -124,12 +124,13 @@ class OnNode(Beside):
         return kube_stream.connect(self.api, path("pods", self.helpers, name, "attach"), attached("helper"))
 
     def _joined(self) -> list[str]:
-        """Whose network we join: for links that of any container that runs, since all of a pod share it, or else of the
-        pod itself."""
+        """Words for the helper, whose network it joins: for links that of any container that runs, since all of a pod
+        share it, or else of the pod itself."""
         if not self.network:
-            return [self.container_id]
+            return ["--container", self.container_id]
         running = [kube_pods.id_of(one) for one in self.state()["status"]["containerStatuses"] if kube_pods.runs(one)]
-        return [running[0] if running and self.container_id not in running else self.container_id, self.uid]
+        one = running[0] if running and self.container_id not in running else self.container_id
+        return ["--container", one, self.uid]
 
     def _create(self, manifest: dict[str, Any], **query: Any) -> None:
         """As one that the node needs: then the kernel spares it when memory is short, and takes the target instead."""
@@ -164,7 +165,7 @@ class OnNode(Beside):
             "name": "helper",
             "image": self.image or default_image(),
             "imagePullPolicy": "IfNotPresent",
-            "args": [sign, "--container", *joined],
+            "args": [sign, *joined],
             "stdin": True,
             "stdinOnce": True,
             "securityContext": {

@@ -21,7 +21,8 @@ from veloz_chaos.mechanisms.kube_rights import Right
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
-def _namespace(text: str) -> str:
+def namespace(text: str) -> str:
+    """Raises ValueError if it can't be one."""
     if text and "${" not in text and not _LABEL.fullmatch(text):
         raise ValueError(
             f"`{text}` is no namespace; write the one for helper pods, or {{in: pod}} for ephemeral containers"
@@ -37,7 +38,7 @@ class Within:
 
 
 #: A namespace, for pods of ours on the same node; or {in: pod}.
-Helpers = Annotated[str, AfterValidator(_namespace)] | Within
+Helpers = Annotated[str, AfterValidator(namespace)] | Within
 
 
 def identity(

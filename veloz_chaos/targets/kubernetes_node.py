@@ -21,13 +21,12 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Drainable, Offer, Reference, Tenancy
 from veloz_chaos.errors import Gone, Missing, TargetError
-from veloz_chaos.mechanisms import kube_amend, kube_api, kube_objects, kube_rights
-from veloz_chaos.mechanisms.kube_api import OURS, SIGN, Conflict, Held, Json, Place, path, selected
+from veloz_chaos.mechanisms import kube_amend, kube_api, kube_nodes, kube_objects, kube_rights
+from veloz_chaos.mechanisms.kube_api import OURS, SIGN, Conflict, Held, Json, Place, path
 from veloz_chaos.mechanisms.kube_rights import Right
 
 BACKEND = "kubernetes-node"
 ALLOWED = "veloz-chaos/may-be-drained"
-CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 #: Put there by a kubelet for a pod that it has from a file: it would be back at once.
 MIRROR = "kubernetes.io/config.mirror"
 #: Seconds for all evictions, and between two attempts at one that a budget forbids.
@@ -154,18 +153,18 @@ class Node(Drainable):
         return [pod for pod in self._pods() if movable(pod) and not kube_objects.ending(pod)]
 
     def _pods(self) -> list[Json]:
-        return self.api.listed(path("pods"), fieldSelector=f"spec.nodeName={self.name}").items
+        return kube_nodes.pods_on(self.place, self.name)
 
     def _forbidden(self) -> str:
         """Why it may not be drained; empty if it may."""
         node, pods = self._read(), self._pods()
-        if reason := unfit(node, self.place):
+        if reason := kube_nodes.unfit(node, self.place, ALLOWED, "drained"):
             return reason
         if bare := [told(pod) for pod in pods if movable(pod) and not kube_objects.controller(pod)]:
             return (
                 f"node {self.name} has pods that nobody would start elsewhere: {', '.join(bare)}; take them away first"
             )
-        if runs_on(self.name, pods, os.environ, socket.gethostname()):
+        if kube_nodes.runs_on(self.name, pods, os.environ, socket.gethostname()):
             return f"node {self.name} is the one that this very program runs on; choose another one"
         if not any(_takes(one) for one in self.api.listed(path("nodes")).items if one["metadata"]["name"] != self.name):
             return f"no other node than {self.name} takes new pods"
@@ -191,25 +190,6 @@ def movable(pod: Mapping[str, Any]) -> bool:
     return not kube_objects.finished(pod) and kube_objects.controller(pod).get("kind") != "DaemonSet"
 
 
-def unfit(node: Mapping[str, Any], place: Place) -> str:
-    """Why a node like this is not drained; empty if it may be."""
-    name, labels = node["metadata"]["name"], node["metadata"].get("labels") or {}
-    if any(role in labels for role in CONTROL_PLANE):
-        return f"node {name} belongs to the control plane, which is never drained"
-    if labels.get(ALLOWED) != "true":
-        hand = f"{place.words} label node {name} {ALLOWED}=true"
-        return f"nobody has said that node {name} may be drained; say so by: {hand}"
-    return ""
-
-
-def runs_on(node: str, pods: Sequence[Mapping[str, Any]], environment: Mapping[str, str], host: str) -> bool:
-    """Does this program run in a pod of that node? A pod's host name is its own name, unless it says otherwise."""
-    if "KUBERNETES_SERVICE_HOST" not in environment:
-        return False
-    names = {environment.get("HOSTNAME"), host}
-    return environment.get("NODE_NAME") == node or any(pod["metadata"]["name"] in names for pod in pods)
-
-
 def told(pod: Mapping[str, Any]) -> str:
     return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
 
@@ -221,23 +201,12 @@ def _takes(node: Mapping[str, Any]) -> bool:
 def find(name: str, selector: Selector) -> list[Node]:
     """Raises Missing, with what is there instead."""
     place = Place(selector.context, selector.kubeconfig)
-    nodes = kube_api.client(place).listed(path("nodes")).items
-    found = [node for node in nodes if _meant(node, selector)]
-    if not found:
-        wanted = selector.name or selected(selector.labels or {})
-        raise Missing(f"there is no node {wanted}; there are: {', '.join(node['metadata']['name'] for node in nodes)}")
+    found = kube_nodes.matching(place, selector.name, selector.labels)
     more = {key: value for key, value in vars(place).items() if value is not None}
     return [
         Node(Reference(backend=BACKEND, name=name, identity={"node": meta["name"], "uid": meta["uid"], **more}))
         for meta in (node["metadata"] for node in found)
     ]
-
-
-def _meant(node: Mapping[str, Any], selector: Selector) -> bool:
-    meta = node["metadata"]
-    if selector.name is not None:
-        return bool(meta["name"] == selector.name)
-    return (selector.labels or {}).items() <= (meta.get("labels") or {}).items()
 
 
 def system(selector: Selector) -> dict[str, str]:
