@@ -403,11 +403,11 @@ def on_node(*, network: bool) -> OnNode:
 
 def test_for_links_any_container_of_the_pod_will_do_and_the_pod_itself(server: Server) -> None:
     link, container = on_node(network=True), on_node(network=False)
-    assert (link._joined(), container._joined()) == (["c1", "u"], ["c1"])
+    assert (link._joined(), container._joined()) == (["--container", "c1", "u"], ["--container", "c1"])
     server.container("c2")
-    assert (link._joined(), container._joined()) == (["c2", "u"], ["c1"])
+    assert (link._joined(), container._joined()) == (["--container", "c2", "u"], ["--container", "c1"])
     server.container("c2", runs=False)
-    assert (link._joined(), container._joined()) == (["c1", "u"], ["c1"])
+    assert (link._joined(), container._joined()) == (["--container", "c1", "u"], ["--container", "c1"])
 
 
 def test_a_container_that_ends_under_a_new_helper_is_not_the_pod_s_end(
