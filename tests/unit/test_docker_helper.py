@@ -7,14 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from veloz_chaos.errors import Gone
-from veloz_chaos.mechanisms import helper, proc
+from veloz_chaos.errors import Gone, Unavailable
+from veloz_chaos.mechanisms import helper, helper_links, proc
 from veloz_chaos.mechanisms.helper import Here
 
 
@@ -122,6 +123,49 @@ def test_everything_is_undone_newest_first_and_what_fails_stays_held() -> None:
         one.undo()
     assert undone == ["second", "first"]
     assert helper.held(one) == ["the second"]
+
+
+class Slow:
+    """In place of a Wire: it takes until it is told to go on."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.begun, self.go_on, self.there = threading.Event(), threading.Event(), False
+
+    def put(self, *_: object) -> None:
+        self.begun.set()
+        self.go_on.wait(10)
+        self.there = True
+
+    def undo(self) -> None:
+        self.there = False
+
+
+@pytest.mark.parametrize("how", [Here.undo, Here.close])
+def test_what_is_about_to_be_done_is_undone_when_it_is_done(
+    how: Callable[[Here], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, wire = here(), Slow()
+    monkeypatch.setattr(helper_links, "Wire", lambda *_, **__: wire)
+    put = threading.Thread(target=helper_links.disturb, args=(one, "delay", None, 1, 60.0))
+    undo = threading.Thread(target=how, args=(one,))
+    put.start()
+    assert wire.begun.wait(10)
+    undo.start()
+    undo.join(0.2)
+    wire.go_on.set()
+    put.join()
+    undo.join()
+    assert not wire.there
+    assert helper.held(one) == []
+
+
+def test_nothing_is_done_when_it_is_about_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, wire = here(), Slow()
+    monkeypatch.setattr(helper_links, "Wire", lambda *_, **__: wire)
+    one.close()
+    with pytest.raises(Unavailable, match="about to end"):
+        helper_links.disturb(one, "delay", None, 1, 60.0)
+    assert not wire.begun.is_set()
 
 
 def test_what_has_ended_by_itself_is_not_held() -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.infra.containers import until
 from tests.infra.require import absent
 from tests.wire import namespaces
 from tests.wire.namespaces import Far
@@ -211,3 +216,31 @@ def test_from_the_outside_loopback_is_spared() -> None:
         cut.put("sever", {"how": "silent", "connections": "all"})
         assert traffic.handshake(("127.0.0.1", 7100), PATIENCE).outcome == "answered"
         cut.undo()
+
+
+#: One that takes its time, and tells that it has begun.
+SLOW = """#!/bin/sh
+case "$*" in *" -I "*) touch {begun}; sleep 1;; esac
+exec {iptables} "$@"
+"""
+
+
+@pytest.mark.usefixtures("far")
+def test_a_helper_that_ends_in_the_midst_of_it_leaves_nothing(tmp_path: Path) -> None:
+    """Rules that lead questions to a name server of ours would work on."""
+    begun, slow = tmp_path / "begun", tmp_path / "iptables"
+    slow.write_text(SLOW.format(begun=begun, iptables=shutil.which("iptables")))
+    slow.chmod(0o755)
+    given = {"effect": {"answer": "nxdomain", "names": ["a"]}, "expires": 60}
+    line = json.dumps({"id": 1, "call": "mislead", "arguments": given}).encode() + b"\n"
+    command = [sys.executable, "-m", "veloz_chaos.mechanisms.helper", SIGN, str(os.getpid())]
+    path = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=path) as helper:
+        assert helper.stdin
+        helper.stdin.write(line)
+        helper.stdin.flush()
+        until(begun.exists)
+        helper.stdin.close()
+        helper.wait()
+    time.sleep(2)  # whatever it has begun is over
+    assert netfilter.signs() == []
