@@ -220,7 +220,7 @@ def explained(error: BaseException, host: str) -> TargetError:
 
 def _refused(status: int, said: str, where: str) -> TargetError:
     if status == 404:
-        return Gone(said) if "ontainer" in said else Missing(said)
+        return Gone(said) if "no such container" in said.lower() else Missing(said)
     if status >= 500 or status == 408:
         return Unavailable(f"{where} fails: {said}")
     return TargetError(f"{where} refuses: {said}")
