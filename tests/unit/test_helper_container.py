@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.infra.answers import Answer, answering
-from veloz_chaos.errors import TargetError
-from veloz_chaos.mechanisms import docker_api, helper_container
+from veloz_chaos.errors import TargetError, Unavailable
+from veloz_chaos.mechanisms import docker_api, helper_container, helper_image
 from veloz_chaos.mechanisms.docker_api import Place
 
 VERSION = {"/version": Answer({"ApiVersion": "1.41"})}
@@ -25,6 +25,7 @@ def test_what_the_engine_lists_but_has_removed_is_no_helper() -> None:
         **VERSION,
         "/v1.41/containers/json": Answer(listing),
         "/v1.41/containers/lasting/json": Answer({"Id": "lasting"}),
+        "/v1.41/containers/gone/json": GONE,
         "/v1.41/containers/new/json": Answer({"Id": "new"}),
     }
     with answering(answers) as engine:
@@ -42,3 +43,19 @@ def test_what_stays_although_it_is_removed_is_told(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(helper_container, "ENDING", 0.1)
     with answering({**VERSION, "/v1.41/containers/one": GOING}) as engine, pytest.raises(TargetError, match="progress"):
         helper_container.remove(docker_api.client(Place(engine.url)), "one")
+
+
+def test_a_helper_that_somebody_removes_is_not_the_end_of_its_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `docker container prune` does with what has not been started yet."""
+    monkeypatch.setenv(helper_image.NAMED, "helper:1")
+    target = {"Id": "target", "Name": "/target", "State": {"StartedAt": "then", "Running": True, "Pid": 7}}
+    answers = {
+        **VERSION,
+        "/v1.41/containers/target/json": Answer(target),
+        "/v1.41/images/helper:1/json": Answer({}),
+        "/v1.41/containers/create": Answer({"Id": "one"}, 201),
+        "/v1.41/containers/one/attach": GONE,
+        "/v1.41/containers/one": GONE,
+    }
+    with answering(answers) as engine, pytest.raises(Unavailable, match="somebody has removed the helper"):
+        helper_container.Beside(Place(engine.url), "target", "then").start("vc-a")

@@ -76,9 +76,11 @@ class Beside(helpers.Beside):
                 api.start(container)
             helper.begin()
             self.state()  # the process that it found is this incarnation's, and not a successor's
-        except TargetError:
+        except TargetError as error:
             remove(api, container)
             self.state()
+            if isinstance(error, Gone) and container in str(error):  # the helper, not its target
+                raise Unavailable(f"somebody has removed the helper {name} before it ran") from error
             raise
         return helper
 
