@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from tests.infra.answers import Answer, answering
 from veloz_chaos.core.capability import Reference
+from veloz_chaos.errors import Gone, TargetError, Unavailable
 from veloz_chaos.mechanisms import helper_image
 from veloz_chaos.registry import Registry
 from veloz_chaos.targets import docker
@@ -116,6 +118,22 @@ def test_volumes_that_may_be_filled(found: dict[str, Any]) -> None:
 def reference(**more: Any) -> Reference:
     identity = {"container": "veloz-gateway-1", "id": "ab" * 32, "started": "2026-01-01T00:00:00Z", **more}
     return Reference(backend="docker", name="gateway", identity=identity)
+
+
+@pytest.mark.parametrize(
+    ("there", "error"), [(["mine"], Gone), (["another"], Unavailable), (["one", "new", "each", "time"], Gone)]
+)
+def test_only_its_own_engine_can_say_that_it_is_gone(there: list[str], error: type[TargetError]) -> None:
+    """A revert may begin where DOCKER_HOST, or the context, leads elsewhere than it led the run."""
+    gone = Answer({"message": "No such container: abab"}, 404)
+    answers: dict[str, Answer | list[Answer]] = {
+        "/version": Answer({"ApiVersion": "1.41"}),
+        "/v1.41/info": [Answer({"ID": one}) for one in there],
+        f"/v1.41/containers/{'ab' * 32}/json": gone,
+    }
+    with answering(answers) as engine, pytest.raises(error) as told:
+        docker.reopen(reference(host=engine.url, system={"docker-id": "mine"}))
+    assert type(told.value) is error
 
 
 def test_by_hand() -> None:

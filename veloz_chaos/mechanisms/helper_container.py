@@ -8,7 +8,7 @@ import struct
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from veloz_chaos.core.capability import Reference, Report
@@ -39,18 +39,23 @@ _CONFINED: set[Place] = set()
 
 @dataclass(frozen=True)
 class Beside(helpers.Beside):
-    """One incarnation of a target container: `started` is its State.StartedAt."""
+    """One incarnation of a target container: `started` is its State.StartedAt; `system`: its engine, if known."""
 
     place: Place
     target: str
     started: str
+    system: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def api(self) -> APIClient:
         return docker_api.client(self.place)
 
     def state(self) -> dict[str, Any]:
-        found = docker_api.inspect(self.api, self.target)
+        try:
+            found = docker_api.inspect(self.api, self.target)
+        except Gone:
+            docker_api.require_system(self.place, self.system)
+            raise
         if found["State"]["StartedAt"] != self.started or not docker_api.runs(found["State"]):
             raise Gone(docker_api.story(self.api, found, self.started))
         return found
@@ -110,7 +115,8 @@ class Beside(helpers.Beside):
 
 def identity(container: Mapping[str, Any], place: Place) -> dict[str, Any]:
     """Of the incarnation that runs, given the Engine's inspection; `OnDocker` takes it."""
-    found = {"container": docker_api.name_of(container), "id": container["Id"]}
+    system = docker_api.known_system(docker_api.client(place))
+    found = {"container": docker_api.name_of(container), "id": container["Id"], "system": system}
     where = {key: value for key, value in (("host", place.host), ("context", place.context)) if value}
     return {**found, "started": container["State"]["StartedAt"], **where}
 
@@ -123,7 +129,8 @@ class OnDocker(helpers.Neighbour):
     @staticmethod
     def place(reference: Reference) -> Beside:
         found = reference.identity
-        return Beside(Place(found.get("host"), found.get("context")), found["id"], found["started"])
+        place = Place(found.get("host"), found.get("context"))
+        return Beside(place, found["id"], found["started"], found.get("system", {}))
 
 
 class _Stream:
