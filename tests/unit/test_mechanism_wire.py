@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
+
 import pytest
 
+from veloz_chaos.errors import TargetError
 from veloz_chaos.mechanisms import netem, netfilter, packet
 from veloz_chaos.mechanisms.disturbance import Delay, Rate, ResetAfter, Sever
 from veloz_chaos.mechanisms.netfilter import Peer
@@ -30,6 +34,39 @@ def test_netem_hurts_the_peers_packets_alone() -> None:
     ]
     assert netem.losing(0.125) == ["loss", "12.5000%"]
     assert number != netem.number("vc-2")
+
+
+RULE = ["-m", "comment", "--comment", "vc-1", "-j", "ACCEPT"]
+
+
+class System:
+    """Its rules and its root, and who comes first with `removes` of them."""
+
+    def __init__(self, removes: bool) -> None:
+        self.rules, self.root, self._removes = ["-A INPUT " + " ".join(RULE)], "7c0b:", removes
+
+    def run(self, command: list[str]) -> str:
+        if "-D" in command or "del" in command:
+            if self._removes:
+                self.rules, self.root = [], ""
+            raise TargetError("no such thing, or locked")
+        if command == ["iptables-save"]:
+            return "\n".join(["*filter", *self.rules])
+        root = "qdisc htb 7c0a: dev eth0 root refcnt 2"
+        effect = f"qdisc netem {self.root} dev eth0 parent 7c0a:{netem.number('vc-1')} limit 9"
+        return f"{root}\n{effect}" if command[0] == "tc" and self.root else ""
+
+
+@pytest.mark.parametrize("remove", [netfilter.remove, netem.remove])
+def test_what_another_one_removes_meanwhile_is_removed(
+    remove: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for removes in (True, False):
+        system = System(removes)
+        for module in (netfilter, netem):
+            monkeypatch.setattr(module, "run", system.run)
+        with nullcontext() if removes else pytest.raises(TargetError, match="locked"):
+            remove("vc-1")
 
 
 def test_rules_send_each_packet_to_the_queue_once() -> None:

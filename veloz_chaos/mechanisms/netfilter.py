@@ -104,11 +104,14 @@ def install(rules: Sequence[Rule]) -> None:
 
 
 def remove(sign: str) -> None:
-    """Every rule with that sign. Safe twice. Raises TargetError if one stays."""
-    for family, table, line in list(_lines()):
-        if _sign(line) == sign:
-            words = shlex.split(line)
-            run([PROGRAMS[family], "-w", str(LOCK), "-t", table, "-D", *words[1:]])
+    """Every rule with that sign. Safe twice, and while another one does it. Raises TargetError if one stays."""
+    for rule in _signed(sign):
+        family, table, line = rule
+        try:
+            run([PROGRAMS[family], "-w", str(LOCK), "-t", table, "-D", *shlex.split(line)[1:]])
+        except TargetError:
+            if rule in _signed(sign):
+                raise
 
 
 def signs(table: str | None = None) -> list[str]:
@@ -123,6 +126,10 @@ def marks() -> int:
         for found in re.findall(r"! --mark (0x[0-9a-f]+)", line) if _sign(line) else ():
             used |= int(found, 16)
     return used
+
+
+def _signed(sign: str) -> list[tuple[Family, str, str]]:
+    return [(family, table, line) for family, table, line in _lines() if _sign(line) == sign]
 
 
 def _sign(line: str) -> str:
