@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +71,45 @@ def test_it_kills_and_says_that_the_target_ended() -> None:
         assert {"id": -1, "value": {"ended": "target", "oom_kills": None}} in answers
         assert child.wait(5) == -9
         assert program.wait(5) == 0
+
+
+#: Its memory is counted in a folder, and a call is under way until there is a file.
+COUNTING = """
+import sys, time
+from pathlib import Path
+from veloz_chaos.mechanisms import cgroup, helper
+folder = Path(sys.argv[1])
+def nap(here):
+    while not (folder / 'over').exists():
+        time.sleep(0.01)
+helper.cgroup.memory_of = lambda _: cgroup.Memory(folder, folder, False)
+helper.OPERATIONS['nap'], helper.LAST = nap, 60
+helper.main(['helper', 'vc-unit', sys.argv[2]])
+"""
+
+
+def test_kills_are_counted_before_the_control_group_goes(tmp_path: Path) -> None:
+    """That is soon after its last process, and calls may still be under way."""
+    count = tmp_path / "memory.oom_control"
+    count.write_text("oom_kill 1\n")
+    command = [sys.executable, "-c", COUNTING, str(tmp_path)]
+    with (
+        victim() as child,
+        subprocess.Popen(
+            [*command, str(child.pid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as program,
+    ):
+        told(program)
+        assert program.stdin
+        program.stdin.write('{"id": 7, "call": "nap"}\n{"id": 8, "call": "ping"}\n')
+        program.stdin.flush()
+        assert told(program)["id"] == 8
+        child.kill()
+        time.sleep(1)
+        count.unlink()
+        (tmp_path / "over").touch()
+        assert told(program)["id"] == 7
+        assert told(program) == {"id": -1, "value": {"ended": "target", "oom_kills": 1}}
 
 
 def test_errors_come_back_by_name() -> None:

@@ -13,6 +13,7 @@ from tests.infra.answers import Answer, answering
 from veloz_chaos.core.capability import Reference
 from veloz_chaos.errors import Gone, TargetError, Unavailable
 from veloz_chaos.mechanisms import helper_image
+from veloz_chaos.mechanisms.helper_container import Beside
 from veloz_chaos.registry import Registry
 from veloz_chaos.targets import docker
 
@@ -134,6 +135,23 @@ def test_only_its_own_engine_can_say_that_it_is_gone(there: list[str], error: ty
     with answering(answers) as engine, pytest.raises(error) as told:
         docker.reopen(reference(host=engine.url, system={"docker-id": "mine"}))
     assert type(told.value) is error
+
+
+@pytest.mark.parametrize(("counts", "told"), [([None, 0, 2], 2), ([0], 0), ([None], 3), ([], 3)])
+def test_where_no_helper_saw_the_count_of_kills_the_engine_is_asked(
+    counts: list[int | None], told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ended:
+        def __init__(self, count: int | None) -> None:
+            self.epilogue = {"ended": "target", "oom_kills": count}
+
+    def gone(*_: object, **__: object) -> None:
+        raise Gone("it is over")
+
+    monkeypatch.setattr(Beside, "own", lambda _: [Ended(count) for count in counts])
+    monkeypatch.setattr(Beside, "call", gone)
+    monkeypatch.setattr(docker.Container, "told_oom_kills", lambda _: 3)
+    assert docker.Container(reference()).oom_kills() == told
 
 
 def test_by_hand() -> None:

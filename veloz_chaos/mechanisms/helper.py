@@ -278,8 +278,9 @@ def main(arguments: list[str]) -> int:
         signal.signal(signal.SIGTERM, _end)
         write({"id": 0, "value": ping(here)}, writing)
         if serve(here, known, target):
+            kills = here.oom_kills()  # its control group is about to go
             here.answered.wait(LAST if here.calls else 0)
-            write({"id": -1, "value": {"ended": "target", "oom_kills": here.oom_kills()}}, writing)
+            write({"id": -1, "value": {"ended": "target", "oom_kills": kills}}, writing)
     except Ended:
         pass
     finally:
