@@ -40,7 +40,7 @@ class Far:
     port: int = 7000
 
 
-def _setns(fd: int) -> None:
+def enter(fd: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(fd, 0x40000000):
         raise OSError(ctypes.get_errno(), "setns")
@@ -66,11 +66,11 @@ def near() -> Iterator[Far]:
         assert server.stdout
         assert server.stdout.readline() == b"ready\n"
         inside = os.open(f"/run/netns/{names[0]}", os.O_RDONLY)
-        _setns(inside)
+        enter(inside)
         os.close(inside)
         yield Far()
     finally:
-        _setns(home)
+        enter(home)
         os.close(home)
         if server is not None:
             server.kill()

@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -180,6 +182,20 @@ def test_two_signs_add_up_and_are_taken_out_by_themselves(far: Far, disturb: Cal
     assert quickest(far) >= 0.5
     first.undo()
     assert 0.3 <= quickest(far) < 0.5
+
+
+def test_two_that_are_put_in_at_once_add_up_too(far: Far, disturb: Callable[..., Wire]) -> None:
+    here, both = os.open("/proc/thread-self/ns/net", os.O_RDONLY), threading.Barrier(2)
+
+    def put(sign: str) -> None:
+        namespaces.enter(here)
+        both.wait()
+        disturb("delay", sign, delay=0.3)
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(put, [SIGN, SIGN + "-other"]))
+    os.close(here)
+    assert quickest(far) >= 0.6
 
 
 def test_when_the_process_is_killed_everything_passes(far: Far, disturb: Callable[..., Wire]) -> None:
