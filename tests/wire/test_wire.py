@@ -13,8 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
+import dns.message
+import dns.rcode
 import pytest
 
 from tests.infra.containers import until
@@ -24,7 +27,7 @@ from tests.wire.namespaces import Far
 from veloz_chaos.core.capability import Passage
 from veloz_chaos.mechanisms import netfilter, traffic, wire
 from veloz_chaos.mechanisms.netfilter import Peer
-from veloz_chaos.mechanisms.wire import Wire
+from veloz_chaos.mechanisms.wire import Names, Wire
 
 SIGN = "vc-test-wire-1"
 LINE = traffic.Line("PING\n", "PONG")
@@ -232,6 +235,47 @@ def test_from_the_outside_loopback_is_spared() -> None:
         cut.put("sever", {"how": "silent", "connections": "all"})
         assert traffic.handshake(("127.0.0.1", 7100), PATIENCE).outcome == "answered"
         cut.undo()
+
+
+NAME_SERVER = """
+import socket, dns.message
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("0.0.0.0", 53))
+print("ready", flush=True)
+while True:
+    data, sender = server.recvfrom(4096)
+    server.sendto(dns.message.make_response(dns.message.from_wire(data)).to_wire(), sender)
+"""
+
+
+def test_who_asks_from_one_port_all_the_time_is_misled_too_and_not_for_ever(far: Far) -> None:
+    """As some resolvers do, where others redirect as well: an engine does it for its own name server."""
+    theirs = ["-d", "127.0.0.11", "-p", "tcp", "--dport", "53", "-j", "DNAT", "--to-destination", "127.0.0.11:3333"]
+    subprocess.run(["iptables", "-t", "nat", "-A", "OUTPUT", *theirs], check=True)
+    command = ["ip", "netns", "exec", namespaces.name("far"), sys.executable, "-c", NAME_SERVER]
+    names, asked = Names(far.four, SIGN), dns.message.make_query("a", "A").to_wire()
+
+    def rcode(asker: socket.socket) -> str:
+        asker.send(asked)
+        return dns.rcode.to_text(dns.message.from_wire(asker.recv(4096)).rcode())
+
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as server,
+        ExitStack() as stack,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as old,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as new,
+    ):
+        stack.callback(server.kill)
+        assert server.stdout
+        server.stdout.readline()
+        for asker in (old, new):
+            asker.settimeout(PATIENCE)
+            asker.connect((far.four, 53))
+        assert rcode(old) == "NOERROR"
+        names.put({"answer": "nxdomain", "names": ["a"]})
+        assert [rcode(old), rcode(new)] == ["NXDOMAIN", "NXDOMAIN"]
+        names.undo()
+        assert [rcode(old), rcode(new)] == ["NOERROR", "NOERROR"]
 
 
 #: One that takes its time, and tells that it has begun.

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from veloz_chaos.errors import TargetError, Unavailable
-from veloz_chaos.mechanisms import netem, netfilter
+from veloz_chaos.mechanisms import conntrack, netem, netfilter
 from veloz_chaos.mechanisms.disturbance import HOOKS
 from veloz_chaos.mechanisms.netfilter import Peer
 
@@ -98,6 +98,7 @@ class Names:
             with _mark() as mark:
                 self._process = _started("misleading", self.server, str(mark), json.dumps(effect))
                 netfilter.install(list(netfilter.redirecting(self.sign, _listens(self._process), mark)))
+                conntrack.forget(netfilter.QUESTIONS)
         except BaseException:
             self.undo()
             raise
