@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from contextlib import nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 
 import pytest
 
@@ -13,6 +15,7 @@ from veloz_chaos.mechanisms.disturbance import Delay, Rate, ResetAfter, Sever
 from veloz_chaos.mechanisms.netfilter import Peer
 from veloz_chaos.mechanisms.nfqueue import IN, OUT, attribute, attributes
 from veloz_chaos.mechanisms.packet import ACK, RST, SYN, Packet
+from veloz_chaos.mechanisms.wire import Wire
 
 PEER = Peer(("10.0.0.7", "fd00::7"), 7000)
 ASKED = Packet(b"near", b"far!", 40000, 7000, 10, 20, ACK, 5, 45)
@@ -67,6 +70,30 @@ def test_what_another_one_removes_meanwhile_is_removed(
             monkeypatch.setattr(module, "run", system.run)
         with nullcontext() if removes else pytest.raises(TargetError, match="locked"):
             remove("vc-1")
+
+
+def test_of_two_at_once_one_has_the_root_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    put, both = list[str](), threading.Barrier(2)
+
+    def free(_: str) -> bool:
+        found = not put
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.3)
+        return found
+
+    def root(*_: object) -> None:
+        if put:
+            raise TargetError("File exists")
+        put.append("netem")
+
+    for name, does in {"there": lambda: True, "device": lambda _: "eth0", "free": free, "put": root}.items():
+        monkeypatch.setattr(netem, name, does)
+    monkeypatch.setattr(netfilter, "marks", lambda: 0)
+    monkeypatch.setattr(Wire, "_queue", lambda *_: put.append("NFQUEUE"))
+    monkeypatch.setattr(Wire, "undo", lambda _: None)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda sign: Wire(PEER, sign).put("loss", {"share": 0.5}), ["vc-1", "vc-2"]))
+    assert put == ["netem", "NFQUEUE"]
 
 
 def test_rules_send_each_packet_to_the_queue_once() -> None:

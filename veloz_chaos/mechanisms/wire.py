@@ -54,12 +54,12 @@ class Wire:
     def put(self, kind: Kind, given: dict[str, Any]) -> None:
         """`given`: the fields of the kind in disturbance.py. Raises TargetError; then nothing is left."""
         try:
-            if not self._only_queue and mechanism(kind, self.peer) == "netem":
-                self._netem = True
-                effect = netem.delaying(**given) if kind == "delay" else netem.losing(**given)
-                netem.put(netem.device(self.peer.addresses[0]), self.peer, self.sign, effect)
-            else:
-                with _mark() as mark:
+            with _mark() as mark:
+                if not self._only_queue and mechanism(kind, self.peer) == "netem":
+                    self._netem = True
+                    effect = netem.delaying(**given) if kind == "delay" else netem.losing(**given)
+                    netem.put(netem.device(self.peer.addresses[0]), self.peer, self.sign, effect)
+                else:
                     self._queue(kind, given, mark)
         except BaseException:
             self.undo()
@@ -134,7 +134,7 @@ def left(spared: Collection[str] = ()) -> list[str]:
 
 @contextmanager
 def _mark() -> Iterator[int]:
-    """One that no rule of ours uses; nobody else chooses one before the rules that use this one are there."""
+    """One that no rule of ours uses. Nobody else chooses one, nor the root of a device, before it is made use of."""
     with _alone():
         used = netfilter.marks()
         mark = next((1 << bit for bit in BITS if not used & 1 << bit), 0)
