@@ -45,17 +45,31 @@ def test_what_stays_although_it_is_removed_is_told(monkeypatch: pytest.MonkeyPat
         helper_container.remove(docker_api.client(Place(engine.url)), "one")
 
 
+TARGET = {"Id": "target", "Name": "/target", "State": {"StartedAt": "then", "Running": True, "Pid": 7}}
+
+
+def starting(made: Answer, **more: Answer) -> dict[str, Answer | list[Answer]]:
+    """What an engine answers to whoever starts the helper `one` beside the container `target`."""
+    return {
+        **VERSION,
+        "/v1.41/containers/target/json": Answer(TARGET),
+        "/v1.41/images/helper:1/json": Answer({}),
+        "/v1.41/containers/create": made,
+        **{f"/v1.41/containers/one{key}": answer for key, answer in more.items()},
+    }
+
+
 def test_a_helper_that_somebody_removes_is_not_the_end_of_its_target(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `docker container prune` does with what has not been started yet."""
     monkeypatch.setenv(helper_image.NAMED, "helper:1")
-    target = {"Id": "target", "Name": "/target", "State": {"StartedAt": "then", "Running": True, "Pid": 7}}
-    answers = {
-        **VERSION,
-        "/v1.41/containers/target/json": Answer(target),
-        "/v1.41/images/helper:1/json": Answer({}),
-        "/v1.41/containers/create": Answer({"Id": "one"}, 201),
-        "/v1.41/containers/one/attach": GONE,
-        "/v1.41/containers/one": GONE,
-    }
+    answers = starting(Answer({"Id": "one"}, 201), **{"/attach": GONE, "": GONE})
     with answering(answers) as engine, pytest.raises(Unavailable, match="somebody has removed the helper"):
         helper_container.Beside(Place(engine.url), "target", "then").start("vc-a")
+
+
+def test_a_helper_that_was_made_though_nobody_said_so_is_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(helper_image.NAMED, "helper:1")
+    answers = starting(Answer({"message": "context deadline exceeded"}, 500), **{"": GONE})
+    with answering(answers) as engine, pytest.raises(Unavailable, match="deadline"):
+        helper_container.Beside(Place(engine.url), "target", "then").start("vc-a", "one")
+    assert engine.asked[-1].path.startswith("/v1.41/containers/one?")

@@ -73,7 +73,13 @@ class Beside(helpers.Beside):
     def _start(self, sign: str, name: str | None, spared: bool) -> Helper:
         api, target = self.api, self.state()
         name = name or f"veloz-chaos-{sign.removeprefix('vc-')[:24]}-{secrets.token_hex(3)}"
-        container = _create(api, helper_image.ensure(self.place), target, sign, name, spared)
+        image = helper_image.ensure(self.place)
+        try:
+            container = _create(api, image, target, sign, name, spared)
+        except Unavailable:
+            with suppress(TargetError):
+                remove(api, name)  # it may be there, though nobody said so
+            raise
         try:
             with asking(api):
                 streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
