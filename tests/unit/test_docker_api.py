@@ -115,6 +115,8 @@ def test_what_the_kernel_said(error: OSError, kind: type[TargetError], words: st
     [
         (404, "No such container: abc", Gone),
         (404, "no such image: abc", Missing),
+        (404, "No such image: my/container:1", Missing),
+        (404, "404 Client Error for http://far/containers/abc/json: Not Found", Missing),
         (409, "container abc is not running", TargetError),
         (500, "driver failed", Unavailable),
     ],

@@ -7,14 +7,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from veloz_chaos.errors import Gone
-from veloz_chaos.mechanisms import helper, proc
+from veloz_chaos.errors import Gone, Unavailable
+from veloz_chaos.mechanisms import helper, helper_links, proc
 from veloz_chaos.mechanisms.helper import Here
 
 
@@ -70,6 +73,45 @@ def test_it_kills_and_says_that_the_target_ended() -> None:
         assert program.wait(5) == 0
 
 
+#: Its memory is counted in a folder, and a call is under way until there is a file.
+COUNTING = """
+import sys, time
+from pathlib import Path
+from veloz_chaos.mechanisms import cgroup, helper
+folder = Path(sys.argv[1])
+def nap(here):
+    while not (folder / 'over').exists():
+        time.sleep(0.01)
+helper.cgroup.memory_of = lambda _: cgroup.Memory(folder, folder, False)
+helper.OPERATIONS['nap'], helper.LAST = nap, 60
+helper.main(['helper', 'vc-unit', sys.argv[2]])
+"""
+
+
+def test_kills_are_counted_before_the_control_group_goes(tmp_path: Path) -> None:
+    """That is soon after its last process, and calls may still be under way."""
+    count = tmp_path / "memory.oom_control"
+    count.write_text("oom_kill 1\n")
+    command = [sys.executable, "-c", COUNTING, str(tmp_path)]
+    with (
+        victim() as child,
+        subprocess.Popen(
+            [*command, str(child.pid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as program,
+    ):
+        told(program)
+        assert program.stdin
+        program.stdin.write('{"id": 7, "call": "nap"}\n{"id": 8, "call": "ping"}\n')
+        program.stdin.flush()
+        assert told(program)["id"] == 8
+        child.kill()
+        time.sleep(1)
+        count.unlink()
+        (tmp_path / "over").touch()
+        assert told(program)["id"] == 7
+        assert told(program) == {"id": -1, "value": {"ended": "target", "oom_kills": 1}}
+
+
 def test_errors_come_back_by_name() -> None:
     with victim() as child, running(child.pid) as program:
         told(program)
@@ -122,6 +164,49 @@ def test_everything_is_undone_newest_first_and_what_fails_stays_held() -> None:
         one.undo()
     assert undone == ["second", "first"]
     assert helper.held(one) == ["the second"]
+
+
+class Slow:
+    """In place of a Wire: it takes until it is told to go on."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.begun, self.go_on, self.there = threading.Event(), threading.Event(), False
+
+    def put(self, *_: object) -> None:
+        self.begun.set()
+        self.go_on.wait(10)
+        self.there = True
+
+    def undo(self) -> None:
+        self.there = False
+
+
+@pytest.mark.parametrize("how", [Here.undo, Here.close])
+def test_what_is_about_to_be_done_is_undone_when_it_is_done(
+    how: Callable[[Here], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, wire = here(), Slow()
+    monkeypatch.setattr(helper_links, "Wire", lambda *_, **__: wire)
+    put = threading.Thread(target=helper_links.disturb, args=(one, "delay", None, 1, 60.0))
+    undo = threading.Thread(target=how, args=(one,))
+    put.start()
+    assert wire.begun.wait(10)
+    undo.start()
+    undo.join(0.2)
+    wire.go_on.set()
+    put.join()
+    undo.join()
+    assert not wire.there
+    assert helper.held(one) == []
+
+
+def test_nothing_is_done_when_it_is_about_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, wire = here(), Slow()
+    monkeypatch.setattr(helper_links, "Wire", lambda *_, **__: wire)
+    one.close()
+    with pytest.raises(Unavailable, match="about to end"):
+        helper_links.disturb(one, "delay", None, 1, 60.0)
+    assert not wire.begun.is_set()
 
 
 def test_what_has_ended_by_itself_is_not_held() -> None:

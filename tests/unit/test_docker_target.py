@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from tests.infra.answers import Answer, answering
 from veloz_chaos.core.capability import Reference
+from veloz_chaos.errors import Gone, TargetError, Unavailable
 from veloz_chaos.mechanisms import helper_image
+from veloz_chaos.mechanisms.helper_container import Beside
 from veloz_chaos.registry import Registry
 from veloz_chaos.targets import docker
 
@@ -116,6 +119,39 @@ def test_volumes_that_may_be_filled(found: dict[str, Any]) -> None:
 def reference(**more: Any) -> Reference:
     identity = {"container": "veloz-gateway-1", "id": "ab" * 32, "started": "2026-01-01T00:00:00Z", **more}
     return Reference(backend="docker", name="gateway", identity=identity)
+
+
+@pytest.mark.parametrize(
+    ("there", "error"), [(["mine"], Gone), (["another"], Unavailable), (["one", "new", "each", "time"], Gone)]
+)
+def test_only_its_own_engine_can_say_that_it_is_gone(there: list[str], error: type[TargetError]) -> None:
+    """A revert may begin where DOCKER_HOST, or the context, leads elsewhere than it led the run."""
+    gone = Answer({"message": "No such container: abab"}, 404)
+    answers: dict[str, Answer | list[Answer]] = {
+        "/version": Answer({"ApiVersion": "1.41"}),
+        "/v1.41/info": [Answer({"ID": one}) for one in there],
+        f"/v1.41/containers/{'ab' * 32}/json": gone,
+    }
+    with answering(answers) as engine, pytest.raises(error) as told:
+        docker.reopen(reference(host=engine.url, system={"docker-id": "mine"}))
+    assert type(told.value) is error
+
+
+@pytest.mark.parametrize(("counts", "told"), [([None, 0, 2], 2), ([0], 0), ([None], 3), ([], 3)])
+def test_where_no_helper_saw_the_count_of_kills_the_engine_is_asked(
+    counts: list[int | None], told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ended:
+        def __init__(self, count: int | None) -> None:
+            self.epilogue = {"ended": "target", "oom_kills": count}
+
+    def gone(*_: object, **__: object) -> None:
+        raise Gone("it is over")
+
+    monkeypatch.setattr(Beside, "own", lambda _: [Ended(count) for count in counts])
+    monkeypatch.setattr(Beside, "call", gone)
+    monkeypatch.setattr(docker.Container, "told_oom_kills", lambda _: 3)
+    assert docker.Container(reference()).oom_kills() == told
 
 
 def test_by_hand() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,3 +147,18 @@ def test_a_group_that_is_gone_cannot_be_read(tmp_path: Path) -> None:
     for read in (group.used, group.oom_kills):
         with pytest.raises(Unavailable):
             read()
+
+
+def test_a_group_that_goes_while_the_members_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cgroup.procs").write_text("4\n7\n")
+    (tmp_path / "going").mkdir()
+    scan = os.scandir
+
+    def goes(path: Any) -> Any:
+        if Path(path).name == "going":
+            Path(path).rmdir()
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", goes)
+    assert cgroup.Cpu(tmp_path, tmp_path, 1.0).members() == [4, 7]
+    assert not (tmp_path / "going").exists()

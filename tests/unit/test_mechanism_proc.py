@@ -75,6 +75,25 @@ def test_stopped_is_the_kernels_word(child: subprocess.Popen[bytes]) -> None:
     assert not proc.stopped(child.pid)
 
 
+def test_a_thread_that_ends_while_it_is_looked_at_is_not_the_end_of_its_process(
+    child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries, ended = proc._entries, ["4194305"]
+    monkeypatch.setattr(proc, "_entries", lambda folder: entries(folder) + ended)
+    proc.send(child.pid, proc.start_time(child.pid), "STOP")
+    os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
+    assert not proc.stopped(child.pid)
+    ended.clear()
+    assert proc.stopped(child.pid)
+
+
+def test_who_dies_meanwhile_does_not_stop(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.wait()
+    with pytest.raises(Gone):
+        proc.await_stopped(child.pid, 10)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1"])
 def test_who_listens_on_a_port(host: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+
 import pytest
 
+from veloz_chaos.errors import TargetError
 from veloz_chaos.mechanisms import netem, netfilter, packet
 from veloz_chaos.mechanisms.disturbance import Delay, Rate, ResetAfter, Sever
 from veloz_chaos.mechanisms.netfilter import Peer
 from veloz_chaos.mechanisms.nfqueue import IN, OUT, attribute, attributes
 from veloz_chaos.mechanisms.packet import ACK, RST, SYN, Packet
+from veloz_chaos.mechanisms.wire import Wire
 
 PEER = Peer(("10.0.0.7", "fd00::7"), 7000)
 ASKED = Packet(b"near", b"far!", 40000, 7000, 10, 20, ACK, 5, 45)
@@ -30,6 +37,63 @@ def test_netem_hurts_the_peers_packets_alone() -> None:
     ]
     assert netem.losing(0.125) == ["loss", "12.5000%"]
     assert number != netem.number("vc-2")
+
+
+RULE = ["-m", "comment", "--comment", "vc-1", "-j", "ACCEPT"]
+
+
+class System:
+    """Its rules and its root, and who comes first with `removes` of them."""
+
+    def __init__(self, removes: bool) -> None:
+        self.rules, self.root, self._removes = ["-A INPUT " + " ".join(RULE)], "7c0b:", removes
+
+    def run(self, command: list[str]) -> str:
+        if "-D" in command or "del" in command:
+            if self._removes:
+                self.rules, self.root = [], ""
+            raise TargetError("no such thing, or locked")
+        if command == ["iptables-save"]:
+            return "\n".join(["*filter", *self.rules])
+        root = "qdisc htb 7c0a: dev eth0 root refcnt 2"
+        effect = f"qdisc netem {self.root} dev eth0 parent 7c0a:{netem.number('vc-1')} limit 9"
+        return f"{root}\n{effect}" if command[0] == "tc" and self.root else ""
+
+
+@pytest.mark.parametrize("remove", [netfilter.remove, netem.remove])
+def test_what_another_one_removes_meanwhile_is_removed(
+    remove: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for removes in (True, False):
+        system = System(removes)
+        for module in (netfilter, netem):
+            monkeypatch.setattr(module, "run", system.run)
+        with nullcontext() if removes else pytest.raises(TargetError, match="locked"):
+            remove("vc-1")
+
+
+def test_of_two_at_once_one_has_the_root_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    put, both = list[str](), threading.Barrier(2)
+
+    def free(_: str) -> bool:
+        found = not put
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.3)
+        return found
+
+    def root(*_: object) -> None:
+        if put:
+            raise TargetError("File exists")
+        put.append("netem")
+
+    for name, does in {"there": lambda: True, "device": lambda _: "eth0", "free": free, "put": root}.items():
+        monkeypatch.setattr(netem, name, does)
+    monkeypatch.setattr(netfilter, "marks", lambda: 0)
+    monkeypatch.setattr(Wire, "_queue", lambda *_: put.append("NFQUEUE"))
+    monkeypatch.setattr(Wire, "undo", lambda _: None)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda sign: Wire(PEER, sign).put("loss", {"share": 0.5}), ["vc-1", "vc-2"]))
+    assert put == ["netem", "NFQUEUE"]
 
 
 def test_rules_send_each_packet_to_the_queue_once() -> None:

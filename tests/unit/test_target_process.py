@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -164,3 +165,19 @@ def test_what_died_has_no_pause(family: Family) -> None:
     assert found.leftovers() == []
     with pytest.raises(Gone):
         found.paused()
+
+
+def test_a_process_that_dies_as_its_limit_is_raised_again_is_gone(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, prlimit = one(port=family.port), resource.prlimit
+
+    def dies(pid: int, which: int, *new: tuple[int, int]) -> tuple[int, int]:
+        if new:
+            family.process.kill()
+            family.process.wait()
+        return prlimit(pid, which, *new)
+
+    monkeypatch.setattr(resource, "prlimit", dies)
+    with pytest.raises(Gone):
+        target.release("vc-unit-1", {"soft": resource.RLIM_INFINITY})

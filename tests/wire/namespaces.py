@@ -40,7 +40,11 @@ class Far:
     port: int = 7000
 
 
-def _setns(fd: int) -> None:
+def name(end: str) -> str:
+    return f"vc-test-{os.getpid()}-{end}"
+
+
+def enter(fd: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(fd, 0x40000000):
         raise OSError(ctypes.get_errno(), "setns")
@@ -49,34 +53,34 @@ def _setns(fd: int) -> None:
 @contextmanager
 def near() -> Iterator[Far]:
     """This thread, and whatever it starts, is in a namespace of its own with a server at the other end of its wire."""
-    names = [f"vc-test-{os.getpid()}-{end}" for end in ("near", "far")]
+    names = [name(end) for end in ("near", "far")]
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
     server = None
     try:
-        for name in names:
-            _ip("netns", "add", name)
+        for one in names:
+            _ip("netns", "add", one)
         _ip("-n", names[0], "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", names[1])
-        for number, name in enumerate(names, 1):
-            _ip("-n", name, "addr", "add", f"10.199.7.{number}/24", "dev", "eth0")
-            _ip("-n", name, "-6", "addr", "add", f"fd00:199:7::{number}/64", "dev", "eth0", "nodad")
-            _ip("-n", name, "link", "set", "lo", "up")
-            _ip("-n", name, "link", "set", "eth0", "up")
+        for number, one in enumerate(names, 1):
+            _ip("-n", one, "addr", "add", f"10.199.7.{number}/24", "dev", "eth0")
+            _ip("-n", one, "-6", "addr", "add", f"fd00:199:7::{number}/64", "dev", "eth0", "nodad")
+            _ip("-n", one, "link", "set", "lo", "up")
+            _ip("-n", one, "link", "set", "eth0", "up")
         command = ["ip", "netns", "exec", names[1], sys.executable, "-c", SERVER]
         server = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert server.stdout
         assert server.stdout.readline() == b"ready\n"
         inside = os.open(f"/run/netns/{names[0]}", os.O_RDONLY)
-        _setns(inside)
+        enter(inside)
         os.close(inside)
         yield Far()
     finally:
-        _setns(home)
+        enter(home)
         os.close(home)
         if server is not None:
             server.kill()
             server.communicate()
-        for name in names:
-            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+        for one in names:
+            subprocess.run(["ip", "netns", "del", one], check=False, capture_output=True)
 
 
 def _ip(*words: str) -> None:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 
+import dns.message
+import dns.rcode
 import pytest
 
+from tests.infra.containers import until
 from tests.infra.require import absent
 from tests.wire import namespaces
 from tests.wire.namespaces import Far
 from veloz_chaos.core.capability import Passage
 from veloz_chaos.mechanisms import netfilter, traffic, wire
 from veloz_chaos.mechanisms.netfilter import Peer
-from veloz_chaos.mechanisms.wire import Wire
+from veloz_chaos.mechanisms.wire import Names, Wire
 
 SIGN = "vc-test-wire-1"
 LINE = traffic.Line("PING\n", "PONG")
@@ -177,6 +187,20 @@ def test_two_signs_add_up_and_are_taken_out_by_themselves(far: Far, disturb: Cal
     assert 0.3 <= quickest(far) < 0.5
 
 
+def test_two_that_are_put_in_at_once_add_up_too(far: Far, disturb: Callable[..., Wire]) -> None:
+    here, both = os.open("/proc/thread-self/ns/net", os.O_RDONLY), threading.Barrier(2)
+
+    def put(sign: str) -> None:
+        namespaces.enter(here)
+        both.wait()
+        disturb("delay", sign, delay=0.3)
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(put, [SIGN, SIGN + "-other"]))
+    os.close(here)
+    assert quickest(far) >= 0.6
+
+
 def test_when_the_process_is_killed_everything_passes(far: Far, disturb: Callable[..., Wire]) -> None:
     cut = disturb("sever", how="silent", connections="all")
     assert cut._process is not None
@@ -211,3 +235,72 @@ def test_from_the_outside_loopback_is_spared() -> None:
         cut.put("sever", {"how": "silent", "connections": "all"})
         assert traffic.handshake(("127.0.0.1", 7100), PATIENCE).outcome == "answered"
         cut.undo()
+
+
+NAME_SERVER = """
+import socket, dns.message
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("0.0.0.0", 53))
+print("ready", flush=True)
+while True:
+    data, sender = server.recvfrom(4096)
+    server.sendto(dns.message.make_response(dns.message.from_wire(data)).to_wire(), sender)
+"""
+
+
+def test_who_asks_from_one_port_all_the_time_is_misled_too_and_not_for_ever(far: Far) -> None:
+    """As some resolvers do, where others redirect as well: an engine does it for its own name server."""
+    theirs = ["-d", "127.0.0.11", "-p", "tcp", "--dport", "53", "-j", "DNAT", "--to-destination", "127.0.0.11:3333"]
+    subprocess.run(["iptables", "-t", "nat", "-A", "OUTPUT", *theirs], check=True)
+    command = ["ip", "netns", "exec", namespaces.name("far"), sys.executable, "-c", NAME_SERVER]
+    names, asked = Names(far.four, SIGN), dns.message.make_query("a", "A").to_wire()
+
+    def rcode(asker: socket.socket) -> str:
+        asker.send(asked)
+        return dns.rcode.to_text(dns.message.from_wire(asker.recv(4096)).rcode())
+
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as server,
+        ExitStack() as stack,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as old,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as new,
+    ):
+        stack.callback(server.kill)
+        assert server.stdout
+        server.stdout.readline()
+        for asker in (old, new):
+            asker.settimeout(PATIENCE)
+            asker.connect((far.four, 53))
+        assert rcode(old) == "NOERROR"
+        names.put({"answer": "nxdomain", "names": ["a"]})
+        assert [rcode(old), rcode(new)] == ["NXDOMAIN", "NXDOMAIN"]
+        names.undo()
+        assert [rcode(old), rcode(new)] == ["NOERROR", "NOERROR"]
+
+
+#: One that takes its time, and tells that it has begun.
+SLOW = """#!/bin/sh
+case "$*" in *" -I "*) touch {begun}; sleep 1;; esac
+exec {iptables} "$@"
+"""
+
+
+@pytest.mark.usefixtures("far")
+def test_a_helper_that_ends_in_the_midst_of_it_leaves_nothing(tmp_path: Path) -> None:
+    """Rules that lead questions to a name server of ours would work on."""
+    begun, slow = tmp_path / "begun", tmp_path / "iptables"
+    slow.write_text(SLOW.format(begun=begun, iptables=shutil.which("iptables")))
+    slow.chmod(0o755)
+    given = {"effect": {"answer": "nxdomain", "names": ["a"]}, "expires": 60}
+    line = json.dumps({"id": 1, "call": "mislead", "arguments": given}).encode() + b"\n"
+    command = [sys.executable, "-m", "veloz_chaos.mechanisms.helper", SIGN, str(os.getpid())]
+    path = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=path) as helper:
+        assert helper.stdin
+        helper.stdin.write(line)
+        helper.stdin.flush()
+        until(begun.exists)
+        helper.stdin.close()
+        helper.wait()
+    time.sleep(2)  # whatever it has begun is over
+    assert netfilter.signs() == []

@@ -7,6 +7,7 @@ it up would starve or kill the runner.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,9 @@ class Cpu:
     quota: float
 
     def members(self) -> list[int]:
-        return [int(pid) for file in self.folder.rglob("cgroup.procs") for pid in _read(file).split()]
+        """Groups below it come and go meanwhile."""
+        tops = (Path(top) for top, _, _ in os.walk(self.folder))
+        return [int(pid) for top in tops for pid in _read(top / "cgroup.procs").split()]
 
 
 def memory_of(pid: int, mount: Path = MOUNT, proc: Path = PROC) -> Memory | None:

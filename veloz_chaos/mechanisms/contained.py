@@ -109,10 +109,10 @@ class Contained(Neighbour, Saturable, Pressable, Exhaustible, Fillable):
         self._ask(sign, "exhaust", over=over.total_seconds(), expires=expires.total_seconds())
 
     def oom_kills(self) -> int | None:
-        """The kernel's count as our helpers saw it last; where none of ours was beside it, the platform's."""
-        told: list[int | None] = [helper.epilogue["oom_kills"] for helper in self.beside.own() if helper.epilogue]
-        if told:
-            return max(count or 0 for count in told)
+        """The kernel's count as our helpers saw it last; where none of ours saw it, the platform's."""
+        counts: list[int | None] = [helper.epilogue.get("oom_kills") for helper in self.beside.own()]
+        if told := [count for count in counts if count is not None]:
+            return max(told)
         try:
             return int(self._ask(self._sign, "oom_kills") or 0)
         except Gone:

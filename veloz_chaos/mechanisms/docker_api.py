@@ -175,9 +175,26 @@ def client(place: Place = Place(), patience: float = PATIENCE) -> APIClient:
 
 def system(place: Place) -> dict[str, str]:
     """Which engine answers there, as an environment's `identity` has it. Raises TargetError."""
-    api = client(place)
+    return _system(client(place))
+
+
+def _system(api: APIClient) -> dict[str, str]:
     with asking(api):
         return {"docker-id": str(api.info()["ID"])}
+
+
+#: As it answered first.
+known_system = cache(_system)
+
+
+def require_system(place: Place, known: Mapping[str, str]) -> None:
+    """What one engine does not have another one may have. Raises Unavailable if it is not the one that is known."""
+    if known and (there := system(place)) != known and there == system(place):  # Podman makes up a new one each time
+        where, (key, meant) = _HOSTS.get(client(place), ""), next(iter(known.items()))
+        raise Unavailable(
+            f"another Docker Engine answers at {where} ({there[key]}) than the one that was meant ({meant}); say where "
+            "that one is: host: or context: in the environment, or DOCKER_HOST"
+        )
 
 
 @contextmanager
@@ -220,7 +237,7 @@ def explained(error: BaseException, host: str) -> TargetError:
 
 def _refused(status: int, said: str, where: str) -> TargetError:
     if status == 404:
-        return Gone(said) if "ontainer" in said else Missing(said)
+        return Gone(said) if "no such container" in said.lower() else Missing(said)
     if status >= 500 or status == 408:
         return Unavailable(f"{where} fails: {said}")
     return TargetError(f"{where} refuses: {said}")

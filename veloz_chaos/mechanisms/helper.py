@@ -77,7 +77,7 @@ class Here:
     answered: threading.Event = field(default_factory=threading.Event)
     #: What the memory of the target is counted in; it can be found out only as long as that lives.
     memory: cgroup.Memory | None = None
-    #: Has somebody else told us to end?
+    #: Are we ending, or has somebody else told us to?
     over: bool = False
 
     def which(self, pid: int | None, start: int | None) -> tuple[int, int]:
@@ -103,8 +103,12 @@ class Here:
         expires: float,
         there: Callable[[], object] = lambda: True,
     ) -> None:
-        """Told before the thing is done, so that nothing is ever forgotten. `expires`: seconds from now."""
+        """Told before the thing is done, so that nothing is ever forgotten; under `lock` until it is done, where it
+        would outlive us if it were undone in the midst of it. `expires`: seconds from now. Raises Unavailable when we
+        end."""
         with self.lock:
+            if self.over:
+                raise Unavailable("this helper is about to end")
             self.held[key] = Held(words, undo, _now() + expires, there)
 
     def undo(self, key: str | None = None) -> None:
@@ -120,6 +124,12 @@ class Here:
             self.idle = DONE
         if failed:
             raise failed[0]
+
+    def close(self) -> None:
+        """Everything is undone, and nothing is done any more."""
+        with self.lock:
+            self.over = True
+            self.undo()
 
     def seconds_left(self) -> float:
         """Until it ends by itself."""
@@ -268,13 +278,14 @@ def main(arguments: list[str]) -> int:
         signal.signal(signal.SIGTERM, _end)
         write({"id": 0, "value": ping(here)}, writing)
         if serve(here, known, target):
+            kills = here.oom_kills()  # its control group is about to go
             here.answered.wait(LAST if here.calls else 0)
-            write({"id": -1, "value": {"ended": "target", "oom_kills": here.oom_kills()}}, writing)
+            write({"id": -1, "value": {"ended": "target", "oom_kills": kills}}, writing)
     except Ended:
         pass
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        here.undo()
+        here.close()
         if arguments[2] == "--network":  # our entry stays, and shall say by its 0 that nothing of our sign is left
             known["clear"](here, left=sign)
     return 0

@@ -8,7 +8,7 @@ import struct
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from veloz_chaos.core.capability import Reference, Report
@@ -39,18 +39,23 @@ _CONFINED: set[Place] = set()
 
 @dataclass(frozen=True)
 class Beside(helpers.Beside):
-    """One incarnation of a target container: `started` is its State.StartedAt."""
+    """One incarnation of a target container: `started` is its State.StartedAt; `system`: its engine, if known."""
 
     place: Place
     target: str
     started: str
+    system: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def api(self) -> APIClient:
         return docker_api.client(self.place)
 
     def state(self) -> dict[str, Any]:
-        found = docker_api.inspect(self.api, self.target)
+        try:
+            found = docker_api.inspect(self.api, self.target)
+        except Gone:
+            docker_api.require_system(self.place, self.system)
+            raise
         if found["State"]["StartedAt"] != self.started or not docker_api.runs(found["State"]):
             raise Gone(docker_api.story(self.api, found, self.started))
         return found
@@ -68,7 +73,13 @@ class Beside(helpers.Beside):
     def _start(self, sign: str, name: str | None, spared: bool) -> Helper:
         api, target = self.api, self.state()
         name = name or f"veloz-chaos-{sign.removeprefix('vc-')[:24]}-{secrets.token_hex(3)}"
-        container = _create(api, helper_image.ensure(self.place), target, sign, name, spared)
+        image = helper_image.ensure(self.place)
+        try:
+            container = _create(api, image, target, sign, name, spared)
+        except Unavailable:
+            with suppress(TargetError):
+                remove(api, name)  # it may be there, though nobody said so
+            raise
         try:
             with asking(api):
                 streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
@@ -76,9 +87,11 @@ class Beside(helpers.Beside):
                 api.start(container)
             helper.begin()
             self.state()  # the process that it found is this incarnation's, and not a successor's
-        except TargetError:
+        except TargetError as error:
             remove(api, container)
             self.state()
+            if isinstance(error, Gone) and container in str(error):  # the helper, not its target
+                raise Unavailable(f"somebody has removed the helper {name} before it ran") from error
             raise
         return helper
 
@@ -108,7 +121,8 @@ class Beside(helpers.Beside):
 
 def identity(container: Mapping[str, Any], place: Place) -> dict[str, Any]:
     """Of the incarnation that runs, given the Engine's inspection; `OnDocker` takes it."""
-    found = {"container": docker_api.name_of(container), "id": container["Id"]}
+    system = docker_api.known_system(docker_api.client(place))
+    found = {"container": docker_api.name_of(container), "id": container["Id"], "system": system}
     where = {key: value for key, value in (("host", place.host), ("context", place.context)) if value}
     return {**found, "started": container["State"]["StartedAt"], **where}
 
@@ -121,7 +135,8 @@ class OnDocker(helpers.Neighbour):
     @staticmethod
     def place(reference: Reference) -> Beside:
         found = reference.identity
-        return Beside(Place(found.get("host"), found.get("context")), found["id"], found["started"])
+        place = Place(found.get("host"), found.get("context"))
+        return Beside(place, found["id"], found["started"], found.get("system", {}))
 
 
 class _Stream:

@@ -25,28 +25,30 @@ AT_ONCE = 16
 
 def disturb(here: Here, kind: Kind, to: str | None, port: int, expires: float, **given: Any) -> None:
     """Until `expires` seconds from now. `to` None: whoever reaches our `port` from the outside. Once, if told twice."""
-    if kind in here.held:
-        return
     made = Wire(_peer(to, port), here.sign, queue=here.pid == os.getpid())
-    here.hold(kind, f"{kind} on the link to {to or 'us'}:{port}", made.undo, expires)
-    try:
-        made.put(kind, given)
-    except TargetError:
-        here.undo(kind)
-        raise
+    with here.lock:
+        if kind in here.held:
+            return
+        here.hold(kind, f"{kind} on the link to {to or 'us'}:{port}", made.undo, expires)
+        try:
+            made.put(kind, given)
+        except TargetError:
+            here.undo(kind)
+            raise
 
 
 def mislead(here: Here, effect: Mapping[str, Any], expires: float) -> None:
     """Until `expires` seconds from now, the target's questions to its name servers are answered so."""
-    if "names" in here.held:
-        return
     made = Names(nameserver(), here.sign)
-    here.hold("names", f"names are answered {effect['answer']}", made.undo, expires)
-    try:
-        made.put(dict(effect))
-    except TargetError:
-        here.undo("names")
-        raise
+    with here.lock:
+        if "names" in here.held:
+            return
+        here.hold("names", f"names are answered {effect['answer']}", made.undo, expires)
+        try:
+            made.put(dict(effect))
+        except TargetError:
+            here.undo("names")
+            raise
 
 
 def mechanism(here: Here, kind: Kind, to: str | None, port: int) -> str:  # noqa: ARG001

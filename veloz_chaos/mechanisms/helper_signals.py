@@ -43,14 +43,16 @@ def cont(here: Here, pid: int | None = None, start: int | None = None) -> None:
 
 def freeze(here: Here) -> None:
     """The whole container. Until it is thawed, or we end."""
-    here.hold("frozen", "it is frozen", lambda: _thaw(here.pid), FROZEN, lambda: freezer.frozen(here.pid))
-    freezer.freeze(here.pid)
+    with here.lock:
+        here.hold("frozen", "it is frozen", lambda: _thaw(here.pid), FROZEN, lambda: freezer.frozen(here.pid))
+        freezer.freeze(here.pid)
 
 
 def thaw(here: Here) -> None:
     """Whoever froze it."""
-    _thaw(here.pid)
-    here.undo("frozen")
+    with here.lock:
+        _thaw(here.pid)
+        here.undo("frozen")
 
 
 def frozen(here: Here) -> bool:

@@ -93,10 +93,17 @@ def put(device: str, peer: Peer, sign: str, effect: Sequence[str]) -> None:
 
 
 def remove(sign: str) -> None:
-    """All of that sign. Safe twice."""
-    for device, whose in ours().items():
-        if whose == number(sign):
+    """All of that sign. Safe twice, and while another one does it."""
+    for device in _whose(sign):
+        try:
             _remove(device)
+        except TargetError:
+            if device in _whose(sign):
+                raise
+
+
+def _whose(sign: str) -> list[str]:
+    return [device for device, whose in ours().items() if whose == number(sign)]
 
 
 def ours() -> dict[str, str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from veloz_chaos.errors import TargetError, Unavailable
+from veloz_chaos.mechanisms import conntrack
 from veloz_chaos.mechanisms.disturber import REJECTED
 from veloz_chaos.mechanisms.nfqueue import IN, OUT
 
@@ -21,6 +22,9 @@ Family = Literal[4, 6]
 PROGRAMS: dict[Family, str] = {4: "iptables", 6: "ip6tables"}
 CHAINS = {IN: "INPUT", OUT: "OUTPUT"}
 OURS = re.compile(r"--comment \"?(vc-[\w.-]+)")
+#: The port of name servers.
+QUESTIONS = 53
+REDIRECTS = re.compile(r"-j REDIRECT --to-ports (\d+)")
 #: Seconds for one call, and for the lock that others may hold.
 PATIENCE, LOCK = 10.0, 5
 
@@ -89,7 +93,7 @@ def rejecting(peer: Peer, sign: str) -> Iterator[Rule]:
 def redirecting(sign: str, port: int, mark: int) -> Iterator[Rule]:
     """Questions to name servers, but those with the mark, go to a port of ours."""
     for protocol in ("udp", "tcp"):
-        match = ["-p", protocol, "--dport", "53", "-m", "mark", "!", "--mark", f"{mark:#x}/{mark:#x}"]
+        match = ["-p", protocol, "--dport", str(QUESTIONS), "-m", "mark", "!", "--mark", f"{mark:#x}/{mark:#x}"]
         yield Rule(4, "OUTPUT", (*match, *_comment(sign), "-j", "REDIRECT", "--to-ports", str(port)), "nat")
 
 
@@ -104,11 +108,17 @@ def install(rules: Sequence[Rule]) -> None:
 
 
 def remove(sign: str) -> None:
-    """Every rule with that sign. Safe twice. Raises TargetError if one stays."""
-    for family, table, line in list(_lines()):
-        if _sign(line) == sign:
-            words = shlex.split(line)
-            run([PROGRAMS[family], "-w", str(LOCK), "-t", table, "-D", *words[1:]])
+    """Every rule with that sign, and what the kernel remembers of it. Safe twice, and while another one does it. Raises
+    TargetError if one stays."""
+    for rule in _signed(sign):
+        family, table, line = rule
+        try:
+            run([PROGRAMS[family], "-w", str(LOCK), "-t", table, "-D", *shlex.split(line)[1:]])
+        except TargetError:
+            if rule in _signed(sign):
+                raise
+        if found := REDIRECTS.search(line):
+            conntrack.forget(int(found[1]))
 
 
 def signs(table: str | None = None) -> list[str]:
@@ -123,6 +133,10 @@ def marks() -> int:
         for found in re.findall(r"! --mark (0x[0-9a-f]+)", line) if _sign(line) else ():
             used |= int(found, 16)
     return used
+
+
+def _signed(sign: str) -> list[tuple[Family, str, str]]:
+    return [(family, table, line) for family, table, line in _lines() if _sign(line) == sign]
 
 
 def _sign(line: str) -> str:

@@ -53,8 +53,12 @@ def alive(pid: int, start: int) -> bool:
 
 def stopped(pid: int) -> bool:
     """Is every thread of `pid` stopped, by the kernel's word? Raises Gone."""
-    threads = list(_entries(PROC / str(pid) / "task"))
-    return bool(threads) and all(_stat_of(PROC / str(pid) / "task" / thread)[STATE] in "Tt" for thread in threads)
+    state(pid)
+    threads = _entries(PROC / str(pid) / "task")
+    try:
+        return bool(threads) and all(_stat_of(PROC / str(pid) / "task" / thread)[STATE] in "Tt" for thread in threads)
+    except Gone:  # a thread that has just ended, as no stopped one does
+        return False
 
 
 def send(pid: int, start: int, name: str) -> None:

@@ -197,17 +197,16 @@ class Strained(Saturable, Pressable, Exhaustible, Fillable):
         group = {"leaf": str(memory.leaf), "folder": str(memory.folder), "unified": memory.unified}
         return {"join": [group["leaf"]], "group": group}
 
-    def _address_space_limits(self) -> tuple[int, int]:
+    def _address_space_limits(self, *new: tuple[int, int]) -> tuple[int, int]:
         try:
-            return resource.prlimit(self.pid, resource.RLIMIT_AS)
+            return resource.prlimit(self.pid, resource.RLIMIT_AS, *new)
         except ProcessLookupError:
             raise Gone(f"process {self.pid} no longer exists") from None
         except PermissionError:
             raise TargetError(f"process {self.pid} belongs to another user; run as that user or as root") from None
 
     def _set_address_space(self, soft: int) -> None:
-        hard = self._address_space_limits()[1]
-        resource.prlimit(self.pid, resource.RLIMIT_AS, (soft, hard))
+        self._address_space_limits((soft, self._address_space_limits()[1]))
 
     # --- volumes -----------------------------------------------------------------------------------------------
 

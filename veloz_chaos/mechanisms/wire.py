@@ -8,19 +8,22 @@ a name server of ours, work on when whoever put them in is killed.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
+import socket
 import subprocess
 import sys
+import time
 import zlib
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from veloz_chaos.errors import TargetError, Unavailable
-from veloz_chaos.mechanisms import netem, netfilter
+from veloz_chaos.mechanisms import conntrack, netem, netfilter
 from veloz_chaos.mechanisms.disturbance import HOOKS
 from veloz_chaos.mechanisms.netfilter import Peer
 
@@ -51,12 +54,13 @@ class Wire:
     def put(self, kind: Kind, given: dict[str, Any]) -> None:
         """`given`: the fields of the kind in disturbance.py. Raises TargetError; then nothing is left."""
         try:
-            if not self._only_queue and mechanism(kind, self.peer) == "netem":
-                self._netem = True
-                effect = netem.delaying(**given) if kind == "delay" else netem.losing(**given)
-                netem.put(netem.device(self.peer.addresses[0]), self.peer, self.sign, effect)
-            else:
-                self._queue(kind, given)
+            with _mark() as mark:
+                if not self._only_queue and mechanism(kind, self.peer) == "netem":
+                    self._netem = True
+                    effect = netem.delaying(**given) if kind == "delay" else netem.losing(**given)
+                    netem.put(netem.device(self.peer.addresses[0]), self.peer, self.sign, effect)
+                else:
+                    self._queue(kind, given, mark)
         except BaseException:
             self.undo()
             raise
@@ -70,8 +74,7 @@ class Wire:
             process, self._process = self._process, None
             _end(process)
 
-    def _queue(self, kind: Kind, given: dict[str, Any]) -> None:
-        mark = _mark()
+    def _queue(self, kind: Kind, given: dict[str, Any], mark: int) -> None:
         number = 1024 + zlib.crc32(self.sign.encode()) % 60_000
         if kind in ("sever", "reset"):
             given = {**given, "inbound": self.peer.inbound}
@@ -92,9 +95,10 @@ class Names:
     def put(self, effect: dict[str, Any]) -> None:
         """`effect`: the fields of a DnsEffect. Raises TargetError; then nothing is left."""
         try:
-            mark = _mark()
-            self._process = _started("misleading", self.server, str(mark), json.dumps(effect))
-            netfilter.install(list(netfilter.redirecting(self.sign, _listens(self._process), mark)))
+            with _mark() as mark:
+                self._process = _started("misleading", self.server, str(mark), json.dumps(effect))
+                netfilter.install(list(netfilter.redirecting(self.sign, _listens(self._process), mark)))
+                conntrack.forget(netfilter.QUESTIONS)
         except BaseException:
             self.undo()
             raise
@@ -128,13 +132,31 @@ def left(spared: Collection[str] = ()) -> list[str]:
     return found
 
 
-def _mark() -> int:
-    """One that no rule of ours uses."""
-    used = netfilter.marks()
-    mark = next((1 << bit for bit in BITS if not used & 1 << bit), 0)
-    if not mark:
-        raise TargetError(f"{len(BITS)} disturbances are at work in this network namespace; take one out first")
-    return mark
+@contextmanager
+def _mark() -> Iterator[int]:
+    """One that no rule of ours uses. Nobody else chooses one, nor the root of a device, before it is made use of."""
+    with _alone():
+        used = netfilter.marks()
+        mark = next((1 << bit for bit in BITS if not used & 1 << bit), 0)
+        if not mark:
+            raise TargetError(f"{len(BITS)} disturbances are at work in this network namespace; take one out first")
+        yield mark
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """In this network namespace: a name without a file is given once in each, and is free again when we are dead."""
+    deadline = time.monotonic() + netfilter.PATIENCE
+    with socket.socket(socket.AF_UNIX) as held:
+        while True:
+            try:
+                held.bind("\0veloz-chaos-mark")
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                    raise Unavailable(f"another disturbance is being put in there: {error.strerror}") from None
+            time.sleep(0.01)
+        yield
 
 
 def _started(module: str, *arguments: str) -> subprocess.Popen[bytes]:
