@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from veloz_chaos.core.document import Document, Mark, parse, problems_of, validate
 from veloz_chaos.core.duration import Duration
+from veloz_chaos.core.model import Name
 from veloz_chaos.errors import InvalidFile
 
 
@@ -141,6 +142,7 @@ class Experiment(Model):
     fault: Annotated[Kill | Latency, Field(discriminator="kind")] | None = None
     steps: list[Until | Manual] = []
     wait: Duration | Literal["variable"] = "variable"
+    shown: list[Name] = []
     more: dict[str, Kill] = {}
 
     @model_validator(mode="after")
@@ -162,7 +164,15 @@ def complaints(text: str) -> list[str]:
     [
         ("step: []", "f:2:1: unknown key `step`; did you mean `steps`?"),
         ("allowed_on: []", "f:2:1: unknown key `allowed_on`; did you mean `allowed-on`?"),
-        ("zzz: 1", "f:2:1: unknown key `zzz`; known: name, count, allowed-on, fault, steps, wait, more"),
+        ("zzz: 1", "f:2:1: unknown key `zzz`; known: name, count, allowed-on, fault, steps, wait, shown, more"),
+        (
+            "shown: [A b]",
+            "f:2:9: `shown[0]`: `A b` is no name; write lower-case letters and digits, with . _ > - between them",
+        ),
+        (
+            "shown: [not up]",
+            "f:2:9: `shown[0]`: `not up` is no name; `not` does not go here; name a probe that is shown then",
+        ),
         ("count: x", "f:2:8: `count` must be an integer, not a string"),
         ("count: 1.5", "f:2:8: `count` must be an integer, not 1.5"),
         ("count:", "f:2:7: `count` must be an integer, not empty"),

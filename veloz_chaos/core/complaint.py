@@ -15,6 +15,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, RootModel, ValidationError
 
+from veloz_chaos.core.model import NAME
 from veloz_chaos.core.nearest import did_you_mean, nearest
 
 Path = tuple[str | int, ...]
@@ -40,6 +41,7 @@ _KINDS: tuple[tuple[type | UnionType, str], ...] = (
 )
 #: An unknown key: of a model, of a dataclass.
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+_NAMES = "write lower-case letters and digits, with . _ > - between them"
 _SHOULD = re.compile(r"(?:Input|Value|Data|Text|String|List|Tuple|Set|Frozenset|Dictionary|Mapping)\b.*? should (.*)")
 
 
@@ -234,6 +236,11 @@ def _said(entry: _Entry, known: Known) -> tuple[str, str]:
             return f"{_name(entry)} cannot be `{context['tag']}`", did_you_mean(context["tag"], tags)
         case "union_tag_not_found" if context["discriminator"].startswith("'"):
             return f"`{context['discriminator'].strip(chr(39))}` is missing", ""
+        case "string_pattern_mismatch" if context["pattern"] == NAME:
+            text = str(error["input"])
+            not_here = text.startswith("not ")
+            remedy = "`not` does not go here; name a probe that is shown then" if not_here else _NAMES
+            return f"{_name(entry)}: `{text}` is no name", remedy
     return _in_general(entry), ""
 
 

@@ -26,7 +26,8 @@ class Written(BaseModel):
     )
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._>-]*[a-z0-9])?$", max_length=100)]
+NAME = r"^[a-z0-9]([a-z0-9._>-]*[a-z0-9])?$"
+Name = Annotated[str, StringConstraints(pattern=NAME, max_length=100)]
 
 
 def only_key(value: Any, what: str, known: set[str]) -> str:
