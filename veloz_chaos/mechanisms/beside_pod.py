@@ -81,9 +81,7 @@ class Beside(helpers.Beside):
                 if time.monotonic() > deadline:
                     raise Unavailable(self._late(name))
                 time.sleep(SOON)
-            stream = self._attach(name)
-            stream.send(_HELLO)
-            helper = Helper(name, name, sign, stream)
+            helper = Helper(name, name, sign, self._reached(name))
             helper.begin()
             self.state()
         except TargetError as error:
@@ -93,6 +91,15 @@ class Beside(helpers.Beside):
                 raise Unavailable(f"{error}; pod {self.pod} is there all the same") from None
             raise
         return helper
+
+    def _reached(self, name: str) -> kube_stream.Stream:
+        """Attached, and asked for its first word. Raises TargetError; that it is gone says nothing of its target."""
+        try:
+            stream = self._attach(name)
+            stream.send(_HELLO)
+        except (Gone, OSError) as error:
+            raise Unavailable(f"the helper {name} can't be spoken to: {error}") from error
+        return stream
 
     def watch(self, tell: Callable[[Report], None]) -> Callable[[], None]:
         from veloz_chaos.mechanisms import kube_events
