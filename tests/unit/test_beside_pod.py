@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from websocket import WebSocketConnectionClosedException
 
 from veloz_chaos.core.capability import Reference
 from veloz_chaos.errors import Gone, Unavailable
-from veloz_chaos.mechanisms import kube_api
+from veloz_chaos.mechanisms import kube_api, kube_stream
+from veloz_chaos.mechanisms.beside import Ended, Helper
 from veloz_chaos.mechanisms.helper_pod import OnNode
 from veloz_chaos.mechanisms.kube_api import Listed, Place
 from veloz_chaos.targets import kubernetes
@@ -87,6 +91,35 @@ def test_a_process_is_not_gone_because_its_helper_is() -> None:
     }  # fmt: skip
     with pytest.raises(Unavailable):  # it may be stopped: nobody may say that there is nothing to undo
         kubernetes.reopen(Reference(backend="kubernetes", name="x", identity=identity))
+
+
+def test_a_stream_that_breaks_while_something_is_sent_ends_its_helper(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Socket:
+        """As a TLS connection whose other end is gone, of which nothing was heard yet."""
+
+        def __init__(self) -> None:
+            self.ends = threading.Event()
+            self.sock = self
+
+        def settimeout(self, _: float) -> None: ...
+
+        def fileno(self) -> int:
+            return reading
+
+        def close(self, timeout: int) -> None: ...
+
+        def send_binary(self, _: bytes) -> None:
+            raise WebSocketConnectionClosedException("socket is already closed.")
+
+    reading, writing = os.pipe()
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    helper = Helper("h", "h", "vc-1", kube_stream.Stream(Socket()))
+    threading.Thread(target=helper._serve, daemon=True).start()
+    with pytest.raises(Ended):
+        helper.call("held", patience=2)
+    assert helper.ended
+    os.close(reading)
+    os.close(writing)
 
 
 def test_a_stream_that_breaks_at_once_takes_its_helper_away(place: OnNode, monkeypatch: pytest.MonkeyPatch) -> None:
