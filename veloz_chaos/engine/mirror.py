@@ -71,6 +71,7 @@ class Mirror:
             else:
                 server(self._cluster).post(path(KIND, self._namespace), body)
         except TargetError as error:
+            self._written = self._written or isinstance(error, Unavailable)  # it may be there all the same
             raise Refused(f"what undoes this run can't be kept in {self._namespace}: {error}") from error
         self._written = True
 
