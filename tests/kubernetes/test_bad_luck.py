@@ -93,6 +93,17 @@ def test_an_image_that_no_node_has_is_told_and_its_pod_is_taken_away(namespace: 
     assert namespace.kubectl("get", "pods", "-l", f"veloz-chaos/sign={SIGN}", "-o", "name") == ""
 
 
+def test_a_helper_that_was_made_though_nobody_said_so_is_taken_away(
+    namespace: Namespace, unheard: Callable[[str, str], None]
+) -> None:
+    namespace.pod("app")
+    target = found(namespace, container="app", helpers=namespace.name)
+    unheard("POST", "/pods")
+    with pytest.raises(Unavailable, match="closed connection"):
+        target.arm(SIGN)
+    assert namespace.kubectl("get", "pods", "-l", f"veloz-chaos/sign={SIGN}", "-o", "name") == ""
+
+
 def test_who_may_not_is_told_the_rule_that_is_missing(namespace: Namespace, tmp_path: Path) -> None:
     namespace.pod("app")
     token = namespace.kubectl("create", "token", "default")

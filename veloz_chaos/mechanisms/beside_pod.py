@@ -9,6 +9,7 @@ import secrets
 import time
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +75,12 @@ class Beside(helpers.Beside):
     def start(self, sign: str) -> Helper:
         self.state()
         name = f"{OURS}{stem(sign)}-{secrets.token_hex(3)}"
-        self._make(name, sign)
+        try:
+            self._make(name, sign)
+        except Unavailable:  # it may have been made all the same, and would be in everybody's way
+            with suppress(TargetError):
+                self.stop(name)
+            raise
         try:
             deadline = time.monotonic() + READY
             while not self._runs(name):
