@@ -141,6 +141,18 @@ def test_a_kill_whose_outcome_nobody_told_us_strikes_no_more_when_it_has_failed(
     assert one.alive()
 
 
+@pytest.mark.usefixtures("controller")
+def test_a_kill_whose_object_was_deleted_though_nobody_said_so_is_one(
+    running: Lab, unheard: Callable[[str, str], None]
+) -> None:
+    one = pod(running)
+    one.arm(SIGN)
+    unheard("DELETE", KINDS[POD].partition(".")[0])
+    one.kill("KILL")
+    assert objects(running, POD) == []
+    assert not one.alive()
+
+
 def test_a_kill_that_its_controller_only_claims_is_not_in_place(controller: Controller, running: Lab) -> None:
     controller.powerless = True
     one, fault = pod(running), Kill()
