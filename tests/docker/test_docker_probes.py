@@ -165,6 +165,8 @@ def test_a_look_is_fast_enough_for_ten_a_second(lab: Lab) -> None:
 def test_an_engine_that_is_not_there_is_the_error(tmp_path: Path) -> None:
     gone = looked("docker", name="a", host=f"unix://{tmp_path}/none.sock")
     assert (gone.status, gone.error) == (0, f"no engine at unix://{tmp_path}/none.sock: refused")
+    for ok in ("!json.running", "json.count == 0", "json.health != 'healthy'"):
+        assert not condition.compile(ok, condition.LOOK_VARIABLES).holds({"json": gone.json}), ok
     with pytest.raises(UsageError, match="forward its socket"):
         looked("docker", name="a", host="ssh://somewhere")
     with pytest.raises(UsageError, match="there is no Docker context nowhere"):

@@ -14,11 +14,13 @@ import pytest
 from tests.engine.system import running
 from veloz_chaos.core import event as ev
 from veloz_chaos.engine import conduct, hand, journal
+from veloz_chaos.engine import revert as of_revert
 from veloz_chaos.engine.clock import moment
 from veloz_chaos.engine.conduct import Request, planned
 from veloz_chaos.engine.journal import Journal
 from veloz_chaos.engine.revert import revert
 from veloz_chaos.engine.secrets import Secrets
+from veloz_chaos.errors import Unavailable
 from veloz_chaos.registry import Registry
 from veloz_chaos.targets import fake
 
@@ -103,6 +105,30 @@ def test_whatever_one_raises_the_others_are_taken_out(tmp_path: Path, links: tup
     ended = journal.read(folder)[-1]
     assert isinstance(ended, ev.RunEnded)
     assert ended.left == ["f2"]
+
+
+@pytest.mark.parametrize("away", [3, 1000])
+def test_a_platform_that_is_away_for_a_moment_keeps_no_fault_in_place(
+    tmp_path: Path, links: tuple[str, str], monkeypatch: pytest.MonkeyPatch, away: int
+) -> None:
+    monkeypatch.setattr(of_revert, "REVERT_PATIENCE", 1_000_000_000)
+    folder, asked = left_by(tmp_path, links[0]), list[str]()
+
+    class Backend:
+        @staticmethod
+        def reopen(reference: Any) -> Any:
+            asked.append(reference.name)
+            if len(asked) <= away:
+                raise Unavailable("it broke off")
+            return fake.reopen(reference)
+
+    class Theirs(Registry):
+        def backend(self, name: str) -> Any:  # noqa: ARG002
+            return Backend
+
+    left = revert(folder, Theirs(), "guardian")
+    assert disturbed(links[0]) == [bool(left)] == [away == 1000]
+    assert not left or "it broke off; undo it with: forget vc-0a1b2c3d-1" in left[0]
 
 
 def test_a_full_disk_keeps_no_fault_in_place(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ import yaml
 from tests.infra.door import Door, door
 from tests.kubernetes import lab as labs
 from tests.kubernetes.pods import image
+from veloz_chaos.errors import Unavailable
 from veloz_chaos.mechanisms.kube_api import Api, client
 
 
@@ -32,6 +34,25 @@ def between(kubeconfig: str, tmp_path: Path) -> Iterator[tuple[Door, str]]:
         file = tmp_path / "kubeconfig"
         file.write_text(yaml.safe_dump(config))
         yield made, str(file)
+
+
+@pytest.fixture
+def unheard(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """The next request by this method for something like this is done, but we are not told."""
+
+    def lose(method: str, part: str) -> None:
+        real, lost = Api.ask, list[str]()
+
+        def ask(api: Api, asked: str, where: str, *more: Any, **rest: Any) -> dict[str, Any]:
+            answer = real(api, asked, where, *more, **rest)
+            if asked == method and part in where and not lost:
+                lost.append(where)
+                raise Unavailable("Remote end closed connection without response")
+            return answer
+
+        monkeypatch.setattr(Api, "ask", ask)
+
+    return lose
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tests.kubernetes.pods import image, pods, until
 from veloz_chaos.core import event as ev
 from veloz_chaos.engine import journal
 from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
-from veloz_chaos.mechanisms.kube_api import Forbidden
+from veloz_chaos.mechanisms.kube_api import Api, Forbidden
 from veloz_chaos.targets import kubernetes
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]  # an image may have to be loaded into every node
@@ -47,6 +48,30 @@ def test_an_eviction_that_a_budget_forbids_is_told_and_the_pod_lives(namespace: 
     assert not target.alive()
 
 
+@pytest.mark.parametrize("how", ["delete", "evict"])
+def test_a_pod_s_end_that_was_heard_though_nobody_said_so_is_its_end(
+    namespace: Namespace, unheard: Callable[[str, str], None], how: str
+) -> None:
+    namespace.pod("app")
+    target = found(namespace, kill=how)
+    unheard("DELETE" if how == "delete" else "POST", "/pods/")
+    target.kill("KILL")
+    assert not target.alive()
+
+
+def test_a_pod_s_end_that_was_not_heard_is_told(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    namespace.pod("app")
+    target = found(namespace)
+
+    def lost(*_: object) -> None:
+        raise Unavailable("it broke off")
+
+    monkeypatch.setattr(Api, "delete", lost)
+    with pytest.raises(Unavailable, match="it broke off"):
+        target.kill("KILL")
+    assert target.alive()
+
+
 def test_a_namespace_that_admits_no_helper_is_told(namespace: Namespace) -> None:
     namespace.pod("app")
     with cluster.namespace({"pod-security.kubernetes.io/enforce": "restricted"}) as strict:
@@ -64,6 +89,17 @@ def test_an_image_that_no_node_has_is_told_and_its_pod_is_taken_away(namespace: 
     namespace.pod("app")
     target = found(namespace, container="app", helpers=namespace.name, image="127.0.0.1:1/nothing:1")
     with pytest.raises(Unavailable, match=r"127.0.0.1:1/nothing:1 can't be had .*VELOZ_CHAOS_HELPER_IMAGE"):
+        target.arm(SIGN)
+    assert namespace.kubectl("get", "pods", "-l", f"veloz-chaos/sign={SIGN}", "-o", "name") == ""
+
+
+def test_a_helper_that_was_made_though_nobody_said_so_is_taken_away(
+    namespace: Namespace, unheard: Callable[[str, str], None]
+) -> None:
+    namespace.pod("app")
+    target = found(namespace, container="app", helpers=namespace.name)
+    unheard("POST", "/pods")
+    with pytest.raises(Unavailable, match="closed connection"):
         target.arm(SIGN)
     assert namespace.kubectl("get", "pods", "-l", f"veloz-chaos/sign={SIGN}", "-o", "name") == ""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +20,7 @@ from tests.kubernetes.lab import Lab, kubeconfig, until
 from tests.kubernetes.mesh import Controller
 from veloz_chaos.core import event as ev
 from veloz_chaos.engine import hand
-from veloz_chaos.errors import Gone, TargetError
+from veloz_chaos.errors import Gone, TargetError, Unavailable
 from veloz_chaos.faults.kill import Kill
 from veloz_chaos.faults.memory import Memory
 from veloz_chaos.faults.partition import Partition
@@ -126,6 +126,31 @@ def test_a_pod_is_killed_by_its_object_which_is_gone_then(controller: Controller
     assert seen["metadata"]["labels"]["veloz-chaos/sign"] == SIGN
     replaced(running, one)
     assert pod(running).alive()
+
+
+def test_a_kill_whose_outcome_nobody_told_us_strikes_no_more_when_it_has_failed(
+    controller: Controller, running: Lab, unheard: Callable[[str, str], None]
+) -> None:
+    controller.idle = True
+    one = pod(running)
+    one.arm(SIGN)
+    unheard("POST", KINDS[POD].partition(".")[0])
+    with pytest.raises(Unavailable, match="closed connection"):
+        one.kill("KILL")
+    assert objects(running, POD) == []
+    assert one.alive()
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_kill_whose_object_was_deleted_though_nobody_said_so_is_one(
+    running: Lab, unheard: Callable[[str, str], None]
+) -> None:
+    one = pod(running)
+    one.arm(SIGN)
+    unheard("DELETE", KINDS[POD].partition(".")[0])
+    one.kill("KILL")
+    assert objects(running, POD) == []
+    assert not one.alive()
 
 
 def test_a_kill_that_its_controller_only_claims_is_not_in_place(controller: Controller, running: Lab) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.kubernetes.lab import Lab, kubeconfig, until
+from veloz_chaos.core import condition
 from veloz_chaos.core.probe import Eye, Seen
 from veloz_chaos.errors import UsageError
 from veloz_chaos.registry import Registry
@@ -97,6 +98,9 @@ def test_a_server_that_is_away(tmp_path: Path) -> None:
     )
     seen = looked(node="n1", kubeconfig=str(config))
     assert (seen.status, seen.error) == (0, "the API server https://127.0.0.1:9 does not answer: refused")
+    for ok in ("json.ready == json.desired", "json.ready == 0", "!json.schedulable", "value.count < 1"):
+        variables = {"json": seen.json, "value": seen.value}
+        assert not condition.compile(ok, condition.LOOK_VARIABLES).holds(variables), ok
 
 
 def test_one_that_knows_us_not(lab: Lab, tmp_path: Path) -> None:

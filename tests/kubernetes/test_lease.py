@@ -7,12 +7,15 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.infra import cluster
 from tests.kubernetes.paused import LEASES, Paused, paused, until
-from veloz_chaos.errors import Refused
+from veloz_chaos.errors import Refused, Unavailable
 from veloz_chaos.mechanisms.kube_api import Api, path
 from veloz_chaos.mechanisms.kube_lease import take
 
@@ -123,6 +126,44 @@ def test_a_lease_that_is_gone_is_said_to_be_lost(kubernetes: Api, space: str, ho
     assert ("was deleted" if how == "deleted" else "is held by run 2 (c@d) now") in lease.lost
     lease.release()
     assert how == "deleted" or spec(kubernetes, space, how)["holderIdentity"] == "run 2 (c@d)"
+
+
+def test_a_lease_is_said_to_be_lost_before_another_may_take_it_though_its_renewal_hangs(
+    kubernetes: Api, space: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease, answered = take(kubernetes, space, "hung", "run 1", seconds=8, every=0.2), Event()
+
+    def hang(*_: object) -> None:
+        answered.wait(60)
+        raise Unavailable("Read timed out")
+
+    monkeypatch.setattr(lease, "_api", SimpleNamespace(put=hang))
+    began = time.monotonic()
+    until(lambda: lease.lost, 8)
+    assert time.monotonic() - began < 7
+    assert "could not be renewed" in lease.lost
+    answered.set()
+    lease.release()
+    assert spec(kubernetes, space, "hung")["holderIdentity"] == "run 1"  # which ends by itself
+
+
+def test_what_it_took_to_get_a_lease_is_not_added_to_its_duration(
+    kubernetes: Api, space: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever else is waiting saw it before we were told."""
+    real = Api.post
+
+    def late(*asked: Any) -> Any:
+        made = real(*asked)
+        time.sleep(2)
+        return made
+
+    monkeypatch.setattr(Api, "post", late)
+    began = time.monotonic()
+    lease = take(kubernetes, space, "late", "run 1", seconds=9, every=60)
+    until(lambda: lease.lost, 8)
+    assert time.monotonic() - began < 5.9  # of 9, with the margin of 5
+    lease.release()
 
 
 def test_a_namespace_that_is_not_there_refuses_the_run(system: Paused) -> None:

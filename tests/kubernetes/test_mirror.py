@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.infra import cluster
 from tests.kubernetes.paused import MAPS, Paused, paused, until
 from veloz_chaos.core import event as ev
+from veloz_chaos.core.cluster import Cluster
 from veloz_chaos.engine import journal
+from veloz_chaos.engine.mirror import Mirror
+from veloz_chaos.errors import Missing, Refused
 from veloz_chaos.mechanisms import proc
 from veloz_chaos.mechanisms.kube_api import Api, path
 
@@ -119,6 +123,27 @@ def test_without_a_place_for_it_nothing_is_injected(system: Paused) -> None:
     assert not system.stopped
     (folder,) = (system.folder / "runs").glob("*")
     assert not any(isinstance(one, ev.InjectionBegan) for one in journal.read(folder))
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_what_was_kept_without_our_being_told_is_removed_as_well(
+    kubernetes: Api, unheard: Callable[[str, str], None], heard: bool
+) -> None:
+    """Nothing was injected: it would refuse the next run for nothing."""
+    with cluster.namespace() as space:
+        kept = {"namespace": space.name}
+        made = Mirror(Cluster.model_validate({"lease": kept, "mirror": kept}), "0a1b2c3d", "staging")
+        if heard:
+            made.flush()
+        unheard("PUT" if heard else "POST", "configmaps")
+        with pytest.raises(Refused, match="what undoes this run can't be kept"):
+            made.flush()
+        where = path(MAPS, space.name, "veloz-chaos-0a1b2c3d")
+        assert kubernetes.get(where)
+        made.note(ev.RunEnded(cause="refused", by="runner", left=[], at=0, wall=0))
+        assert made.close() == ""
+        with pytest.raises(Missing):
+            kubernetes.get(where)
 
 
 def test_what_somebody_changed_is_named_and_nothing_else_is_done(system: Paused, kubernetes: Api) -> None:

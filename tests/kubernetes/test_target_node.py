@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.kubernetes.lab import MADE, TOLERATED, Lab, kubeconfig, until
-from veloz_chaos.errors import Gone, Missing, Refused, TargetError
+from veloz_chaos.errors import Gone, Missing, Refused, TargetError, Unavailable
 from veloz_chaos.faults.drain import Drain
 from veloz_chaos.mechanisms.kube_api import path
 from veloz_chaos.targets import kubernetes_node
@@ -96,6 +96,23 @@ def test_a_disruption_budget_holds_it_up(lab: Lab, make: Make, monkeypatch: pyte
     with pytest.raises(TargetError, match=r"can't be drained within 3 s: pod t-objects-.*disruption budget"):
         fault.inject(target, receipt)
     assert len(lab.pods()) == 2
+    fault.revert(target, receipt)
+    assert state(lab, node) == (False, {})
+
+
+def test_an_eviction_that_was_heard_though_nobody_said_so_is_one(
+    lab: Lab, make: Make, unheard: Callable[[str, str], None]
+) -> None:
+    node, fault = make(**YES), Drain()
+    lab.tenants(node)
+    target = found(node)
+    receipt = fault.prepare(target, SIGN)
+    unheard("POST", "/eviction")
+    fault.inject(target, receipt)
+    assert fault.in_place(target, receipt).shown
+    unheard("PATCH", node)
+    with pytest.raises(Unavailable):
+        fault.revert(target, receipt)
     fault.revert(target, receipt)
     assert state(lab, node) == (False, {})
 

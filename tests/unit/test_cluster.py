@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,8 @@ from veloz_chaos.core import event as ev
 from veloz_chaos.core.capability import Reference
 from veloz_chaos.core.cluster import Cluster
 from veloz_chaos.core.environment import Environment
-from veloz_chaos.engine import mirror
+from veloz_chaos.engine import journal, mirror
+from veloz_chaos.engine.journal import Journal
 from veloz_chaos.engine.mirror import Mirror, _seen_from_here, label
 from veloz_chaos.errors import Refused
 
@@ -75,6 +78,32 @@ def test_a_run_is_planned_on_the_cluster_as_this_machine_reaches_it() -> None:
     seen = _seen_from_here(started.model_copy(update={"plan": plan}), cluster(), cluster(context="lab"))
     assert isinstance(seen, ev.RunStarted)
     assert seen.plan.cluster == cluster(context="lab")
+
+
+def test_half_of_what_was_mirrored_is_never_taken_for_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full while it is written: the next attempt would find nothing to take out, and forget the rest."""
+    started = events(Paper())[0]
+    assert isinstance(started, ev.RunStarted)
+    there = mirror.Mirrored(cluster(), started, [started, prepared("kubernetes"), prepared("docker")])
+    real, left = Journal.append, [0, 0]
+
+    def append(self: Journal, event: ev.Event, *, sync: bool = False) -> None:
+        if not left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left.pop()
+        real(self, event, sync=sync)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", append)
+        with pytest.raises(OSError, match="No space left"):
+            there.bring(tmp_path / "runs")
+    assert list((tmp_path / "runs").iterdir()) == []
+    folder = there.bring(tmp_path / "runs")
+    assert folder.parent == tmp_path / "runs"
+    assert [one.event for one in journal.read(folder)] == ["run-started", "fault-prepared", "fault-prepared"]
+    assert there.bring(tmp_path / "runs") == folder
 
 
 def test_what_is_too_large_for_a_config_map_is_not_injected() -> None:

@@ -159,3 +159,45 @@ def test_one_look_has_all_lines_though_some_are_of_parts() -> None:
 
     asyncio.run(test())
     assert had == [*(f"line {n}" for n in range(1, LINES + 1)), "long"]
+
+
+class Behind:
+    """As an API server that knows less than its kubelet: asked for the first start it passes on the second one's."""
+
+    def __init__(self) -> None:
+        self.later = False
+
+    async def listed(self) -> list[str]:
+        return ["pod/app/1", *(["pod/app/2"] if self.later else []), "pod/other/1"]
+
+    async def lines(
+        self, container: str, since: int = 0, tail: int | None = None, *, follow: bool = False
+    ) -> AsyncIterator[Line]:
+        if follow:
+            await asyncio.Event().wait()
+        stamp = 2 if self.later and container != "pod/other/1" else 1
+        lines: list[Line] = [(1, stamp, f"{container[:-2]} said {stamp}"), (1, stamp, "at the same instant")]
+        for line in lines[-(tail or 0) :]:
+            if line[1] >= since:
+                yield line
+
+
+def test_the_lines_of_a_later_start_are_had_once_whichever_they_are_given_for() -> None:
+    had: list[str] = []
+
+    async def test() -> None:
+        source = Behind()
+        tail = Tail(source, had.append, previous=True)
+        await tail.open()
+        await tail.look()
+        source.later = True
+        await tail.look()
+        await tail.look()
+        await tail.close()
+
+    asyncio.run(test())
+    assert sorted(had) == ["at the same instant"] * 3 + [
+        "pod/app said 1",
+        "pod/app said 2",
+        "pod/other said 1",
+    ]

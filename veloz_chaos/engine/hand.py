@@ -117,6 +117,7 @@ def take_out(hand: Hand, by: ev.By, emit: Emit, by_hand: str) -> bool:
     began = now()
     clean_since: int | None = None
     error = _attempt(hand, by, emit)
+    worked = now()
     while now() < began + REVERT_PATIENCE:
         look = hand.look()
         emit(look)
@@ -125,8 +126,9 @@ def take_out(hand: Hand, by: ev.By, emit: Emit, by_hand: str) -> bool:
             if look.answered - clean_since >= CLEAN:
                 return _close(hand, by, emit, hand.remains())
         else:
-            clean_since, error = None, _attempt(hand, by, emit)
-        if clean_since is None and not error and look.asked - began > UNMEASURED and hand.removed():
+            clean_since, failed, error = None, error, _attempt(hand, by, emit)
+            worked = now() if failed else worked
+        if clean_since is None and not error and look.asked - worked > UNMEASURED and hand.removed():
             return _close(hand, by, emit, f"its effect can't be measured any more: {look.evidence}")
         time.sleep(PAUSE)
     emit(ev.RevertFailed(fault=hand.id, by=by, error=error or "its effect is still there", by_hand=by_hand, **moment()))

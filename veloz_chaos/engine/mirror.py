@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import ValidationError
@@ -71,6 +72,7 @@ class Mirror:
             else:
                 server(self._cluster).post(path(KIND, self._namespace), body)
         except TargetError as error:
+            self._written = self._written or isinstance(error, Unavailable)  # it may be there all the same
             raise Refused(f"what undoes this run can't be kept in {self._namespace}: {error}") from error
         self._written = True
 
@@ -136,14 +138,16 @@ class Mirrored:
         if there:
             return there[0].parent
         at = datetime.fromtimestamp(self.started.wall, UTC)
-        folder = runs / f"{at:%Y%m%dT%H%M%SZ}-{self.started.plan.experiment}-{self.started.run}"
-        journal = Journal.create(folder, Secrets(), lambda _: None)
-        try:
-            for event in self.events:
-                journal.append(_seen_from_here(event, self.started.plan.cluster, self.cluster), sync=True)
-        finally:
-            journal.close()
-        return folder
+        runs.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".bringing-", dir=runs) as aside:  # half of it would say that nothing is left
+            folder = Path(aside) / f"{at:%Y%m%dT%H%M%SZ}-{self.started.plan.experiment}-{self.started.run}"
+            journal = Journal.create(folder, Secrets(), lambda _: None)
+            try:
+                for event in self.events:
+                    journal.append(_seen_from_here(event, self.started.plan.cluster, self.cluster), sync=True)
+            finally:
+                journal.close()
+            return folder.rename(runs / folder.name)
 
 
 def left(cluster: Cluster, environment: str) -> list[Mirrored]:

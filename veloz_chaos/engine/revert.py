@@ -7,6 +7,7 @@ that can't be written keeps nobody from it, nor does whatever one of the faults 
 from __future__ import annotations
 
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -18,8 +19,8 @@ from veloz_chaos.core.plan import PlannedRestore
 from veloz_chaos.core.steps import failed
 from veloz_chaos.engine import journal as journals
 from veloz_chaos.engine import procedure
-from veloz_chaos.engine.clock import moment
-from veloz_chaos.engine.hand import Backends, pick_up, signed, take_out
+from veloz_chaos.engine.clock import moment, now
+from veloz_chaos.engine.hand import PAUSE, REVERT_PATIENCE, Backends, Hand, pick_up, signed, take_out
 from veloz_chaos.engine.journal import Journal
 from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.errors import Gone, TargetError, Unavailable, UsageError
@@ -161,7 +162,7 @@ def _one(prepared: ev.FaultPrepared, events: list[ev.Event], backends: Backends,
         return _close(prepared, by, pen, "it was never injected")
     try:
         _refuse_elsewhere(prepared, events)
-        if take_out(pick_up(prepared, backends), by, pen, prepared.by_hand):
+        if take_out(_picked_up(prepared, backends), by, pen, prepared.by_hand):
             return ""
         return f"{prepared.kind} on {prepared.reference.name} may still be in place; undo it with: {prepared.by_hand}"
     except Gone as error:
@@ -172,6 +173,18 @@ def _one(prepared: ev.FaultPrepared, events: list[ev.Event], backends: Backends,
         why = f"{type(error).__name__}: {error}"
     pen(ev.RevertFailed(fault=prepared.fault, by=by, error=why, by_hand=prepared.by_hand, **moment()), sync=True)
     return f"{prepared.kind} on {prepared.reference.name}: {why}; undo it with: {prepared.by_hand}"
+
+
+def _picked_up(prepared: ev.FaultPrepared, backends: Backends) -> Hand:
+    """A platform that does not answer is asked again for as long as a revert is tried."""
+    end = now() + REVERT_PATIENCE
+    while True:
+        try:
+            return pick_up(prepared, backends)
+        except Unavailable:
+            if now() > end:
+                raise
+        time.sleep(PAUSE)
 
 
 def _never_injected(prepared: ev.FaultPrepared, events: list[ev.Event]) -> bool:

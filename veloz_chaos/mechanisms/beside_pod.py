@@ -9,6 +9,7 @@ import secrets
 import time
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,16 +75,19 @@ class Beside(helpers.Beside):
     def start(self, sign: str) -> Helper:
         self.state()
         name = f"{OURS}{stem(sign)}-{secrets.token_hex(3)}"
-        self._make(name, sign)
+        try:
+            self._make(name, sign)
+        except Unavailable:  # it may have been made all the same, and would be in everybody's way
+            with suppress(TargetError):
+                self.stop(name)
+            raise
         try:
             deadline = time.monotonic() + READY
             while not self._runs(name):
                 if time.monotonic() > deadline:
                     raise Unavailable(self._late(name))
                 time.sleep(SOON)
-            stream = self._attach(name)
-            stream.send(_HELLO)
-            helper = Helper(name, name, sign, stream)
+            helper = Helper(name, name, sign, self._reached(name))
             helper.begin()
             self.state()
         except TargetError as error:
@@ -93,6 +97,15 @@ class Beside(helpers.Beside):
                 raise Unavailable(f"{error}; pod {self.pod} is there all the same") from None
             raise
         return helper
+
+    def _reached(self, name: str) -> kube_stream.Stream:
+        """Attached, and asked for its first word. Raises TargetError; that it is gone says nothing of its target."""
+        try:
+            stream = self._attach(name)
+            stream.send(_HELLO)
+        except (Gone, OSError) as error:
+            raise Unavailable(f"the helper {name} can't be spoken to: {error}") from error
+        return stream
 
     def watch(self, tell: Callable[[Report], None]) -> Callable[[], None]:
         from veloz_chaos.mechanisms import kube_events

@@ -105,7 +105,12 @@ class OnNode(Beside):
         self._create(self._manifest(name, sign, self._joined()))
 
     def _runs(self, name: str) -> bool:
-        pod = self.api.get(path("pods", self.helpers, name))
+        try:
+            pod = self.api.get(path("pods", self.helpers, name))
+        except Gone:
+            pod = None
+        if pod is None or "deletionTimestamp" in pod["metadata"]:  # which says nothing of its target
+            raise Unavailable(f"somebody has deleted the helper pod {name} in {self.helpers} before it was ready")
         if _runs(pod):
             return True
         if why := kube_pods.cannot_start(pod):

@@ -78,13 +78,15 @@ class Inside:
             with suppress(Gone):
                 beside.state()
                 return Told(**beside.call(LOOK, "file", path=self._path))
-            if beside.alive():
+            if beside.alive() and not any(helper.saw_the_end for helper in beside.own(LOOK)):
                 raise Gone("missing")
-            self._beside = None
+            self._beside = None  # its files are gone with it, and the kernel may say so before the platform
         if not self._finding.acquire(blocking=False):
             raise Unavailable("the helper beside the new pod is being started")
         try:
             self.find()
+        except Gone as error:  # the container is, which says nothing of its successor's files
+            raise Unavailable(str(error)) from error
         finally:
             self._finding.release()
         assert self._beside is not None

@@ -29,10 +29,11 @@ KIND = "leases.coordination.k8s.io"
 class Lease:
     """Held from `take` to `release`. `lost` says, in words, why it may not be ours any more; empty as long as it is."""
 
-    def __init__(self, api: Api, found: Json, every: float) -> None:
-        self.lost = ""
+    def __init__(self, api: Api, found: Json, every: float, asked: float) -> None:
+        """`asked`: when we began to ask for it; nobody has seen it before."""
+        self._lost, self._failed = "", "the API server has not answered yet"
         self._api, self._found, self._every = api, found, every
-        self._renewed = _now()
+        self._renewed = asked
         self._ended = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._keeper.start()
@@ -41,6 +42,13 @@ class Lease:
     def name(self) -> str:
         about = self._found["metadata"]
         return f"{about['namespace']}/{about['name']}"
+
+    @property
+    def lost(self) -> str:
+        """By the clock, however long an attempt at a renewal may hang."""
+        if not self._lost and not self._ended.is_set() and _now() - self._renewed > self._seconds - MARGIN:
+            self._lost = f"the lease {self.name} could not be renewed: {self._failed}"
+        return self._lost
 
     def _keep(self) -> None:
         pause = self._every
@@ -53,10 +61,9 @@ class Lease:
         try:
             self._found = self._written(renewTime=_stamp())
         except Missing:
-            self.lost = f"the lease {self.name} was deleted"
+            self._lost = f"the lease {self.name} was deleted"
         except TargetError as error:
-            if _now() - self._renewed > self._seconds - MARGIN:
-                self.lost = f"the lease {self.name} could not be renewed: {error}"
+            self._failed = str(error)
             return False
         else:
             self._renewed = asked
@@ -74,7 +81,7 @@ class Lease:
         except Conflict:
             found = self._api.get(where)
             if found["spec"].get("holderIdentity") != self._found["spec"]["holderIdentity"]:
-                self.lost = f"the lease {self.name} is held by {found['spec'].get('holderIdentity') or 'nobody'} now"
+                self._lost = f"the lease {self.name} is held by {found['spec'].get('holderIdentity') or 'nobody'} now"
                 raise
             self._found = found
             return self._api.put(where, _with(found, changes))
@@ -89,7 +96,7 @@ class Lease:
             try:
                 self._found = self._written(holderIdentity="", renewTime=_stamp())
             except TargetError as error:
-                self.lost = self.lost or str(error)
+                self._lost = self._lost or str(error)
 
 
 def take(
@@ -112,15 +119,17 @@ def take(
     seen: tuple[Any, Any] | None = None
     since = _now()
     while True:
+        asked = _now()
         try:
             found = _read(api, where)
             if found is None:
-                return Lease(api, api.post(path(KIND, namespace), _new(namespace, name, holder, seconds)), every)
+                made = api.post(path(KIND, namespace), _new(namespace, name, holder, seconds))
+                return Lease(api, made, every, asked)
             spec = found["spec"]
             mark = spec.get("holderIdentity"), spec.get("renewTime")
             still = float(spec.get("leaseDurationSeconds") or seconds)
             if mark[0] in (None, "", holder) or (mark == seen and _now() - since >= still):
-                return Lease(api, api.put(where, _taken(found, holder, seconds)), every)
+                return Lease(api, api.put(where, _taken(found, holder, seconds)), every, asked)
         except Conflict:
             continue
         if seen is not None and mark != seen:

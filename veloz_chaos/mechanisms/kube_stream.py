@@ -28,7 +28,12 @@ class Stream:
         return bool(getattr(self._socket.sock, "pending", lambda: 0)())
 
     def send(self, data: bytes) -> None:
-        self._socket.send_binary(bytes([STDIN]) + data)
+        from websocket import WebSocketException
+
+        try:
+            self._socket.send_binary(bytes([STDIN]) + data)
+        except WebSocketException as error:
+            raise OSError(str(error)) from error
 
     def receive(self) -> tuple[bytes, bytes] | None:
         from websocket import ABNF, WebSocketException

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from veloz_chaos.errors import Gone, TargetError
 
@@ -47,7 +47,7 @@ class Source(Protocol):
     """The containers of a selector. All raise TargetError."""
 
     async def listed(self) -> list[str]:
-        """Each under a name that stays its own."""
+        """Each under a name that stays its own; those of several starts of one container begin alike, up to a slash."""
 
     def lines(
         self, container: str, since: int = 0, tail: int | None = None, *, follow: bool = False
@@ -58,11 +58,16 @@ class Source(Protocol):
 
 @dataclass
 class Book:
-    """Which lines of one container were had, by stream and stamp; lines up to `floor` never count."""
+    """Which lines of one container were had, by stream and stamp; lines up to `floor` never count.
+
+    `whose`: which of its starts had them first. A kubelet may know of more starts than its API server, and so give the
+    lines of a later one for those of an earlier one.
+    """
 
     floor: int = 0
     last: int = 0
     had: Counter[Key] = field(default_factory=Counter)
+    whose: dict[Key, Book] = field(default_factory=dict)
 
     @property
     def since(self) -> int:
@@ -79,14 +84,15 @@ class Book:
                 return False
             self.had[stream, stamp] += 1
             self.last = max(self.last, stamp)
-            for known in (met, self.had):
+            first = self.whose.setdefault((stream, stamp), self)
+            for known in (met, self.had, self.whose):
                 if len(known) > KEPT:
                     self._forget(known)
-            return True
+            return first is self
 
         return is_new
 
-    def _forget(self, known: Counter[Key]) -> None:
+    def _forget(self, known: dict[Key, Any]) -> None:
         """What no read brings again."""
         for key in [key for key in list(known)[: KEPT // 2] if key[1] < self.last - 2 * OVERLAP]:
             del known[key]
@@ -99,6 +105,7 @@ class Tail:
         self._source, self._take = source, take
         self._previous, self._ended = previous, False
         self._books: dict[str, Book] = {}
+        self._whose: dict[str, dict[Key, Book]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._search: asyncio.Task[None] | None = None
         self._last: asyncio.Task[None] | None = None
@@ -107,7 +114,7 @@ class Tail:
         """Remember where each log ends. Raises TargetError."""
         for one in await self._source.listed():
             floor = 0 if self._previous else await self._end(one)
-            self._books[one] = Book(floor, floor)
+            self._book(one, floor)
         self._search = asyncio.create_task(self._keep_searching())
 
     async def look(self) -> bool:
@@ -126,6 +133,10 @@ class Tail:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _book(self, container: str, floor: int = 0) -> Book:
+        whose = self._whose.setdefault(container.rpartition("/")[0] or container, {})
+        return self._books.setdefault(container, Book(floor, floor, whose=whose))
 
     # --- one read --------------------------------------------------------------------------------------------------
 
@@ -157,7 +168,7 @@ class Tail:
 
     async def _read(self, container: str) -> None:
         """What is new of one container, all or nothing. One that is removed meanwhile has been followed."""
-        book, lines = self._books.setdefault(container, Book()), LINES
+        book, lines = self._book(container), LINES
         with suppress(Gone):
             while True:
                 got = [line async for line in self._source.lines(container, book.since, lines)]
@@ -187,7 +198,7 @@ class Tail:
 
     async def _follow(self, container: str) -> None:
         """Over all its restarts, until it is removed."""
-        book = self._books.setdefault(container, Book())
+        book = self._book(container)
         while not self._ended:
             try:
                 is_new = book.reading()

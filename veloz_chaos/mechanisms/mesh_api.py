@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from veloz_chaos.errors import Missing, TargetError
+from veloz_chaos.errors import Missing, TargetError, Unavailable
 from veloz_chaos.mechanisms import kube_api, mesh_objects
 from veloz_chaos.mechanisms.kube_api import SIGN, Api, Conflict, Json, Place, path
 from veloz_chaos.mechanisms.mesh_objects import KINDS, Victim
@@ -66,14 +66,14 @@ class Mesh:
     def end(self, sign: str, kinds: Iterable[str]) -> None:
         """All of that sign for this pod are gone when this returns. Raises TargetError with the command that frees
         what hangs."""
-        for kind in kinds:
-            for one in self._own(sign, kind):
-                with suppress(Missing):
-                    self.api.delete(self._path(kind, one["metadata"]["name"]))
         deadline = time.monotonic() + ENDING
         while left := [one for kind in kinds for one in self._own(sign, kind)]:
             if time.monotonic() > deadline:
                 raise TargetError("; ".join(mesh_objects.hanging(self.place, one, self.victim) for one in left))
+            for one in left:
+                if not one["metadata"].get("deletionTimestamp"):
+                    with suppress(Missing, Unavailable):  # the next round sees what came of it
+                        self.api.delete(self._path(one["kind"], one["metadata"]["name"]))
             time.sleep(_SOON)
 
     def there(self) -> list[Json]:

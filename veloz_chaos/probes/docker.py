@@ -55,8 +55,8 @@ class Docker(Containers, Probe):
             wanted, engine = self._asked
             try:
                 found = await engine.inspected(wanted.wanted)
-            except TargetError as error:
-                return Seen(value=NONE, json=NONE, error=str(error))
+            except TargetError as error:  # which is not to say that there is none
+                return Seen(error=str(error))
         told = summary(found)
         return Seen(status=int(bool(found)), value=told, json=told, error="" if found else "missing")
 

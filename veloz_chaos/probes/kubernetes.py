@@ -10,6 +10,8 @@ by the others. `pods` has the same of each, and its name. A pod that is replaced
 
 Of a node they are {count, ready, desired, available, node_ready, schedulable, reason, started}; `ready` is 1 if it is,
 `started` since when it has been so or not.
+
+Of a server that does not answer there is neither.
 """
 
 from __future__ import annotations
@@ -61,9 +63,10 @@ class Kubernetes(Objects, Probe):
             async with server.connected() as ask:
                 told = summary(await wanted.found(ask))
             error = "" if told["count"] or wanted.owner else "missing"
-        except TargetError as reason:
-            told = self._nothing()
-            error = "missing" if isinstance(reason, Missing | Gone) else str(reason)
+        except (Missing, Gone):
+            told, error = self._nothing(), "missing"
+        except TargetError as reason:  # which is not to say that there is none
+            return Seen(error=str(reason))
         return Seen(status=int(not error), value=told, json=told, error=error)
 
     def _nothing(self) -> dict[str, Any]:

@@ -106,15 +106,17 @@ class MeshPod(Meshed, Killable, Pressable):
     )
 
     def kill(self, signal: str) -> None:
-        """The object is taken away at once: it has no duration, and must not strike again."""
+        """The object is taken away at once, whatever came of it: it has no duration, and must not strike later."""
         whole = "whole" in self.reference.identity
         if signal not in (("KILL", "TERM") if whole else ("KILL",)):
             raise TargetError(f"Chaos Mesh can't send {signal}; write signal: KILL" + (" or TERM" if whole else ""))
         spec = self.beside.state()["spec"]
         grace = spec.get("terminationGracePeriodSeconds", 30) if signal == "TERM" else AT_ONCE
         container = None if whole else self.beside.container
-        self.mesh.make(mesh_objects.kill(self._sign, self.victim, container, int(grace)), lambda: not self.alive())
-        self.mesh.end(self._sign, [POD])
+        try:
+            self.mesh.make(mesh_objects.kill(self._sign, self.victim, container, int(grace)), lambda: not self.alive())
+        finally:
+            self.mesh.end(self._sign, [POD])
 
     def press(self, sign: str, upto: float, expires: timedelta) -> None:
         use = self.memory_use()

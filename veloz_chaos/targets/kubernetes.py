@@ -18,7 +18,7 @@ from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Killable, Offer, Pausable, Reference
-from veloz_chaos.errors import Gone, Missing, TargetError
+from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
 from veloz_chaos.mechanisms import helper_pod, kube_api, kube_pods, kube_rights, pod_helpers, proc
 from veloz_chaos.mechanisms.beside_pod import default_image
 from veloz_chaos.mechanisms.contained import STRAINS, Contained, Inside, inside, nothing_inside
@@ -190,6 +190,13 @@ class Pod(Part):
         self.beside.state()
         grace = {"gracePeriodSeconds": AT_ONCE} if signal == "KILL" else {}
         options = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": self.beside.uid}, **grace}
+        try:
+            self._delete(options)
+        except Unavailable:  # it may have been heard all the same
+            if self.alive():
+                raise
+
+    def _delete(self, options: Mapping[str, Any]) -> None:
         where = path("pods", self.beside.namespace, self.beside.pod)
         if self.reference.identity.get("kill") != "evict":
             self.beside.api.delete(where, options)

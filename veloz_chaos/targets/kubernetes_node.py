@@ -20,7 +20,7 @@ from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Drainable, Offer, Reference, Tenancy
-from veloz_chaos.errors import Gone, Missing, TargetError
+from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
 from veloz_chaos.mechanisms import kube_amend, kube_api, kube_nodes, kube_objects, kube_rights
 from veloz_chaos.mechanisms.kube_api import OURS, SIGN, Conflict, Held, Json, Place, path
 from veloz_chaos.mechanisms.kube_rights import Right
@@ -29,7 +29,7 @@ BACKEND = "kubernetes-node"
 ALLOWED = "veloz-chaos/may-be-drained"
 #: Put there by a kubelet for a pod that it has from a file: it would be back at once.
 MIRROR = "kubernetes.io/config.mirror"
-#: Seconds for all evictions, and between two attempts at one that a budget forbids.
+#: Seconds for all evictions, and between two attempts at one that a budget forbids, or that nobody answers.
 PATIENCE, PAUSE = 30.0, 1.0
 
 
@@ -137,7 +137,7 @@ class Node(Drainable):
         while True:
             try:
                 self.api.post(path("pods", meta["namespace"], meta["name"], "eviction"), body)
-            except Held as error:
+            except (Held, Unavailable) as error:  # or it may have been heard: to ask twice does no harm
                 if time.monotonic() + PAUSE > deadline:
                     return f"pod {meta['namespace']}/{meta['name']}: {error}"
                 time.sleep(PAUSE)
