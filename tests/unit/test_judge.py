@@ -376,6 +376,16 @@ def test_a_fault_that_was_not_taken_out_has_its_own_exit_code_and_says_how_to_me
     assert journal.finding("reverted").verdict == "failed"
 
 
+@pytest.mark.parametrize(("mark", "said"), [("-", "not found any more"), ("!", "can't be looked for any more")])
+def test_how_a_fault_is_known_to_be_gone_is_told(mark: str, said: str) -> None:
+    journal = Journal(plan(held=True)).baseline().strikes()
+    journal.add(ev.RevertBegan(fault=FAULT, by="runner", **clock(3000)), presence(3010, 3020, mark))
+    journal.add(ev.FaultCleared(fault=FAULT, by="runner", **clock(3030)))
+    finding = journal.ends(4000).finding("reverted")
+    assert finding.verdict == "passed"
+    assert said in finding.reason
+
+
 RESTORE = PlannedRestore(procedure="start-engine", command=["start", "the engine"], timeout=ms(9), cwd="/srv")
 #: what is said of `engine`, by what its `restore` came to; None: it was not run
 DOWN = [

@@ -23,6 +23,7 @@ from veloz_chaos.core.matrix import ResponseMatrix
 from veloz_chaos.core.measure import Measurement, measure
 from veloz_chaos.core.orders import Orders
 from veloz_chaos.core.plan import Plan, PlannedRestore, is_link
+from veloz_chaos.core.trace import NOT_SHOWN
 from veloz_chaos.core.window import Verdict
 
 __all__ = ["Finding", "Judgement", "judge", "worst"]
@@ -196,6 +197,9 @@ def _reverted(plan: Plan, history: History) -> Iterator[Finding]:
                 "reverted", "failed", _left(f"{fault.kind} on {fault.on}", record.revert_error, record.by_hand)
             )
         elif fault.held and record.cleared:
-            yield Finding(
-                "reverted", "passed", "looked for and not found any more", entries=(record.entries["cleared"],)
+            last = record.presence.last()
+            gone = last is not None and last.outcome == NOT_SHOWN
+            reason = (
+                "looked for and not found any more" if gone else "taken out; its effect can't be looked for any more"
             )
+            yield Finding("reverted", "passed", reason, entries=(record.entries["cleared"],))
