@@ -68,6 +68,33 @@ def disturbed(*links: str) -> list[bool]:
     return [bool(fake.WORLD[link].toxics) for link in links]
 
 
+@pytest.mark.parametrize(
+    ("identity", "said"),
+    [
+        ({"boot_id": "another"}, "a process on far"),
+        ({"api": "127.0.0.1:8474"}, "reached at 127.0.0.1:8474 on far"),
+        ({"api": "localhost:8474"}, "reached at localhost:8474 on far"),
+        ({"api": "[::1]:8474"}, "on far"),
+        ({"api": "toxiproxy:8474"}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_only_another_machine_can_see_is_not_called_gone_here(
+    tmp_path: Path, links: tuple[str, str], identity: dict[str, Any], said: str
+) -> None:
+    """A proxy that listens at the same address of this machine is not the one that was hurt."""
+    folder = left_by(tmp_path, *links, host="far")
+    events = journal.read(folder)
+    prepared = next(event for event in events if isinstance(event, ev.FaultPrepared))
+    reference = prepared.reference.model_copy(update={"identity": prepared.reference.identity | identity})
+    there = prepared.model_copy(update={"reference": reference})
+    if not said:
+        of_revert._refuse_elsewhere(there, events)
+        return
+    with pytest.raises(Unavailable, match=said):
+        of_revert._refuse_elsewhere(there, events)
+
+
 @pytest.fixture
 def links() -> tuple[str, str]:
     return f"a-{uuid4().hex}", f"b-{uuid4().hex}"

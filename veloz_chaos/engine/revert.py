@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from veloz_chaos.core import event as ev
+from veloz_chaos.core.address import is_loopback, split_address
 from veloz_chaos.core.capability import Reference, Target
 from veloz_chaos.core.history import of
 from veloz_chaos.core.plan import PlannedRestore
@@ -203,8 +204,12 @@ def _close(prepared: ev.FaultPrepared, by: ev.By, pen: _Pen, why: str) -> str:
 
 
 def _refuse_elsewhere(prepared: ev.FaultPrepared, events: list[ev.Event]) -> None:
-    """Another machine's processes can't be seen from here: only their own machine can say that they are gone."""
+    """Another machine's processes, and what it reaches by its loopback, can't be seen from here: only their own machine
+    can say that they are gone."""
     started = next(event for event in events if isinstance(event, ev.RunStarted))
-    local = prepared.reference.identity.get("boot_id")
-    if local is not None and local != proc.boot_id() and started.host != socket.gethostname():
+    identity, elsewhere = prepared.reference.identity, started.host != socket.gethostname()
+    local, api = identity.get("boot_id"), identity.get("api")
+    if elsewhere and local is not None and local != proc.boot_id():
         raise Unavailable(f"its target is a process on {started.host}; run `veloz-chaos revert` there")
+    if elsewhere and isinstance(api, str) and is_loopback(split_address(api)[0]):
+        raise Unavailable(f"its proxy is reached at {api} on {started.host}; run `veloz-chaos revert` there")

@@ -7,11 +7,11 @@ import ssl
 import urllib.error
 import urllib.request
 from http.client import HTTPException
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 from veloz_chaos import __version__
+from veloz_chaos.core.address import is_loopback
 from veloz_chaos.core.environment import Place
 from veloz_chaos.engine.secrets import Secrets
 from veloz_chaos.errors import UsageError
@@ -53,7 +53,7 @@ class Speaker:
     def _opener(self, url: str) -> urllib.request.OpenerDirector:
         """By the proxy that the environment names, as whatever leaves a company's network; but not to ourselves."""
         parts = urlsplit(url)
-        proxies: dict[str, str] | None = {} if _loopback(parts.hostname or "") else None
+        proxies: dict[str, str] | None = {} if is_loopback(parts.hostname or "") else None
         handlers: list[urllib.request.BaseHandler] = [_Stay(), urllib.request.ProxyHandler(proxies)]
         if parts.scheme == "https":
             context = ssl.create_default_context(cafile=self._place.ca and self._secrets.fill(self._place.ca))
@@ -86,10 +86,3 @@ def _shown(error: urllib.error.HTTPError) -> str:
     except (OSError, HTTPException):
         told = ""
     return told or str(error.reason)
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
