@@ -105,7 +105,9 @@ def test_helpers_are_a_namespace_or_in_the_pod(kind: type[Any]) -> None:
     assert all(one.startswith("environment.yaml:4:") for one in problems(kind, "5"))
 
 
-def test_an_identity_means_the_same_place_again() -> None:
+def test_an_identity_means_the_same_place_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"kube-system-uid": "one"}
+    monkeypatch.setattr(kube_api, "_known", lambda _: answers)
     given: dict[str, Any] = {"namespace": "n", "pod": "p", "container": "app", "helpers": {"in": "pod"}}
     selector = kubernetes.Selector(**given)
     assert selector.helpers is not None
@@ -121,6 +123,13 @@ def test_an_identity_means_the_same_place_again() -> None:
     assert node.helpers == "h"
     nowhere = pod_helpers.beside({key: value for key, value in identity.items() if key != "helpers"})
     assert "helpers: {in: pod}" in nowhere.cannot("Severable")
+    answers = {}  # this account may not know
+    assert pod_helpers.beside(read) == place
+    answers = {"kube-system-uid": "two"}
+    with pytest.raises(Unavailable, match=r"another cluster answers to kubectl --context there .*two.*one"):
+        pod_helpers.beside(read)
+    older = {key: value for key, value in read.items() if key != "system"}
+    assert pod_helpers.beside(older) == place
 
 
 def test_its_rights_are_those_of_its_class_in_the_pod_s_own_namespace() -> None:

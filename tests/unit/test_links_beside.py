@@ -175,6 +175,7 @@ class _Broken(Program):
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     made = Server()
     monkeypatch.setattr(kube_api, "client", lambda _: made)
+    monkeypatch.setattr(kube_api, "_known", lambda _: {})
     monkeypatch.setattr(InPod, "_attach", lambda _, name: made.attach(name))
     return made
 

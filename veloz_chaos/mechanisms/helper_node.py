@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from veloz_chaos.core.capability import Report
-from veloz_chaos.mechanisms import kube_amend
+from veloz_chaos.mechanisms import kube_amend, kube_api
 from veloz_chaos.mechanisms.helper_pod import NOWHERE, OnNode
-from veloz_chaos.mechanisms.kube_api import SIGN, Json, Place, path
+from veloz_chaos.mechanisms.kube_api import SIGN, Json, path
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class OnNetwork(OnNode):
 def beside(identity: Mapping[str, Any]) -> OnNetwork:
     """The place that an identity means: of a node, with `helpers` and `image`."""
     return OnNetwork(
-        cluster=Place(identity.get("context"), identity.get("kubeconfig")),
+        cluster=kube_api.meant(identity),
         namespace="",
         pod="",
         uid=identity["uid"],

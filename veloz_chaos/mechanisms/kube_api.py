@@ -127,6 +127,33 @@ def system(place: Place) -> dict[str, str]:
 
 
 @cache
+def _known(place: Place) -> Mapping[str, str]:
+    """As it answered first; empty if this account may not know. Raises TargetError."""
+    try:
+        return system(place)
+    except (Forbidden, Missing):
+        return {}
+
+
+def kept(place: Place) -> dict[str, Any]:
+    """What a reference's identity keeps of its cluster: where it is, and which one. Raises TargetError."""
+    return {key: value for key, value in (*vars(place).items(), ("system", _known(place))) if value}
+
+
+def meant(identity: Mapping[str, Any]) -> Place:
+    """The place of a cluster that an identity keeps. What one cluster does not have another one may have: raises
+    Unavailable if another one answers there by now, as where somebody has changed the current context."""
+    place, wanted = Place(identity.get("context"), identity.get("kubeconfig")), identity.get("system")
+    if wanted and (there := _known(place)) and there != wanted:
+        (key, uid), (_, other) = next(iter(wanted.items())), next(iter(there.items()))
+        raise Unavailable(
+            f"another cluster answers to {place.words} ({key} {other}) than the one that was meant ({uid}); choose its "
+            "context, or say context: in the environment"
+        )
+    return place
+
+
+@cache
 def _client(place: Place) -> Api:
     from kubernetes import client as sdk
     from kubernetes.config.config_exception import ConfigException

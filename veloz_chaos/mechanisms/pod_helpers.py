@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Reference
 from veloz_chaos.mechanisms import beside as helpers
-from veloz_chaos.mechanisms import kube_pods, kube_rights
+from veloz_chaos.mechanisms import kube_api, kube_pods, kube_rights
 from veloz_chaos.mechanisms.beside_pod import Beside
 from veloz_chaos.mechanisms.helper_ephemeral import InPod
 from veloz_chaos.mechanisms.helper_pod import OnNode
@@ -47,7 +47,7 @@ def identity(
     """Of the incarnation that runs; `OnKubernetes` takes it."""
     status = kube_pods.status_of(pod, container)
     written = {"in": helpers.where} if isinstance(helpers, Within) else helpers
-    where = {"context": cluster.context, "kubeconfig": cluster.kubeconfig, "helpers": written, "image": image}
+    where = {**kube_api.kept(cluster), "helpers": written, "image": image}
     return {
         "namespace": pod["metadata"]["namespace"],
         "pod": kube_pods.name_of(pod),
@@ -64,7 +64,7 @@ def identity(
 def beside(identity: Mapping[str, Any], *, links: bool = False) -> Beside:
     """The place that an identity means. `links`: only the pod's network matters."""
     common = {key: identity.get(key, "") for key in ("namespace", "pod", "uid", "container", "node", "image")}
-    cluster = Place(identity.get("context"), identity.get("kubeconfig"))
+    cluster = kube_api.meant(identity)
     common |= {"cluster": cluster, "container_id": identity["id"], "network": links}
     where = identity.get("helpers", "")
     return OnNode(**common, helpers=where) if isinstance(where, str) else InPod(**common)

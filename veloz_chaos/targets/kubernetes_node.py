@@ -65,7 +65,7 @@ class Node(Drainable):
     def __init__(self, reference: Reference) -> None:
         super().__init__(reference)
         identity = reference.identity
-        self.place = Place(identity.get("context"), identity.get("kubeconfig"))
+        self.place = kube_api.meant(identity)
         self.name, self.uid = str(identity["node"]), str(identity["uid"])
         self.api = kube_api.client(self.place)
         self._lacks: Mapping[str, str] | None = None
@@ -202,7 +202,7 @@ def find(name: str, selector: Selector) -> list[Node]:
     """Raises Missing, with what is there instead."""
     place = Place(selector.context, selector.kubeconfig)
     found = kube_nodes.matching(place, selector.name, selector.labels)
-    more = {key: value for key, value in vars(place).items() if value is not None}
+    more = kube_api.kept(place)
     return [
         Node(Reference(backend=BACKEND, name=name, identity={"node": meta["name"], "uid": meta["uid"], **more}))
         for meta in (node["metadata"] for node in found)

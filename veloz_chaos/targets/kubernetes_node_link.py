@@ -105,7 +105,7 @@ class NodeLink(ContainedLink):
 def find(name: str, selector: Selector) -> list[NodeLink]:
     """The link of each node that matches. Raises Missing, with what is there instead."""
     host, port = parts(selector.to)
-    where = {key: getattr(selector, key) for key in ("helpers", "image", "context", "kubeconfig")}
+    where = {**kube_api.kept(selector.place), "helpers": selector.helpers, "image": selector.image}
     common = {"to": host, "port": port, "ping": written(selector.ping, selector.path)}
     common |= {key: value for key, value in where.items() if value}
     metas = [node["metadata"] for node in kube_nodes.matching(selector.place, selector.name, selector.labels)]

@@ -98,7 +98,7 @@ class PolicyLink(Severable):
     def __init__(self, reference: Reference) -> None:
         super().__init__(reference)
         identity = reference.identity
-        self.cluster = Place(identity.get("context"), identity.get("kubeconfig"))
+        self.cluster = kube_api.meant(identity)
         self.api = kube_api.client(self.cluster)
         self.namespace, self.owner = str(identity["namespace"]), kube_objects.owner(identity["owner"])
         self.uid, self.inbound = str(identity["uid"]), identity.get("inbound")
@@ -234,8 +234,9 @@ def find(name: str, selector: Selector) -> list[PolicyLink]:
     }
     if selector.to is not None:
         identity["to"], identity["port"] = parts(selector.to)
-    own = ("inbound", "address", "container", "helpers", "image", "context", "kubeconfig")
+    own = ("inbound", "address", "container", "helpers", "image")
     identity |= {key: value for key in own if (value := getattr(selector, key)) is not None}
+    identity |= kube_api.kept(selector.place)
     identity["ping"] = written(selector.ping, selector.path)
     return [PolicyLink(Reference(backend=BACKEND, name=name, identity=identity))]
 

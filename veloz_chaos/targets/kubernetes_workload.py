@@ -56,7 +56,7 @@ class Workload(Scalable):
     def __init__(self, reference: Reference) -> None:
         super().__init__(reference)
         identity = reference.identity
-        self.place = Place(identity.get("context"), identity.get("kubeconfig"))
+        self.place = kube_api.meant(identity)
         self.namespace, self.owner = str(identity["namespace"]), kube_objects.owner(identity["owner"], KINDS)
         self.uid = str(identity["uid"])
         self.api = kube_api.client(self.place)
@@ -173,7 +173,7 @@ def find(name: str, selector: Selector) -> list[Workload]:
     place, owner = Place(selector.context, selector.kubeconfig), kube_objects.owner(selector.owner, KINDS)
     found = kube_amend.existing(kube_api.client(place), selector.namespace, owner)
     identity = {"namespace": selector.namespace, "owner": str(owner), "uid": found["metadata"]["uid"]}
-    identity |= {key: value for key, value in vars(place).items() if value is not None}
+    identity |= kube_api.kept(place)
     return [Workload(Reference(backend=BACKEND, name=name, identity=identity))]
 
 
