@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.conformance.pairs import prepared
 from tests.infra import cluster
 from tests.kubernetes import lab as labs
 from tests.kubernetes import mesh as stand_in
@@ -180,7 +181,7 @@ def test_a_partition_is_in_place_by_its_word_and_by_ours_and_is_recovered(
     running.ready(1, "far")
     one, fault = link(running, path="/healthz", helpers=helpers), Partition()
     assert set(one.lacks) == {"Throttleable"}
-    receipt = fault.prepare(one, SIGN)
+    receipt = prepared(fault, one, SIGN)  # a node hears of a service's pods when it likes
     try:
         assert one.leftovers() == []
         fault.inject(one, receipt)
@@ -284,6 +285,7 @@ def test_a_revert_that_hangs_ends_as_failed_with_the_command_that_frees_it(
     one, told = link(running, path="/healthz", helpers=helpers), list[ev.Event]()
     held = hand.Hand("f", Partition(), one)
     try:
+        prepared(Partition(), one, SIGN)
         held.prepare(SIGN, 60)
         held.inject()
         controller.hanging = True

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.pairs import SIGN, known
+from tests.conformance.pairs import SIGN, known, prepared
 from tests.kubernetes.life import FOUND, TO, every, gone, live
 from tests.kubernetes.pods import Pods, first_process, pods, processes
 from tests.kubernetes.pods import until as eventually
@@ -72,7 +72,7 @@ def test_what_a_killed_helper_left_on_a_link_is_taken_out_though_the_container_e
     lab.space.kubectl("delete", "pod", "-l", "app=app")  # what was started again often waits for its next start
     lab.settle()
     target, fault, sign = FOUND["names"](lab), known()["dns"](answer="nxdomain"), f"{SIGN}-left-{again}"  # type: ignore[call-arg]
-    receipt = fault.prepare(target, sign)
+    receipt = prepared(fault, target, sign)
     fault.inject(target, receipt)
     (pid,) = proc.matching(rf"helper {sign} --container")
     os.kill(pid, signal.SIGKILL)

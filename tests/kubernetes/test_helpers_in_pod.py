@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.pairs import SIGN, known
+from tests.conformance.pairs import SIGN, known, prepared
 from tests.infra import cluster
 from tests.kubernetes.life import FOUND, TO, every, gone, live
 from tests.kubernetes.pods import Within, first_process, image, within
@@ -235,7 +235,7 @@ def test_rules_that_a_killed_helper_has_left_are_taken_out_by_another(looks: boo
     """No questions are answered as long as they lead to a name server that is dead. A look starts that other one."""
     lab.settle()
     target, fault, sign = FOUND["names"](lab), known()["dns"](answer="nxdomain"), f"{SIGN}-shot{looks:d}"  # type: ignore[call-arg]
-    receipt = fault.prepare(target, sign)
+    receipt = prepared(fault, target, sign)
     fault.inject(target, receipt)
     (pid,) = proc.matching(rf"helper {sign} --network")
     os.kill(pid, signal.SIGKILL)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.conformance.pairs import prepared
 from tests.kubernetes import lab as labs
 from tests.kubernetes.lab import Lab, answers, kubeconfig, until
 from veloz_chaos.errors import Missing, TargetError
@@ -118,7 +119,7 @@ def test_to_another_service_as_seen_from_within(lab: Lab, helpers: str) -> None:
     lab.ready(1)
     lab.ready(1, "far")
     link = target(lab, to="far:80", helpers=helpers)
-    receipt = NEW.prepare(link, SIGN)
+    receipt = prepared(NEW, link, SIGN)  # a node hears of a service's pods when it likes
     try:
         NEW.inject(link, receipt)
         seen = until(lambda: NEW.in_place(link, receipt), lambda one: bool(one.shown))
