@@ -96,8 +96,9 @@ def assert_all_written(stack: Stack) -> None:
 
 
 def test_orders_and_their_audit_are_written(shared: Stack) -> None:
+    until(lambda: part(shared)["synchronised"])
     told = part(shared)
-    assert told == {"status": "ok", "pending": told["pending"], "kind": "postgresql"}
+    assert told == {"status": "ok", "pending": told["pending"], "synchronised": True, "kind": "postgresql"}
     place(shared, "kept")
     assert shared.gateway("/api/cancel", {"client_order_id": "kept"}).json["ok"]
     assert_all_written(shared)
@@ -151,9 +152,11 @@ def test_cut_off(stack: Stack, way: list[Any]) -> None:
         assert stack.gateway("/health").json["status"] == "degraded"
         place(stack, *(f"meanwhile-{number}" for number in range(30)))
         assert part(stack)["pending"] >= 60
+        assert not part(stack)["synchronised"]
         until(lambda: "WARNING database is not to be had, attempt 3" in stack.log())
         assert stack.log().count(lost) == before + 1
     assert_all_written(stack)
+    until(lambda: part(stack)["synchronised"])
     events = ("database-back", "database-lost", "database-back", "database-synchronised")
     assert [stack.truth("gateway", event)[-1]["event"] for event in events] == list(events)
     assert max(event["pending"] for event in stack.truth("gateway", "database-back")) >= 60

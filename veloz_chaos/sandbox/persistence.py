@@ -61,8 +61,12 @@ class Persistence:
         self._first, self._failures, self._catching_up = True, 0, False
 
     def part(self) -> dict[str, Any]:
-        """What /health tells."""
-        return {"status": self.status, "pending": len(self._queue), "kind": self._kind}
+        """What /health tells. Under traffic something is pending most of the time; `synchronised`: nothing of what came
+        while the database was away."""
+        synchronised = self.status == "ok" and not self._catching_up
+        return {
+            "status": self.status, "pending": len(self._queue), "synchronised": synchronised, "kind": self._kind,
+        }  # fmt: skip
 
     def order_saved(self, number: int, order: Order) -> None:
         """`number` is the line in the order file: with the time, the same again when it is read at the next start."""
