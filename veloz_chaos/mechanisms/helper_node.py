@@ -16,9 +16,6 @@ from veloz_chaos.mechanisms.kube_api import SIGN, Json, path
 class OnNetwork(OnNode):
     """No pod is meant: `uid` and `container_id` are the node's."""
 
-    def inspect(self) -> dict[str, Any] | None:
-        return self.state()
-
     def state(self) -> Json:
         return kube_amend.current(self.api, path("nodes", name=self.node), self.uid)
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
+
+from pydantic import ConfigDict, model_validator
+from pydantic.dataclasses import dataclass
 
 from veloz_chaos.errors import Missing
 from veloz_chaos.mechanisms import kube_api
@@ -12,20 +17,40 @@ from veloz_chaos.mechanisms.kube_api import Json, Place, path, selected
 CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 
 
-def matching(place: Place, name: str | None, labels: Mapping[str, str] | None) -> list[Json]:
-    """Of that name, or with those labels. Raises Missing, with what is there instead."""
-    nodes = kube_api.client(place).listed(path("nodes")).items
-    found = [node for node in nodes if _meant(node["metadata"], name, labels or {})]
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Selector:
+    """Exactly one of name and labels."""
+
+    name: str | None = None
+    labels: dict[str, str] | None = None
+    context: str | None = None
+    kubeconfig: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if bool(self.name) == bool(self.labels):
+            raise ValueError("write exactly one of name and labels")
+        return self
+
+    @property
+    def place(self) -> Place:
+        return Place(self.context, self.kubeconfig)
+
+
+def matching(wanted: Selector) -> list[Json]:
+    """Raises Missing, with what is there instead."""
+    nodes = kube_api.client(wanted.place).listed(path("nodes")).items
+    found = [node for node in nodes if _meant(node["metadata"], wanted)]
     if not found:
         there = ", ".join(node["metadata"]["name"] for node in nodes)
-        raise Missing(f"there is no node {name or selected(labels or {})}; there are: {there}")
+        raise Missing(f"there is no node {wanted.name or selected(wanted.labels or {})}; there are: {there}")
     return found
 
 
-def _meant(meta: Mapping[str, Any], name: str | None, labels: Mapping[str, str]) -> bool:
-    if name is not None:
-        return bool(meta["name"] == name)
-    return labels.items() <= (meta.get("labels") or {}).items()
+def _meant(meta: Mapping[str, Any], wanted: Selector) -> bool:
+    if wanted.name is not None:
+        return bool(meta["name"] == wanted.name)
+    return (wanted.labels or {}).items() <= (meta.get("labels") or {}).items()
 
 
 def unfit(node: Mapping[str, Any], place: Place, label: str, done: str) -> str:
@@ -36,6 +61,13 @@ def unfit(node: Mapping[str, Any], place: Place, label: str, done: str) -> str:
     if labels.get(label) != "true":
         hand = f"{place.words} label node {name} {label}=true"
         return f"nobody has said that node {name} may be {done}; say so by: {hand}"
+    return ""
+
+
+def ours(node: str, pods: Sequence[Mapping[str, Any]]) -> str:
+    """That this program would hurt itself there; empty if it would not. `pods`: those of the node."""
+    if runs_on(node, pods, os.environ, socket.gethostname()):
+        return f"node {node} is the one that this very program runs on; choose another one"
     return ""
 
 

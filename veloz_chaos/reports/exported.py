@@ -42,6 +42,12 @@ class Export:
                 found.setdefault((cron(t), t.zone), []).append(entry.id)
         return found
 
+    @property
+    def wait(self) -> str:
+        """The words where one scheduler runs all of it: jitter is waited for."""
+        longest = max((entry.jitter for entry in self.schedule.entries if entry.jitter), default=None)
+        return "" if longest is None else f" --wait {show(longest)}"
+
     def triggers(self, entry: Entry) -> list[Trigger]:
         return triggers(self.schedule, entry)
 

@@ -59,14 +59,6 @@ def render(export: Export) -> dict[str, str]:
     text = (
         "\n".join(lines)
         + "\n"
-        + _JOB.replace("@NAME@", export.name).replace("@WHOLE@", export.whole).replace("@WAIT@", _wait(export))
+        + _JOB.replace("@NAME@", export.name).replace("@WHOLE@", export.whole).replace("@WAIT@", export.wait)
     )
     return {f".github/workflows/chaos-{export.name}.yml": text}
-
-
-def _wait(export: Export) -> str:
-    """Jitter is waited for: GitHub starts when it likes anyway."""
-    from veloz_chaos.core.duration import show
-
-    longest = max((entry.jitter for entry in export.schedule.entries if entry.jitter), default=None)
-    return "" if longest is None else f" --wait {show(longest)}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from shlex import quote
 
-from veloz_chaos.core.duration import show
 from veloz_chaos.reports.exported import Export
 
 _JOB = """\
@@ -37,7 +36,6 @@ chaos-@NAME@:
 
 
 def render(export: Export) -> dict[str, str]:
-    longest = max((entry.jitter for entry in export.schedule.entries if entry.jitter), default=None)
     lines = [*export.head, "# When it runs is not kept in this file; create it once:"]
     for (when, zone), ids in export.times.items():
         words = ["glab", "schedule", "create", "--ref", "main", "--description", ", ".join(ids)]
@@ -48,5 +46,4 @@ def render(export: Export) -> dict[str, str]:
         .replace("@WHOLE@", export.whole)
         .replace("@IMAGE@", export.image or "python:3.11-slim")
     )
-    wait = "" if longest is None else f" --wait {show(longest)}"
-    return {".gitlab-ci.yml": "\n".join(lines) + "\n" + job.replace("@WAIT@", wait)}
+    return {".gitlab-ci.yml": "\n".join(lines) + "\n" + job.replace("@WAIT@", export.wait)}

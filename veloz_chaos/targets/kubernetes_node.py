@@ -6,47 +6,27 @@ drained at all is said in the cluster, by a label of the node's own.
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any, Self
-
-from pydantic import ConfigDict, model_validator
-from pydantic.dataclasses import dataclass
+from typing import Any
 
 from veloz_chaos.core.capability import Drainable, Offer, Reference, Tenancy
 from veloz_chaos.errors import Gone, Missing, TargetError, Unavailable
 from veloz_chaos.mechanisms import kube_amend, kube_api, kube_nodes, kube_objects, kube_rights
-from veloz_chaos.mechanisms.kube_api import OURS, SIGN, Conflict, Held, Json, Place, path
+from veloz_chaos.mechanisms.kube_api import OURS, SIGN, Conflict, Held, Json, path
 from veloz_chaos.mechanisms.kube_rights import Right
 
+Selector = kube_nodes.Selector
 BACKEND = "kubernetes-node"
 ALLOWED = "veloz-chaos/may-be-drained"
 #: Put there by a kubelet for a pod that it has from a file: it would be back at once.
 MIRROR = "kubernetes.io/config.mirror"
 #: Seconds for all evictions, and between two attempts at one that a budget forbids, or that nobody answers.
 PATIENCE, PAUSE = 30.0, 1.0
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Selector:
-    """Exactly one of name and labels."""
-
-    name: str | None = None
-    labels: dict[str, str] | None = None
-    context: str | None = None
-    kubeconfig: str | None = None
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if bool(self.name) == bool(self.labels):
-            raise ValueError("write exactly one of name and labels")
-        return self
 
 
 class Node(Drainable):
@@ -164,8 +144,8 @@ class Node(Drainable):
             return (
                 f"node {self.name} has pods that nobody would start elsewhere: {', '.join(bare)}; take them away first"
             )
-        if kube_nodes.runs_on(self.name, pods, os.environ, socket.gethostname()):
-            return f"node {self.name} is the one that this very program runs on; choose another one"
+        if reason := kube_nodes.ours(self.name, pods):
+            return reason
         if not any(_takes(one) for one in self.api.listed(path("nodes")).items if one["metadata"]["name"] != self.name):
             return f"no other node than {self.name} takes new pods"
         return ""
@@ -200,9 +180,7 @@ def _takes(node: Mapping[str, Any]) -> bool:
 
 def find(name: str, selector: Selector) -> list[Node]:
     """Raises Missing, with what is there instead."""
-    place = Place(selector.context, selector.kubeconfig)
-    found = kube_nodes.matching(place, selector.name, selector.labels)
-    more = kube_api.kept(place)
+    found, more = kube_nodes.matching(selector), kube_api.kept(selector.place)
     return [
         Node(Reference(backend=BACKEND, name=name, identity={"node": meta["name"], "uid": meta["uid"], **more}))
         for meta in (node["metadata"] for node in found)
@@ -211,12 +189,12 @@ def find(name: str, selector: Selector) -> list[Node]:
 
 def system(selector: Selector) -> dict[str, str]:
     """Which cluster that is."""
-    return kube_api.system(Place(selector.context, selector.kubeconfig))
+    return kube_api.system(selector.place)
 
 
 def rights(selector: Selector, capability: str) -> list[Right]:  # noqa: ARG001 -- to look it needs nearly all
     """What an account needs to empty it, and to look whether it may: in the whole cluster."""
-    return kube_rights.rights(Place(selector.context, selector.kubeconfig), None, "nodes")
+    return kube_rights.rights(selector.place, None, "nodes")
 
 
 def reopen(reference: Reference) -> Node:

@@ -8,19 +8,16 @@ in the cluster, by a label of the node's own.
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, model_validator
+from pydantic import AfterValidator, ConfigDict
 from pydantic.dataclasses import dataclass
 
 from veloz_chaos.core.capability import Offer, Reference
 from veloz_chaos.mechanisms import helper_node, kube_api, kube_nodes, kube_rights, pod_helpers
 from veloz_chaos.mechanisms.contained_link import ContainedLink, Ping, offer, parts, require_host_port, written
 from veloz_chaos.mechanisms.helper_node import OnNetwork
-from veloz_chaos.mechanisms.kube_api import Place
 from veloz_chaos.mechanisms.kube_rights import Right
 
 BACKEND = "kubernetes-node-link"
@@ -32,8 +29,8 @@ def _host_port(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Selector:
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Selector(kube_nodes.Selector):
     """Exactly one of name and labels; `to`: host:port, as the node reaches it, such as the API server's.
 
     `ping` says how the other end is made to answer: an HTTP GET of `path` (an HTTPS server's refusal is an answer too),
@@ -42,24 +39,10 @@ class Selector:
     """
 
     to: Annotated[str, AfterValidator(_host_port)]
-    name: str | None = None
-    labels: dict[str, str] | None = None
     ping: Ping = "http"
     path: str = "/"
     helpers: Annotated[str, AfterValidator(pod_helpers.namespace)] | None = None
     image: str | None = None
-    context: str | None = None
-    kubeconfig: str | None = None
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if bool(self.name) == bool(self.labels):
-            raise ValueError("write exactly one of name and labels")
-        return self
-
-    @property
-    def place(self) -> Place:
-        return Place(self.context, self.kubeconfig)
 
 
 class NodeLink(ContainedLink):
@@ -97,9 +80,7 @@ class NodeLink(ContainedLink):
         name = node["metadata"]["name"]
         if reason := kube_nodes.unfit(node, place, ALLOWED, "cut off"):
             return reason
-        if kube_nodes.runs_on(name, kube_nodes.pods_on(place, name), os.environ, socket.gethostname()):
-            return f"node {name} is the one that this very program runs on; choose another one"
-        return self.beside.cannot("Severable")
+        return kube_nodes.ours(name, kube_nodes.pods_on(place, name)) or self.beside.cannot("Severable")
 
 
 def find(name: str, selector: Selector) -> list[NodeLink]:
@@ -108,7 +89,7 @@ def find(name: str, selector: Selector) -> list[NodeLink]:
     where = {**kube_api.kept(selector.place), "helpers": selector.helpers, "image": selector.image}
     common = {"to": host, "port": port, "ping": written(selector.ping, selector.path)}
     common |= {key: value for key, value in where.items() if value}
-    metas = [node["metadata"] for node in kube_nodes.matching(selector.place, selector.name, selector.labels)]
+    metas = [node["metadata"] for node in kube_nodes.matching(selector)]
     return [
         NodeLink(Reference(backend=BACKEND, name=name, identity={"node": meta["name"], "uid": meta["uid"], **common}))
         for meta in metas
