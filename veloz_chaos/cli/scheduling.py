@@ -84,7 +84,7 @@ class Scheduler:
         folder, queue = self.asked.runs / index_file.FOLDER, self.asked.queue
         with ExitStack() as held, self._places:
             try:
-                held.enter_context(lock.scheduler(folder, holder))
+                held.enter_context(lock.scheduler(folder, holder, lock.PATIENCE))
             except errors.Refused as busy:
                 if not queue:
                     raise errors.Refused(f"{busy}; wait for it, or give --queue 1h") from None

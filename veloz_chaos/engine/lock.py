@@ -38,7 +38,7 @@ def held(key: str, holder: str, end: str = "") -> Iterator[int]:
 
 
 @contextmanager
-def scheduler(folder: Path, holder: str, patience: float = PATIENCE) -> Iterator[None]:
+def scheduler(folder: Path, holder: str, patience: float) -> Iterator[None]:
     """One scheduler at a time for a folder of runs, also over a shared disk. Raises Refused with the holder's name if
     that is not over in `patience` seconds."""
     try:
