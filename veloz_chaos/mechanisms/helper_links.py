@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,28 +26,27 @@ AT_ONCE = 16
 def disturb(here: Here, kind: Kind, to: str | None, port: int, expires: float, **given: Any) -> None:
     """Until `expires` seconds from now. `to` None: whoever reaches our `port` from the outside. Once, if told twice."""
     made = Wire(_peer(to, port), here.sign, queue=here.pid == os.getpid())
-    with here.lock:
-        if kind in here.held:
-            return
-        here.hold(kind, f"{kind} on the link to {to or 'us'}:{port}", made.undo, expires)
-        try:
-            made.put(kind, given)
-        except TargetError:
-            here.undo(kind)
-            raise
+    words = f"{kind} on the link to {to or 'us'}:{port}"
+    _hold(here, kind, words, made, expires, lambda: made.put(kind, given))
 
 
 def mislead(here: Here, effect: Mapping[str, Any], expires: float) -> None:
     """Until `expires` seconds from now, the target's questions to its name servers are answered so."""
     made = Names(nameserver(), here.sign)
+    words = f"names are answered {effect['answer']}"
+    _hold(here, "names", words, made, expires, lambda: made.put(dict(effect)))
+
+
+def _hold(here: Here, key: str, words: str, made: Wire | Names, expires: float, put: Callable[[], None]) -> None:
+    """Once, if told twice. Raises what `put` does; then nothing is held."""
     with here.lock:
-        if "names" in here.held:
+        if key in here.held:
             return
-        here.hold("names", f"names are answered {effect['answer']}", made.undo, expires)
+        here.hold(key, words, made.undo, expires)
         try:
-            made.put(dict(effect))
+            put()
         except TargetError:
-            here.undo("names")
+            here.undo(key)
             raise
 
 
